@@ -1,0 +1,10 @@
+//! MIME: the structure of a message with byte offsets, its envelope, header fields, transfer encodings and charsets.
+//!
+//! Works on messages as they are stored, whatever their line ends. Knows no protocol, no file and no mailbox.
+#![no_std]
+
+extern crate alloc;
+
+mod structure;
+
+pub use structure::{Correspondent, Disposition, Envelope, Kind, Part, Structure};

@@ -1,0 +1,10 @@
+//! SMTP, submission and LMTP (RFC 5321, 6409, 2033): syntax, replies and the server side of a session.
+//!
+//! This crate does not know accounts, files, clocks or the network. It asks its [`Office`].
+#![no_std]
+
+extern crate alloc;
+
+mod office;
+
+pub use office::{Answer, Ask, Body, Office, Receipt, Refusal, Start, Verdict};

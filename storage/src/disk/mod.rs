@@ -1,0 +1,80 @@
+//! What Hikyaku wants of a file system, as a trait: POSIX in production, a crashing one in tests.
+//!
+//! All of storage goes through [`Disk`], so a test can stop the world after any operation and look at every state a power
+//! cut could leave. The rules a crash obeys are those of POSIX and no better ones: data survives if its file was synced after
+//! the write; a name survives if its directory was synced after the change; everything else may survive in part, in any order.
+
+use std::{io, path::Path};
+
+/// A file system. Calls may block; none of them is a cancellation point.
+pub trait Disk: Send + Sync {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// As open(2).
+    fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn File>>;
+    /// rename(2): atomic, replaces.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// link(2): fails if `to` exists.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// unlink(2).
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+    /// mkdir(2), one level, for the owner only; an existing directory is an error of kind `AlreadyExists`.
+    fn make_dir(&self, path: &Path) -> io::Result<()>;
+    /// rmdir(2).
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Calls `each` with the name of every entry except `.` and `..`, in no particular order.
+    fn list(&self, dir: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
+    /// stat(2).
+    fn stat(&self, path: &Path) -> io::Result<Stat>;
+    /// Makes the names in `dir` durable: fsync(2) of the directory.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes everything durable that was written so far to the file system that holds `path`, in one go (syncfs(2)). `Unsupported` where
+    /// the system has no such call: sync each file and directory then.
+    fn sync_all(&self, path: &Path) -> io::Result<()>;
+    /// Sets the modification time to `seconds` since the epoch.
+    fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()>;
+}
+
+/// How to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// To read; must exist.
+    Read,
+    /// To read and write; must exist.
+    Write,
+    /// To read and write; must not exist.
+    Create,
+    /// To read and append; made if it does not exist.
+    Append,
+}
+
+/// An open file. Shared by threads: positions are explicit.
+#[allow(clippy::len_without_is_empty)]
+pub trait File: Send + Sync {
+    /// pread(2).
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
+    /// pwrite(2), all of it.
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// write(2) to a file opened with [`How::Append`] or [`How::Create`], at its end, all of it.
+    fn append(&self, bytes: &[u8]) -> io::Result<()>;
+    /// ftruncate(2).
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// The length.
+    fn len(&self) -> io::Result<u64>;
+    /// fdatasync(2): the data, and what is needed to find it, is durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// Facts about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Bytes.
+    pub len: u64,
+    /// Modification time in nanoseconds since the epoch.
+    pub modified_ns: i128,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// The inode: two names of one file have the same.
+    pub inode: u64,
+}

@@ -1,0 +1,5 @@
+//! The only crate that touches disk: the spool, mailboxes, accounts, and every office.
+//!
+//! Sessions ask; the offices here answer. No socket is opened here and no thread is started.
+
+pub mod disk;

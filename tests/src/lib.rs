@@ -1,0 +1,1 @@
+//! Proofs: dialogs, dice, crashing disks, conformance, interop and the house rules.
