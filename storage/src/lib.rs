@@ -2,4 +2,12 @@
 //!
 //! Sessions ask; the offices here answer. No socket is opened here and no thread is started.
 
+pub mod account;
+pub mod admin;
 pub mod disk;
+pub mod house;
+pub mod logging;
+pub mod mailbox;
+pub mod office;
+pub mod spool;
+pub mod tls;

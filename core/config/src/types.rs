@@ -13,6 +13,8 @@ pub struct Config {
     pub hostname: Option<String>,
     /// Where everything is kept: `mail/`, `spool/`, `accounts.ron`.
     pub store: PathBuf,
+    /// Where an account's Maildir is, below `store` unless absolute; `{domain}` and `{local}` stand for the parts of its address.
+    pub maildirs: String,
     /// The file of accounts; `accounts.ron` in `store` if not given.
     pub accounts: Option<PathBuf>,
     /// Where to listen and what to speak there; all standard ports if not given.
@@ -145,6 +147,7 @@ impl Default for Config {
             domains: Vec::new(),
             hostname: None,
             store: PathBuf::from("/var/lib/hikyaku"),
+            maildirs: "mail/{domain}/{local}/Maildir".into(),
             accounts: None,
             listen: Vec::new(),
             certificates: Vec::new(),

@@ -1,0 +1,1 @@
+//! Accounts: who may log in, what they own, where their mail is.

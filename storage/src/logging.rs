@@ -1,0 +1,1 @@
+//! Log lines: one an event, as `key=value` or JSON.

@@ -1,0 +1,1 @@
+//! Mailboxes: Maildir directories with an index beside them.

@@ -1,0 +1,1 @@
+//! Whoever answers the questions of the sessions.

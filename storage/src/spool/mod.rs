@@ -1,0 +1,1 @@
+//! The spool: one append-only log with group commit.

@@ -1,0 +1,1 @@
+//! Certificates: PEM files to a TLS configuration, by server name, read again on reload.
