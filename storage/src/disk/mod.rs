@@ -4,6 +4,10 @@
 //! cut could leave. The rules a crash obeys are those of POSIX and no better ones: data survives if its file was synced after
 //! the write; a name survives if its directory was synced after the change; everything else may survive in part, in any order.
 
+mod posix;
+
+pub use posix::Posix;
+
 use std::{io, path::Path};
 
 /// A file system. Calls may block; none of them is a cancellation point.
@@ -34,7 +38,16 @@ pub trait Disk: Send + Sync {
     fn sync_all(&self, path: &Path) -> io::Result<()>;
     /// Sets the modification time to `seconds` since the epoch.
     fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()>;
+    /// Takes the lock that the file at `path` stands for (it is made if it does not exist), so that two servers never share a store. It is
+    /// advisory, is never waited for, and ends when it is dropped or the process ends, however it ends.
+    ///
+    /// # Errors
+    /// `WouldBlock` if somebody else has it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
 }
+
+/// A lock that is held until this is dropped.
+pub trait Lock: Send + Sync {}
 
 /// How to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +69,8 @@ pub trait File: Send + Sync {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
     /// pwrite(2), all of it.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
-    /// write(2) to a file opened with [`How::Append`] or [`How::Create`], at its end, all of it.
+    /// write(2) to a file opened with [`How::Append`] or [`How::Create`], at its end, all of it. A file that was created is filled either with
+    /// this or with [`File::write_at`]: where the end is after both is not said.
     fn append(&self, bytes: &[u8]) -> io::Result<()>;
     /// ftruncate(2).
     fn set_len(&self, len: u64) -> io::Result<()>;

@@ -1,0 +1,273 @@
+//! The file system of the machine, with nothing but POSIX calls; what a system has beyond them is used where it exists.
+
+use super::{Disk, File, How, Lock, Stat};
+use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+/// Files are for the owner only: they are other people's mail.
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Directories likewise.
+const DIR_MODE: Mode = Mode::RWXU;
+
+/// The machine's own file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Posix;
+
+impl Disk for Posix {
+    fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn File>> {
+        let flags = match how {
+            How::Read => OFlags::RDONLY,
+            How::Write => OFlags::RDWR,
+            How::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+            How::Append => OFlags::RDWR | OFlags::CREATE | OFlags::APPEND,
+        };
+        Ok(Box::new(Open(retry(|| fs::open(path, flags | OFlags::CLOEXEC, FILE_MODE))?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(fs::rename(from, to)?)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(fs::link(from, to)?)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        Ok(fs::unlink(path)?)
+    }
+
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        Ok(fs::mkdir(path, DIR_MODE)?)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        Ok(fs::rmdir(path)?)
+    }
+
+    fn list(&self, dir: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        for entry in fs::Dir::new(open_dir(dir)?)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                each(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        Ok(facts(&fs::stat(path)?))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        full_sync(&open_dir(dir)?)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        Ok(fs::syncfs(open_dir(path)?)?)
+    }
+
+    // sync(2) does not say when it is done on the systems that have no syncfs(2), so it cannot stand in for it.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn sync_all(&self, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()> {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ },
+            last_modification: Timespec { tv_sec: seconds as _, tv_nsec: 0 },
+        };
+        Ok(fs::utimensat(CWD, path, &times, AtFlags::empty())?)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        let file = retry(|| fs::open(path, OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC, FILE_MODE))?;
+        match exclusive(&file) {
+            Ok(()) => Ok(Box::new(Held { _file: file })),
+            // POSIX lets fcntl(2) say either.
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// An open file.
+struct Open(OwnedFd);
+
+impl File for Open {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        Ok(retry(|| rustix::io::pread(&self.0, &mut *buf, at))?)
+    }
+
+    fn write_at(&self, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let n = some(retry(|| rustix::io::pwrite(&self.0, bytes, at))?)?;
+            bytes = &bytes[n..];
+            at += n as u64;
+        }
+        Ok(())
+    }
+
+    fn append(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let n = some(retry(|| rustix::io::write(&self.0, bytes))?)?;
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        Ok(retry(|| fs::ftruncate(&self.0, len))?)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(facts(&fs::fstat(&self.0)?).len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        data_sync(&self.0)
+    }
+}
+
+/// A lock file; closing it lets go.
+struct Held {
+    _file: OwnedFd,
+}
+
+impl Lock for Held {}
+
+/// flock(2) belongs to the open file, so it also keeps two stores of one process apart; where it is missing, fcntl(2) at least keeps
+/// processes apart.
+fn exclusive(file: &OwnedFd) -> rustix::io::Result<()> {
+    #[cfg(not(target_os = "solaris"))]
+    match fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP | rustix::io::Errno::INVAL) => {}
+        other => return other,
+    }
+    fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Makes the data durable, and as much else as is needed to find it.
+fn data_sync(file: &impl AsFd) -> io::Result<()> {
+    #[cfg(any(target_vendor = "apple", target_os = "dragonfly", target_os = "haiku"))]
+    return full_sync(file);
+    #[cfg(not(any(target_vendor = "apple", target_os = "dragonfly", target_os = "haiku")))]
+    Ok(retry(|| fs::fdatasync(file))?)
+}
+
+/// Makes everything about the file durable.
+fn full_sync(file: &impl AsFd) -> io::Result<()> {
+    // Apple's fsync(2) leaves the data in the drive's cache. File systems that do not know the full one say so.
+    #[cfg(target_vendor = "apple")]
+    match retry(|| fs::fcntl_fullfsync(file)) {
+        Err(rustix::io::Errno::NOTSUP | rustix::io::Errno::NOTTY | rustix::io::Errno::INVAL) => {}
+        other => return Ok(other?),
+    }
+    Ok(retry(|| fs::fsync(file))?)
+}
+
+fn open_dir(dir: &Path) -> io::Result<OwnedFd> {
+    Ok(retry(|| fs::open(dir, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))?)
+}
+
+/// The fields differ in type and sign from system to system.
+#[allow(clippy::unnecessary_cast)]
+fn facts(stat: &fs::Stat) -> Stat {
+    Stat {
+        len: stat.st_size as u64,
+        modified_ns: stat.st_mtime as i128 * 1_000_000_000 + nanoseconds(stat),
+        is_dir: FileType::from_raw_mode(stat.st_mode as _) == FileType::Directory,
+        inode: stat.st_ino as u64,
+    }
+}
+
+#[cfg(not(target_os = "netbsd"))]
+#[allow(clippy::unnecessary_cast)]
+fn nanoseconds(stat: &fs::Stat) -> i128 {
+    stat.st_mtime_nsec as i128
+}
+
+#[cfg(target_os = "netbsd")]
+fn nanoseconds(stat: &fs::Stat) -> i128 {
+    i128::from(stat.st_mtimensec)
+}
+
+/// A signal is no failure.
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// A write of nothing would be tried for ever.
+fn some(n: usize) -> io::Result<usize> {
+    if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// A directory of our own, removed when the test passed.
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("hikyaku-disk-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        Posix.make_dir(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let dir = scratch("read");
+        let path = dir.join("a");
+        let file = Posix.open(&path, How::Create).unwrap();
+        file.append(b"hello ").unwrap();
+        file.append(b"world").unwrap();
+        assert_eq!(Posix.open(&path, How::Create).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
+        file.write_at(b"W", 6).unwrap();
+        file.sync().unwrap();
+        let mut buf = [0; 20];
+        assert_eq!(file.read_at(&mut buf, 0).unwrap(), 11);
+        assert_eq!(&buf[..11], b"hello World");
+        Posix.open(&path, How::Append).unwrap().append(b"!").unwrap();
+        assert_eq!(file.len().unwrap(), 12);
+        Posix.link(&path, &dir.join("b")).unwrap();
+        Posix.set_modified(&path, 1_000_000_000).unwrap();
+        let stat = Posix.stat(&dir.join("b")).unwrap();
+        assert_eq!((stat.len, stat.is_dir, stat.modified_ns), (12, false, 1_000_000_000_000_000_000));
+        assert_eq!(stat.inode, Posix.stat(&path).unwrap().inode);
+        let mut names = Vec::new();
+        Posix.list(&dir, &mut |name| names.push(name.to_vec())).unwrap();
+        names.sort();
+        assert_eq!(names, [b"a", b"b"]);
+        Posix.sync_dir(&dir).unwrap();
+        match Posix.sync_all(&dir) {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+        }
+        assert!(Posix.stat(&dir).unwrap().is_dir);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_lock_keeps_others_out_until_it_is_dropped() {
+        let dir = scratch("lock");
+        let path = dir.join("lock");
+        let held = Posix.lock(&path).unwrap();
+        assert_eq!(Posix.lock(&path).err().unwrap().kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        drop(Posix.lock(&path).unwrap());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
