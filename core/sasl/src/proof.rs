@@ -1,10 +1,13 @@
 //! What a client says of itself, and what comes of it.
 
-use alloc::string::String;
-use core::fmt;
+use alloc::{string::String, vec::Vec};
+use core::{fmt, hint::black_box, mem};
 
 /// Text that must not reach a log. `Debug` hides it; memory is overwritten when it goes.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// That is as good as safe code can make it: a compiler that sees through `black_box` could leave the overwriting out, a `String` that
+/// was moved or grew before it came here may have left copies, and so have the inbox and the TLS layer the bytes came through.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
 impl Secret {
@@ -13,9 +16,26 @@ impl Secret {
         Secret(text)
     }
 
+    /// Keeps `bytes` if they are UTF-8, and overwrites them otherwise.
+    pub fn from_utf8(bytes: Vec<u8>) -> Option<Secret> {
+        match String::from_utf8(bytes) {
+            Ok(text) => Some(Secret(text)),
+            Err(error) => {
+                wipe(error.into_bytes());
+                None
+            }
+        }
+    }
+
     /// The text itself.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        wipe(mem::take(&mut self.0).into_bytes());
     }
 }
 
@@ -23,6 +43,12 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
+}
+
+fn wipe(mut bytes: Vec<u8>) {
+    bytes.fill(0);
+    // Somebody might look at it: without this the writes are dead and go away with the allocation.
+    black_box(&bytes[..]);
 }
 
 /// What a client offers to prove who it is.
