@@ -1,0 +1,237 @@
+//! The command line as data: what can be asked of the program. Nothing here reads the environment.
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::{ffi::OsString, path::PathBuf};
+
+/// A whole mail system in one program.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(
+    name = "hikyaku",
+    version,
+    about = "A complete mail system: SMTP, submission, LMTP, IMAP and POP3 with Maildir storage",
+    after_help = "Try it now, without root or a file:  hikyaku demo\nThen for your own domain:            hikyaku init example.org",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// The configuration [default: /etc/hikyaku/hikyaku.ron, or hikyaku.ron in the current directory]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run a mail server to play with: no root, no file, two accounts, only on this machine
+    #[command(after_help = "The accounts are alice@example.test and bob@example.test, both with the password `hikyaku`.\n\
+        SMTP 2525, submission 2587 and 2465, IMAP 2143 and 2993, POP3 2110 and 2995, LMTP 2024.\n\n\
+        Examples:\n  hikyaku demo\n  hikyaku demo --dir ~/mailplay      keep the mail")]
+    Demo(Demo),
+    /// Write a configuration, a certificate and the first account for a domain
+    #[command(after_help = "Examples:\n  hikyaku init example.org                     into /etc/hikyaku and /var/lib/hikyaku\n  \
+        hikyaku init example.org --dir ./mail        everything in one directory, unprivileged ports")]
+    Init(Init),
+    /// Run the mail server
+    #[command(after_help = "SIGTERM and SIGINT stop it when open commands are done; SIGHUP reads configuration, accounts and\n\
+        certificates again.")]
+    Serve,
+    /// Check configuration, accounts, certificates, store and ports, and say everything that is wrong
+    Check,
+    /// Accounts: who gets mail here and who may log in
+    #[command(subcommand)]
+    Account(Account),
+    /// Mailboxes: what is stored, and whether its index is right
+    #[command(subcommand)]
+    Mailbox(Mailbox),
+    /// The spool: messages that were taken and are not yet everywhere they belong
+    #[command(subcommand)]
+    Spool(Spool),
+    /// Write a manual page for each command into a directory
+    Man {
+        /// Where to; made if it does not exist
+        dir: PathBuf,
+    },
+    /// Print the completions for a shell
+    #[command(after_help = "Example:\n  hikyaku completions bash > /usr/share/bash-completion/completions/hikyaku")]
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+/// See [`Command::Demo`].
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Demo {
+    /// Keep the store here [default: a scratch directory]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Add this to every port, to run two demos or to avoid a port that is taken
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=62_000))]
+    pub ports: u16,
+}
+
+/// See [`Command::Init`].
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Init {
+    /// The domain whose mail is to be delivered here
+    pub domain: String,
+    /// Put everything into this directory and listen on unprivileged ports
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// The name of this host, as others reach it [default: mail.DOMAIN]
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+}
+
+/// See [`Command::Account`].
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Account {
+    /// Add an account
+    #[command(after_help = "The password is asked for, or read from standard input if that is no terminal. It is never an argument:\n\
+        other users see arguments.\n\n\
+        Examples:\n  hikyaku account add alice@example.org\n  \
+        echo 'her password' | hikyaku account add alice@example.org\n  \
+        hikyaku account add bob@example.org --hash '$6$...'       from another server\n  \
+        hikyaku account add --stdin < users                       lines: ADDRESS PASSWORD, or ADDRESS {HASH}... with --hashed")]
+    Add(AccountAdd),
+    /// List the accounts
+    List,
+    /// Change a password
+    Passwd {
+        /// Of which account
+        address: String,
+        /// A hash instead of the password: argon2id, $5$, $6$, $y$, $2b$ or {SSHA}
+        #[arg(long, value_name = "HASH")]
+        hash: Option<String>,
+    },
+    /// Remove an account; its mail stays unless --delete-mail is given
+    Remove {
+        /// Which account
+        address: String,
+        /// Remove its Maildir too, for ever
+        #[arg(long, conflicts_with = "keep_mail")]
+        delete_mail: bool,
+        /// Keep its Maildir (this is the default)
+        #[arg(long)]
+        keep_mail: bool,
+    },
+}
+
+/// See [`Account::Add`].
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct AccountAdd {
+    /// The address of the account
+    #[arg(required_unless_present = "stdin", conflicts_with = "stdin")]
+    pub address: Option<String>,
+    /// A hash instead of a password: argon2id, $5$, $6$, $y$, $2b$ or {SSHA}
+    #[arg(long, value_name = "HASH", conflicts_with = "stdin")]
+    pub hash: Option<String>,
+    /// Add many: a line `ADDRESS PASSWORD` for each, all or none
+    #[arg(long)]
+    pub stdin: bool,
+    /// With --stdin, the second word of a line is a hash
+    #[arg(long, requires = "stdin")]
+    pub hashed: bool,
+    /// Where its Maildir is, if not where the configuration says; below the store unless absolute
+    #[arg(long, value_name = "DIR", conflicts_with = "stdin")]
+    pub maildir: Option<PathBuf>,
+    /// Bytes of mail it may hold, 0 for no limit, if not what the configuration says
+    #[arg(long, value_name = "BYTES")]
+    pub quota: Option<u64>,
+}
+
+/// See [`Command::Mailbox`].
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Mailbox {
+    /// List mailboxes with their messages and sizes
+    List {
+        /// Of which account [default: all]
+        account: Option<String>,
+    },
+    /// Compare each index with its Maildir; changes nothing
+    Check {
+        /// Of which account [default: all]
+        account: Option<String>,
+    },
+    /// Build each index anew from its Maildir
+    Rebuild {
+        /// Of which account [default: all]
+        account: Option<String>,
+    },
+}
+
+/// See [`Command::Spool`].
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Spool {
+    /// List the messages in it
+    List,
+    /// Read all of it and compare the checksums; changes nothing
+    Check,
+}
+
+/// A shell that has completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// elvish
+    Elvish,
+    /// fish
+    Fish,
+    /// PowerShell
+    Powershell,
+    /// zsh
+    Zsh,
+}
+
+impl Cli {
+    /// Reads arguments, the first of which is the name of the program.
+    ///
+    /// # Errors
+    /// The help or version that was asked for, or what is wrong: clap's error knows whether to print to standard output or standard
+    /// error and how to exit.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(args)
+    }
+
+    /// The grammar, for manual pages and completions. `program` is `hikyaku` or `hikyaku-smol`.
+    pub fn grammar(program: &'static str) -> clap::Command {
+        Cli::command().name(program).bin_name(program)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Cli, clap::error::ErrorKind> {
+        Cli::read(line.split(' ').map(OsString::from)).map_err(|e| e.kind())
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::grammar("hikyaku").debug_assert();
+    }
+
+    #[test]
+    fn commands() {
+        use clap::error::ErrorKind;
+        assert_eq!(read("hikyaku serve --config x").unwrap(), Cli { config: Some("x".into()), command: Command::Serve });
+        assert_eq!(read("hikyaku -c x serve").unwrap(), Cli { config: Some("x".into()), command: Command::Serve });
+        let Command::Demo(demo) = read("hikyaku demo --ports 1000").unwrap().command else { panic!() };
+        assert_eq!(demo, Demo { dir: None, ports: 1000 });
+        assert!(read("hikyaku account add a@b").is_ok());
+        assert!(read("hikyaku account add --stdin --hashed").is_ok());
+        assert_eq!(read("hikyaku account add"), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(read("hikyaku account add a@b --stdin"), Err(ErrorKind::ArgumentConflict));
+        assert_eq!(read("hikyaku account add a@b secret"), Err(ErrorKind::UnknownArgument));
+        assert_eq!(read("hikyaku account remove a@b --keep-mail --delete-mail"), Err(ErrorKind::ArgumentConflict));
+        assert_eq!(read("hikyaku demo --ports 65000"), Err(ErrorKind::ValueValidation));
+        assert_eq!(read("hikyaku"), Err(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
+        assert_eq!(read("hikyaku --version"), Err(ErrorKind::DisplayVersion));
+    }
+}

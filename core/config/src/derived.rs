@@ -1,0 +1,146 @@
+//! What follows from a configuration.
+
+use crate::{Config, Listen, Speak, TlsMode};
+use mail::Address;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+/// An address whose Maildir could be somebody else's or lie outside of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsafe;
+
+/// The standard ports (RFC 5321, 6409, 8314, 1939, 3501). LMTP has none: it is there if configured.
+const PORTS: [(u16, Speak, TlsMode); 7] = [
+    (25, Speak::Smtp, TlsMode::Start),
+    (587, Speak::Submission, TlsMode::Start),
+    (465, Speak::Submission, TlsMode::Implicit),
+    (143, Speak::Imap, TlsMode::Start),
+    (993, Speak::Imap, TlsMode::Implicit),
+    (110, Speak::Pop3, TlsMode::Start),
+    (995, Speak::Pop3, TlsMode::Implicit),
+];
+
+impl Config {
+    /// Where to listen: `listen`, or all standard ports on all addresses of IPv6 and IPv4, without those of implicit TLS if there is no
+    /// certificate. An IPv6 socket must be for IPv6 only, or the two clash.
+    pub fn listeners(&self) -> Vec<Listen> {
+        if !self.listen.is_empty() {
+            return self.listen.clone();
+        }
+        let any = [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
+        let ports = PORTS.iter().filter(|(_, _, tls)| *tls != TlsMode::Implicit || !self.certificates.is_empty());
+        ports.flat_map(|&(port, speak, tls)| any.map(|ip| Listen { on: SocketAddr::new(ip, port), speak, tls })).collect()
+    }
+
+    /// The name of this host.
+    ///
+    /// # Panics
+    /// If there is no domain either, which a parsed configuration never lacks.
+    pub fn hostname(&self) -> &str {
+        self.hostname.as_deref().or(self.domains.first().map(String::as_str)).expect("a checked configuration has a domain")
+    }
+
+    /// Whether mail for `domain` is delivered here. Any case.
+    pub fn is_local(&self, domain: &str) -> bool {
+        self.domains.iter().any(|d| d == domain) || {
+            let domain = domain.to_lowercase();
+            self.domains.contains(&domain)
+        }
+    }
+
+    /// The file of accounts.
+    pub fn accounts_path(&self) -> PathBuf {
+        self.accounts.clone().unwrap_or_else(|| self.store.join("accounts.ron"))
+    }
+
+    /// Where the Maildir of `address` is. Local parts differ in no case here, so the path is lower case.
+    ///
+    /// # Errors
+    /// If a part of the address could change the path otherwise than by one name: a slash, a leading dot, a control character, or a
+    /// name that file systems refuse for its length.
+    pub fn maildir_of(&self, address: &Address) -> Result<PathBuf, Unsafe> {
+        let fits = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 200
+                && !part.starts_with('.')
+                && !part.contains(|c: char| c.is_control() || matches!(c, '/' | '\\'))
+        };
+        let local = address.local.to_lowercase();
+        if !fits(&local) || !fits(&address.domain) {
+            return Err(Unsafe);
+        }
+        // In one pass, so that a local part `{domain}` stays what it is.
+        let mut path = String::with_capacity(self.maildirs.len() + local.len() + address.domain.len());
+        let mut rest = &*self.maildirs;
+        while let Some(at) = rest.find('{') {
+            path.push_str(&rest[..at]);
+            let (put, skip) = match &rest[at..] {
+                r if r.starts_with("{local}") => (&*local, "{local}".len()),
+                r if r.starts_with("{domain}") => (&*address.domain, "{domain}".len()),
+                _ => ("{", 1),
+            };
+            path.push_str(put);
+            rest = &rest[at + skip..];
+        }
+        path.push_str(rest);
+        Ok(self.store.join(path))
+    }
+
+    /// The same, with every relative path taken from `base`, the directory of the file it came from.
+    #[must_use]
+    pub fn rooted(mut self, base: &Path) -> Config {
+        self.store = base.join(&self.store);
+        if let Some(accounts) = &mut self.accounts {
+            *accounts = base.join(&accounts);
+        }
+        for certificate in &mut self.certificates {
+            certificate.chain = base.join(&certificate.chain);
+            certificate.key = base.join(&certificate.key);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config { domains: vec!["example.test".into()], store: "/s".into(), ..Config::default() }
+    }
+
+    #[test]
+    fn maildirs_stay_in_the_store() {
+        let c = config();
+        let of = |local: &str, domain: &str| c.maildir_of(&Address { local: local.into(), domain: domain.into() });
+        assert_eq!(of("Alice", "example.test"), Ok(PathBuf::from("/s/mail/example.test/alice/Maildir")));
+        assert_eq!(of("{domain}", "x"), Ok(PathBuf::from("/s/mail/x/{domain}/Maildir")));
+        for bad in ["", ".", "..", ".hidden", "a/b", "../../etc", "a\0b", "a\nb", "a\\b"] {
+            assert_eq!(of(bad, "x"), Err(Unsafe), "{bad:?}");
+            assert_eq!(of("x", bad), Err(Unsafe), "{bad:?}");
+        }
+        assert_eq!(of(&"a".repeat(201), "x"), Err(Unsafe));
+    }
+
+    #[test]
+    fn the_default_ports() {
+        let mut c = config();
+        assert_eq!(c.listeners().len(), 8);
+        c.certificates.push(crate::Certificate { chain: "c".into(), key: "k".into() });
+        assert_eq!(c.listeners().len(), 14);
+        assert!(c.listeners().iter().all(|l| l.speak != Speak::Lmtp));
+    }
+
+    #[test]
+    fn relative_paths_are_beside_the_file() {
+        let mut c = config();
+        c.store = "store".into();
+        c.accounts = Some("/etc/a.ron".into());
+        let c = c.rooted(Path::new("/etc/hikyaku"));
+        assert_eq!(c.store, Path::new("/etc/hikyaku/store"));
+        assert_eq!(c.accounts_path(), Path::new("/etc/a.ron"));
+        assert!(c.is_local("EXAMPLE.test") && !c.is_local("example.org"));
+    }
+}
