@@ -5,6 +5,12 @@
 
 extern crate alloc;
 
+mod limits;
 mod office;
+mod server;
+mod settings;
 
+pub use limits::{INBOX_LIMIT, OUTBOX_MARK};
 pub use office::{Answer, Ask, Entry, Office};
+pub use server::Server;
+pub use settings::{Settings, TlsMode};

@@ -5,6 +5,12 @@
 
 extern crate alloc;
 
+mod limits;
 mod office;
+mod server;
+mod settings;
 
+pub use limits::{INBOX_LIMIT, OUTBOX_MARK};
 pub use office::{Answer, Ask, Body, Office, Receipt, Refusal, Start, Verdict};
+pub use server::Server;
+pub use settings::{Role, Settings, TlsMode};
