@@ -1,0 +1,75 @@
+//! Dialogs as text: what a client says, what the session answers and asks. The format is told in tests/dialogs/README.md.
+//!
+//! Every dialog runs as it stands, and again cut at every byte and at random places: nothing may differ but the pieces.
+
+mod parse;
+mod stage;
+mod world;
+
+pub use parse::{Action, Dialog, Expect, Turn, parse};
+pub use stage::{Stage, play};
+
+use std::{fs, path::Path};
+
+/// Random cuts of each dialog, besides whole and byte by byte.
+const SEEDS: u64 = 8;
+
+/// Plays every dialog of a folder of tests/dialogs.
+///
+/// # Panics
+/// With a report of all dialogs that went otherwise.
+pub fn play_folder<P: Stage>(folder: &str) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("dialogs").join(folder);
+    let mut files: Vec<_> = fs::read_dir(&dir)
+        .unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
+        .collect();
+    files.sort();
+    let mut reports = Vec::new();
+    for file in &files {
+        let name = format!("{folder}/{}", file.file_name().unwrap_or_default().to_string_lossy());
+        let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{name}: {e}"));
+        if let Err(report) = check::<P>(&name, &text) {
+            reports.push(report);
+        }
+    }
+    println!("{folder}: {} dialogs, {} went otherwise", files.len(), reports.len());
+    assert!(reports.is_empty(), "\n\n{}", reports.join("\n"));
+}
+
+/// Plays one dialog whole and cut.
+///
+/// # Errors
+/// A readable report.
+pub fn check<P: Stage>(name: &str, text: &str) -> Result<(), String> {
+    let dialog = parse(text).map_err(|(line, what)| format!("{name}:{line}: {what}\n"))?;
+    let played = |seed: Option<u64>, dialog: &Dialog| {
+        std::panic::catch_unwind(|| {
+            let mut random = fastrand::Rng::with_seed(seed.unwrap_or(0));
+            match seed {
+                None => play::<P>(dialog, &mut |left| left),
+                Some(0) => play::<P>(dialog, &mut |_| 1),
+                Some(_) => play::<P>(dialog, &mut |left| if random.bool() { 1 } else { random.usize(1..=left) }),
+            }
+        })
+        .unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err((0, format!("panicked: {}", text.unwrap_or("no message"))))
+        })
+    };
+    let whole = played(None, &dialog).map_err(|(line, what)| format!("{name}:{line}: {what}\n"))?;
+    for (turn, scene) in dialog.turns.iter().zip(&whole) {
+        scene.compare(turn).map_err(|report| format!("{name}:{}:\n{report}", turn.line))?;
+    }
+    for seed in 0..SEEDS {
+        let how = if seed == 0 { "cut at every byte".to_owned() } else { format!("cut with seed {seed}") };
+        let cut = played(Some(seed), &dialog).map_err(|(line, what)| format!("{name}:{line}: {how}: {what}\n"))?;
+        for ((turn, whole), cut) in dialog.turns.iter().zip(&whole).zip(&cut) {
+            if whole != cut {
+                return Err(format!("{name}:{}: {how}, it went\n{cut}and uncut\n{whole}", turn.line));
+            }
+        }
+    }
+    Ok(())
+}
