@@ -9,5 +9,6 @@ pub mod house;
 pub mod logging;
 pub mod mailbox;
 pub mod office;
+pub mod process;
 pub mod spool;
 pub mod tls;

@@ -1,0 +1,87 @@
+//! What the process is: its user, and how many files it may open.
+
+use nix::unistd::{self, Gid, Uid, User};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{ffi::CString, fmt, io};
+
+/// Raises the limit of open files as far as it may be raised. Says what it is now; `None` if there is none.
+pub fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Some systems say "no limit" but refuse more than a constant of theirs; the old limit holds then.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+/// Gives root away for good: all threads become `user`, with its groups.
+///
+/// Without effect if the process is that user already. Call it while there is one thread: on systems where ids belong to threads, libc changes all
+/// of them, but whoever started in between might have acted as root.
+///
+/// # Errors
+/// If there is no such user, if this process may not become it, or if root could be had back.
+pub fn become_user(name: &str) -> Result<(), UserError> {
+    let user =
+        User::from_name(name).map_err(|e| UserError::Refused("getpwnam", e.into()))?.ok_or_else(|| UserError::Unknown(name.into()))?;
+    if !Uid::effective().is_root() && Uid::effective() == user.uid && Uid::current() == user.uid {
+        return Ok(());
+    }
+    let name = CString::new(name).map_err(|_| UserError::Unknown(name.into()))?;
+    // Groups first: once the user is another, nobody may change them.
+    groups(&name, user.gid)?;
+    unistd::setgid(user.gid).map_err(|e| UserError::Refused("setgid", e.into()))?;
+    unistd::setuid(user.uid).map_err(|e| UserError::Refused("setuid", e.into()))?;
+    let same = Uid::current() == user.uid && Uid::effective() == user.uid && Gid::current() == user.gid && Gid::effective() == user.gid;
+    if !same || (!user.uid.is_root() && unistd::setuid(Uid::from_raw(0)).is_ok()) {
+        return Err(UserError::Regained);
+    }
+    Ok(())
+}
+
+#[cfg(not(any(target_vendor = "apple", target_os = "redox", target_os = "haiku")))]
+fn groups(name: &CString, gid: Gid) -> Result<(), UserError> {
+    unistd::initgroups(name, gid).map_err(|e| UserError::Refused("initgroups", e.into()))
+}
+
+/// Where nix does not know initgroups(3): no group but the user's own.
+#[cfg(any(target_vendor = "apple", target_os = "redox", target_os = "haiku"))]
+fn groups(_: &CString, gid: Gid) -> Result<(), UserError> {
+    rustix::thread::set_thread_groups(&[gid.as_raw()].map(rustix::process::Gid::from_raw))
+        .map_err(|e| UserError::Refused("setgroups", e.into()))
+}
+
+/// Why the user did not change. Serving on as root would be worse than not serving.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum UserError {
+    /// No such user.
+    Unknown(String),
+    /// The system refused that call.
+    Refused(&'static str, io::Error),
+    /// It worked, and yet root could be had back.
+    Regained,
+}
+
+impl fmt::Display for UserError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UserError::Unknown(name) => write!(f, "there is no user {name:?}"),
+            UserError::Refused(call, e) => write!(f, "cannot change the user: {call}: {e}"),
+            UserError::Regained => f.write_str("cannot change the user: root could be had back"),
+        }
+    }
+}
+
+impl std::error::Error for UserError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_many_and_users_exist() {
+        assert!(raise_open_files().is_none_or(|n| n >= 256));
+        assert!(matches!(become_user("no-such-user"), Err(UserError::Unknown(_))));
+    }
+}
