@@ -22,6 +22,8 @@ pub struct Turn {
     pub expects: Vec<(usize, Expect)>,
     /// Trouble by the number of the question within the turn.
     pub troubles: Vec<(usize, Trouble)>,
+    /// Questions within the turn that are answered with half the bytes there are.
+    pub shortened: Vec<usize>,
 }
 
 /// What happens.
@@ -109,10 +111,13 @@ pub fn parse(text: &str) -> Result<Dialog, (usize, String)> {
                 questions += 1;
             }
             (b'!', _) => {
-                let Some(trouble) = Trouble::from_word(word) else { return wrong("no such trouble") };
                 // Right below a question it is that one's answer, elsewhere the answer of the next.
                 let at = if after_question { questions - 1 } else { questions.max(troubled) };
-                turn.troubles.push((at, trouble));
+                match Trouble::from_word(word) {
+                    Some(trouble) => turn.troubles.push((at, trouble)),
+                    None if word == "short" => turn.shortened.push(at),
+                    None => return wrong("no such trouble"),
+                }
                 troubled = at + 1;
             }
             (b'@', _) => {

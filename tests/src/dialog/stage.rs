@@ -27,6 +27,8 @@ pub trait Stage {
 pub struct Scene {
     output: Vec<u8>,
     events: Vec<Event>,
+    /// The line of something that happened after the session had closed.
+    unheard: Option<usize>,
 }
 
 /// Plays a dialog in pieces as `cut` makes them.
@@ -45,6 +47,8 @@ pub fn play<P: Stage>(dialog: &Dialog, cut: &mut dyn FnMut(usize) -> usize) -> R
     let mut scenes = Vec::new();
     for turn in &dialog.turns {
         host.troubles.extend(turn.troubles.iter().map(|(at, trouble)| (host.asked + at, *trouble)));
+        host.shortened.extend(turn.shortened.iter().map(|at| host.asked + at));
+        let mut unheard = None;
         let mut actions = turn.actions.iter().peekable();
         while let Some((line, action)) = actions.next() {
             if let Action::World(event) = action {
@@ -54,8 +58,8 @@ pub fn play<P: Stage>(dialog: &Dialog, cut: &mut dyn FnMut(usize) -> usize) -> R
             // The greeting comes before anything the client says.
             host.drive();
             if host.closed.is_some() {
-                let word = host.closed.map_or("", |why| why.word());
-                return Err((*line, format!("the session has closed already ({word})\n{}", scene(&mut host))));
+                unheard = Some(*line);
+                break;
             }
             match action {
                 Action::Send(bytes) => {
@@ -77,13 +81,9 @@ pub fn play<P: Stage>(dialog: &Dialog, cut: &mut dyn FnMut(usize) -> usize) -> R
             }
         }
         host.drive();
-        scenes.push(scene(&mut host));
+        scenes.push(Scene { output: std::mem::take(&mut host.output), events: std::mem::take(&mut host.events), unheard });
     }
     Ok(scenes)
-}
-
-fn scene<S, O>(host: &mut Host<S, O>) -> Scene {
-    Scene { output: std::mem::take(&mut host.output), events: std::mem::take(&mut host.events) }
 }
 
 /// Takes an option out of the list.
@@ -151,6 +151,10 @@ impl Scene {
         if want != self.close() {
             good = false;
             _ = writeln!(report, "  - X: {}\n  + X: {}", want.unwrap_or("(stays open)"), self.close().unwrap_or("(stays open)"));
+        }
+        if let Some(line) = self.unheard {
+            good = false;
+            _ = writeln!(report, "    and line {line} comes after the session has closed");
         }
         if good { Ok(()) } else { Err(report) }
     }

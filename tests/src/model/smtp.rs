@@ -94,10 +94,8 @@ impl smtp::Office for SmtpOffice {
             return Err(Refusal::TooLarge);
         }
         let verdicts: Vec<Verdict> = start.envelope.recipients.iter().map(|r| SmtpOffice::judge(&world, r, size)).collect();
-        if self.hall != Hall::Lmtp {
-            if let Some(refusal) = verdicts.iter().find_map(|v| v.err()) {
-                return Err(refusal);
-            }
+        if let (Hall::Smtp | Hall::Submission, Some(refusal)) = (self.hall, verdicts.iter().find_map(|v| v.err())) {
+            return Err(refusal);
         }
         let id = format!("M{}", world.number());
         let date = Stamp::utc(world.now);
