@@ -4,10 +4,6 @@ use crate::model::{Trouble, Troubled};
 use std::{collections::BTreeMap, fmt::Debug, mem};
 use wire::{Inbox, News, Nudge, Outbox, Question, Session, Sink, Step, Tick, Tls, Why};
 
-/// What an inbox holds here. Small, so that a session that wants more than it may ask for is found.
-pub const INBOX: usize = 32 << 10;
-/// Where an outbox wants to be flushed.
-pub const MARK: usize = 16 << 10;
 /// The longest reply a session may print past the mark in one go: some command lines echo or expand what they got, none without end.
 pub const REPLY: usize = 128 << 10;
 /// Steps in a row that neither take, print nor ask. A session that needs more is spinning.
@@ -36,6 +32,7 @@ pub struct Host<S, O> {
     pub office: O,
     rx: Inbox,
     tx: Outbox,
+    mark: usize,
     now: Tick,
     /// What the session printed and was not yet looked at.
     pub output: Vec<u8>,
@@ -60,13 +57,15 @@ where
     S::Ask: Question<O, Answer = S::Answer> + Debug,
     O: Sink + Troubled<S::Ask>,
 {
-    /// A connection that nobody has said anything on, not even the session. `start` makes the session from the time.
-    pub fn new(start: impl FnOnce(Tick) -> S, office: O) -> Host<S, O> {
+    /// A connection that nobody has said anything on, not even the session. `start` makes the session from the time; `inbox` and
+    /// `mark` are what its crate says it wants.
+    pub fn new(start: impl FnOnce(Tick) -> S, office: O, inbox: usize, mark: usize) -> Host<S, O> {
         Host {
             session: start(DAWN),
             office,
-            rx: Inbox::new(INBOX),
-            tx: Outbox::new(MARK),
+            rx: Inbox::new(inbox),
+            tx: Outbox::new(mark),
+            mark,
             now: DAWN,
             output: Vec::new(),
             events: Vec::new(),
@@ -190,7 +189,7 @@ where
                 }
             }
             assert!(!waited || self.closed.is_some(), "said Read with something left to do");
-            assert!(self.tx.bytes().len() <= MARK + REPLY, "the outbox grew past its mark: {} bytes", self.tx.bytes().len());
+            assert!(self.tx.bytes().len() <= self.mark + REPLY, "the outbox grew past its mark: {} bytes", self.tx.bytes().len());
             busy |= before != (self.rx.bytes().len(), self.tx.bytes().len());
             idle = if busy { 0 } else { idle + 1 };
             assert!(idle < IDLE_STEPS, "the session spins");

@@ -4,10 +4,12 @@
 
 mod parse;
 mod stage;
+mod stages;
 mod world;
 
 pub use parse::{Action, Dialog, Expect, Turn, parse};
 pub use stage::{Stage, play};
+pub use stages::{Pop3, Smtp};
 
 use std::{fs, path::Path};
 
@@ -21,16 +23,21 @@ const SEEDS: u64 = 8;
 pub fn play_folder<P: Stage>(folder: &str) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("dialogs").join(folder);
     let mut files: Vec<_> = fs::read_dir(&dir)
-        .unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
+        .into_iter()
+        .flatten()
         .map(|entry| entry.expect("a readable folder").path())
         .filter(|path| path.extension().is_some_and(|e| e == "txt"))
         .collect();
     files.sort();
+    let only = std::env::var("DIALOG").unwrap_or_default();
     let mut reports = Vec::new();
     for file in &files {
         let name = format!("{folder}/{}", file.file_name().unwrap_or_default().to_string_lossy());
+        if !name.contains(&only) {
+            continue;
+        }
         let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{name}: {e}"));
-        if let Err(report) = check::<P>(&name, &text) {
+        if let Err(report) = check::<P>(folder, &name, &text) {
             reports.push(report);
         }
     }
@@ -42,15 +49,15 @@ pub fn play_folder<P: Stage>(folder: &str) {
 ///
 /// # Errors
 /// A readable report.
-pub fn check<P: Stage>(name: &str, text: &str) -> Result<(), String> {
+pub fn check<P: Stage>(hall: &str, name: &str, text: &str) -> Result<(), String> {
     let dialog = parse(text).map_err(|(line, what)| format!("{name}:{line}: {what}\n"))?;
     let played = |seed: Option<u64>, dialog: &Dialog| {
         std::panic::catch_unwind(|| {
             let mut random = fastrand::Rng::with_seed(seed.unwrap_or(0));
             match seed {
-                None => play::<P>(dialog, &mut |left| left),
-                Some(0) => play::<P>(dialog, &mut |_| 1),
-                Some(_) => play::<P>(dialog, &mut |left| if random.bool() { 1 } else { random.usize(1..=left) }),
+                None => play::<P>(hall, dialog, &mut |left| left),
+                Some(0) => play::<P>(hall, dialog, &mut |_| 1),
+                Some(_) => play::<P>(hall, dialog, &mut |left| if random.bool() { 1 } else { random.usize(1..=left) }),
             }
         })
         .unwrap_or_else(|panic| {

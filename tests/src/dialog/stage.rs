@@ -18,8 +18,12 @@ pub trait Stage {
     /// Who answers.
     type Office: Sink + Troubled<<Self::Session as Session>::Ask>;
 
-    /// A fresh connection. Each option it knows is taken out of the list.
-    fn open(options: &mut Vec<(usize, String, String)>, world: Shared) -> Result<Host<Self::Session, Self::Office>, (usize, String)>;
+    /// A fresh connection; `hall` is the folder of the dialog. Each option it knows is taken out of the list.
+    fn open(
+        hall: &str,
+        options: &mut Vec<(usize, String, String)>,
+        world: Shared,
+    ) -> Result<Host<Self::Session, Self::Office>, (usize, String)>;
 }
 
 /// What happened in a turn.
@@ -35,11 +39,11 @@ pub struct Scene {
 ///
 /// # Errors
 /// The line at which it could not go on.
-pub fn play<P: Stage>(dialog: &Dialog, cut: &mut dyn FnMut(usize) -> usize) -> Result<Vec<Scene>, (usize, String)> {
+pub fn play<P: Stage>(hall: &str, dialog: &Dialog, cut: &mut dyn FnMut(usize) -> usize) -> Result<Vec<Scene>, (usize, String)> {
     let world = World::new().shared();
     let mut options = dialog.options.clone();
     let bad_handshakes = take(&mut options, "handshake").is_some_and(|(_, how)| how == "fail");
-    let mut host = P::open(&mut options, world.clone())?;
+    let mut host = P::open(hall, &mut options, world.clone())?;
     host.bad_handshakes = bad_handshakes;
     if let Some((line, key, _)) = options.first() {
         return Err((*line, format!("no such option here: {key}")));

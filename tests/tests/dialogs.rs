@@ -1,0 +1,23 @@
+//! Plays the dialogs of tests/dialogs, one test a folder.
+
+use hikyaku_tests::dialog::{Pop3, Smtp, play_folder};
+
+#[test]
+fn smtp() {
+    play_folder::<Smtp>("smtp");
+}
+
+#[test]
+fn submission() {
+    play_folder::<Smtp>("submission");
+}
+
+#[test]
+fn lmtp() {
+    play_folder::<Smtp>("lmtp");
+}
+
+#[test]
+fn pop3() {
+    play_folder::<Pop3>("pop3");
+}
