@@ -6,5 +6,6 @@
 extern crate alloc;
 
 mod office;
+pub mod print;
 
 pub use office::{Answer, Ask, Change, Changes, Copied, Counts, Detail, Listed, Need, Office, Refusal, Selected, Upload};

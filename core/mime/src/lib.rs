@@ -5,6 +5,14 @@
 
 extern crate alloc;
 
+mod cache;
+mod correspond;
+mod lex;
+mod limits;
+mod params;
+mod room;
+mod scan;
 mod structure;
 
+pub use scan::Scanner;
 pub use structure::{Correspondent, Disposition, Envelope, Kind, Part, Structure};
