@@ -1,5 +1,7 @@
 //! Proofs: dialogs, dice, crashing disks, conformance, interop and the house rules.
 
+pub mod corpus;
 pub mod dialog;
 pub mod drive;
 pub mod model;
+pub mod play;

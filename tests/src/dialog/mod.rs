@@ -7,7 +7,7 @@ mod stage;
 mod stages;
 mod world;
 
-pub use parse::{Action, Dialog, Expect, Turn, parse};
+pub use parse::{Action, Dialog, Expect, Tap, Turn, parse};
 pub use stage::{Stage, play};
 pub use stages::{Pop3, Smtp};
 
