@@ -133,24 +133,7 @@ pub fn on_the_wire(bytes: &[u8]) -> Vec<u8> {
 
 /// What a message is made of.
 fn structure(wire: &[u8]) -> mime::Structure {
-    let end = wire.windows(4).position(|w| w == b"\r\n\r\n").map_or(wire.len(), |at| at + 4);
-    let (head, body) = (end as u64, (wire.len() - end) as u64);
-    mime::Structure {
-        envelope: mime::Envelope::default(),
-        root: mime::Part {
-            header: Span { at: 0, len: head, wire: head },
-            body: Span { at: head, len: body, wire: body },
-            lines: wire[end..].iter().filter(|b| **b == b'\n').count() as u64,
-            media: (b"text"[..].into(), b"plain"[..].into()),
-            params: vec![(b"charset"[..].into(), b"us-ascii"[..].into())],
-            id: None,
-            description: None,
-            encoding: b"7bit"[..].into(),
-            md5: None,
-            disposition: None,
-            language: Vec::new(),
-            location: None,
-            kind: mime::Kind::Leaf,
-        },
-    }
+    let mut scanner = mime::Scanner::new();
+    scanner.feed(wire);
+    scanner.finish()
 }
