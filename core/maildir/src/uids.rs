@@ -1,0 +1,72 @@
+//! The file `hikyaku.uids`: whose UIDs these are, and below which bounds they may have been used.
+
+use alloc::string::String;
+use core::fmt::Write;
+
+/// A line of the file. The last whole line counts.
+///
+/// Lines are appended, never written over, so a torn write leaves the line before it. Text, so that a person can read it:
+/// `uidvalidity 1700000000 uids below 1001 changes below 1048576 check 1a2b3c4d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The numbering; not 0.
+    pub uid_validity: u32,
+    /// UIDs below may have been used.
+    pub uid_upto: u32,
+    /// Change numbers below may have been used.
+    pub mod_seq_upto: u64,
+}
+
+impl Bounds {
+    /// Reads the file: its last line with a true checksum; `None` if there is none.
+    pub fn parse(text: &[u8]) -> Option<Bounds> {
+        text.split(|&b| b == b'\n').rev().find_map(Bounds::parse_line)
+    }
+
+    fn parse_line(line: &[u8]) -> Option<Bounds> {
+        let line = core::str::from_utf8(line).ok()?;
+        let (front, sum) = line.rsplit_once(" check ")?;
+        if u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(front.as_bytes()) {
+            return None;
+        }
+        let mut words = front.split(' ');
+        let mut after = |name: &str| name.split(' ').all(|w| words.next() == Some(w)).then(|| words.next()).flatten();
+        let uid_validity = after("uidvalidity")?.parse().ok().filter(|v| *v != 0)?;
+        let uid_upto = after("uids below")?.parse().ok()?;
+        let mod_seq_upto = after("changes below")?.parse().ok()?;
+        Some(Bounds { uid_validity, uid_upto, mod_seq_upto })
+    }
+
+    /// Prints a line. It begins with a line end, so that it is whole even behind a torn one.
+    pub fn print(&self) -> String {
+        let Bounds { uid_validity, uid_upto, mod_seq_upto } = self;
+        let mut line = String::with_capacity(96);
+        let _ = write!(line, "\nuidvalidity {uid_validity} uids below {uid_upto} changes below {mod_seq_upto}");
+        let sum = crc32fast::hash(&line.as_bytes()[1..]);
+        let _ = writeln!(line, " check {sum:08x}");
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_whole_line_counts() {
+        let first = Bounds { uid_validity: 5, uid_upto: 1001, mod_seq_upto: 1 << 20 };
+        let second = Bounds { uid_validity: 5, uid_upto: 7, mod_seq_upto: u64::MAX };
+        let mut text = first.print();
+        let one = text.len();
+        text.push_str(&second.print());
+        // Without its final line end the line is whole all the same.
+        for cut in one..text.len() - 1 {
+            assert_eq!(Bounds::parse(&text.as_bytes()[..cut]), Some(first));
+        }
+        assert_eq!(Bounds::parse(text.as_bytes()), Some(second));
+        let torn = alloc::format!("{}{}", &text[..one + 20], first.print());
+        assert_eq!(Bounds::parse(torn.as_bytes()), Some(first));
+        assert_eq!(Bounds::parse(b""), None);
+        assert_eq!(Bounds::parse(&[0; 100]), None);
+    }
+}
