@@ -1,3 +1,5 @@
+//! What the scanner makes of whole messages, whatever their line ends and pieces.
+
 use super::*;
 use crate::{Kind, Part};
 use alloc::{format, string::String, string::ToString, vec};
