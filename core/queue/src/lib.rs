@@ -1,4 +1,16 @@
 //! What was accepted and is not done: the records of the spool log, their framing, and what a replay makes of them.
+//!
+//! Bytes in, bytes out. This crate does not know where a log is kept, when it is flushed, or what a Maildir looks like.
 #![no_std]
 
 extern crate alloc;
+
+pub mod frame;
+mod limits;
+mod record;
+mod replay;
+mod wire;
+
+pub use limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, TARGETS_MAX};
+pub use record::{Accept, Bases, Content, Gone, Keywords, NotRecord, Record, Target, Targets, Trace};
+pub use replay::{Place, Replay, Reserved, Wanted};

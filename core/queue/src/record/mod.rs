@@ -1,0 +1,175 @@
+//! What a record of the spool log says.
+//!
+//! A record is a kind and fields: a tag, a length of four bytes, a body. A reader skips fields it does not know and ignores what follows the
+//! last part of a field that it does know, so later versions can say more. A kind with its highest bit set may be skipped by who does not
+//! know it; any other unknown kind means that a later version accepted mail which this one must not forget.
+
+mod decode;
+mod encode;
+mod list;
+
+pub use list::{Bases, Keywords, Targets};
+
+use mail::{Flags, Keyword, Stamp, System};
+
+const ACCEPT: u8 = 1;
+const GONE: u8 = 2;
+const RENAMED: u8 = 3;
+const REMOVED: u8 = 4;
+
+/// The bit of a kind that may be skipped.
+const SKIP: u8 = 0x80;
+
+/// Tags of fields. A tag means one thing in every kind.
+mod tag {
+    pub const ID: u8 = 1;
+    pub const STAMP: u8 = 2;
+    pub const SENDER: u8 = 3;
+    pub const TRACE: u8 = 4;
+    pub const TARGET: u8 = 5;
+    pub const WIRE_SIZE: u8 = 6;
+    pub const LARGE: u8 = 7;
+    pub const PLACE: u8 = 8;
+    pub const BASE: u8 = 9;
+    pub const TO: u8 = 10;
+    /// The last field, so that all before it can be made without copying the content.
+    pub const INLINE: u8 = 255;
+}
+
+/// A record.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Record<'a> {
+    /// A message was accepted for mailboxes.
+    Accept(Accept<'a>),
+    /// Messages were removed from a mailbox for good.
+    Gone(Gone<'a>),
+    /// A mailbox has another name now, and so have those below it.
+    Renamed {
+        /// Whose.
+        account: &'a str,
+        /// The name it had, levels joined by `/`.
+        from: &'a str,
+        /// The name it has.
+        to: &'a str,
+    },
+    /// A mailbox was removed with all that was in it, but not those below it.
+    Removed {
+        /// Whose.
+        account: &'a str,
+        /// Its name, levels joined by `/`.
+        mailbox: &'a str,
+    },
+    /// Written by a later version.
+    Unknown {
+        /// Its kind.
+        kind: u8,
+        /// Whether nothing is lost by not knowing it. If not, do not go on: mail may hang on it.
+        skip: bool,
+    },
+}
+
+/// A message that was accepted. Once such a record is durable the client has been promised that the message is in these mailboxes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Accept<'a> {
+    /// The entry's id, as in logs, replies and names of files.
+    pub id: u64,
+    /// When it was accepted.
+    pub stamp: Stamp,
+    /// The reverse path as printed; `None` is `<>`, or nobody knows (APPEND).
+    pub sender: Option<&'a str>,
+    /// How it came; `None` for APPEND.
+    pub trace: Option<Trace<'a>>,
+    /// The mailboxes it goes to.
+    pub targets: Targets<'a>,
+    /// Its octets on the wire, with CRLF line ends.
+    pub wire_size: u64,
+    /// Its bytes as they are stored.
+    pub content: Content<'a>,
+}
+
+/// How a message came, for those who have to tell about it later (bounces, `mailq`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Trace<'a> {
+    /// What the client called itself.
+    pub helo: &'a str,
+    /// The client's address.
+    pub peer: &'a str,
+    /// The `with` keyword of `Received:`.
+    pub with: &'a str,
+    /// Who logged in; empty if nobody did.
+    pub login: &'a str,
+    /// Whether the content was declared to be 8BITMIME.
+    pub eight_bit: bool,
+    /// Whether the client said SMTPUTF8.
+    pub utf8: bool,
+}
+
+/// Where the bytes of a message are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// In the record.
+    Inline(&'a [u8]),
+    /// In the spool's large file of that id.
+    Large {
+        /// The name of the file.
+        id: u64,
+        /// Its length in bytes.
+        size: u64,
+    },
+}
+
+/// One mailbox that a message goes to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Target<'a> {
+    /// Whose.
+    pub account: &'a str,
+    /// The mailbox, levels joined by `/`.
+    pub mailbox: &'a str,
+    /// The Maildir name without its flags; the same at every attempt, so that a message is never delivered twice.
+    pub base: &'a str,
+    /// The forward path that named this mailbox, as printed; empty for APPEND.
+    pub recipient: &'a str,
+    /// Flags.
+    pub system: System,
+    /// Keywords.
+    pub keywords: Keywords<'a>,
+    /// Internal date.
+    pub date: Stamp,
+    /// The numbering that the next field belongs to.
+    pub uid_validity: u32,
+    /// UIDs up to and including this one may have been used when this record was written.
+    pub uid_upto: u32,
+    /// Change numbers up to and including this one may have been used.
+    pub mod_seq_upto: u64,
+}
+
+impl Target<'_> {
+    /// Flags and keywords together. A keyword that is none (of a later, laxer version) is left out.
+    pub fn flags(&self) -> Flags {
+        Flags { system: self.system, keywords: self.keywords.iter().filter_map(Keyword::new).collect() }
+    }
+}
+
+/// Messages that were removed for good from one mailbox, by their Maildir names without flags.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gone<'a> {
+    /// Whose.
+    pub account: &'a str,
+    /// The mailbox, levels joined by `/`.
+    pub mailbox: &'a str,
+    /// The names. Bytes, because other programs name files as they like.
+    pub bases: Bases<'a>,
+}
+
+/// Why bytes are no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotRecord {
+    /// They end too early.
+    Short,
+    /// Something in them is over its limit.
+    Limit,
+    /// A text is not UTF-8.
+    Text,
+    /// A field that every record of the kind has is not there.
+    Missing,
+}
