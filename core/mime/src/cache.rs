@@ -3,7 +3,7 @@
 //! The first byte is the version. Numbers are LEB128. A part's spans are told by lengths alone: a body follows its header and the start of
 //! each header is told as its distance from where the part that holds it has its body. Texts that nearly every part has are one byte.
 
-use crate::{Correspondent, Disposition, Envelope, Kind, Part, Structure, correspond, limits, room::Room};
+use crate::{Correspondent, Disposition, Envelope, Kind, Param, Part, Structure, correspond, limits, room::Room};
 use alloc::{boxed::Box, vec::Vec};
 use mail::Span;
 
@@ -143,7 +143,7 @@ fn part(p: &Part, base: u64, out: &mut Vec<u8>) {
     }
 }
 
-fn params(params: &[(Box<[u8]>, Box<[u8]>)], out: &mut Vec<u8>) {
+fn params(params: &[Param], out: &mut Vec<u8>) {
     number(params.len() as u64, out);
     for (name, value) in params {
         text(name, out);
@@ -286,7 +286,7 @@ impl Reader<'_> {
         Some(Part { header, body, lines, media, params, id, description, encoding, md5, disposition, language, location, kind })
     }
 
-    fn params(&mut self) -> Option<Vec<(Box<[u8]>, Box<[u8]>)>> {
+    fn params(&mut self) -> Option<Vec<Param>> {
         let mut params = Vec::new();
         for _ in 0..self.number()? {
             if params.len() == limits::PARAMS {

@@ -108,8 +108,13 @@ fn entry(lex: &mut Lex<'_>, before: Option<Vec<u8>>, in_group: bool) -> Correspo
 
 fn bare(words: Words, host: Vec<u8>, comment: Option<Vec<u8>>) -> Correspondent {
     // RFC 822's way to give a name: `joe@example.test (Joe)`.
-    let name = comment.map(|c| trim(&c).into()).filter(|c: &Box<[u8]>| !c.is_empty());
-    Correspondent { name, route: None, mailbox: Some(words.local().into()), host: Some(host.into()) }
+    Correspondent { name: display(comment), route: None, mailbox: Some(words.local().into()), host: Some(host.into()) }
+}
+
+fn display(name: Option<Vec<u8>>) -> Option<Box<[u8]>> {
+    let name = name?;
+    let name = trim(&name);
+    (!name.is_empty()).then(|| name.into())
 }
 
 /// What stands after `<`, up to `>` and what follows it in the entry.
@@ -158,8 +163,12 @@ fn angle(lex: &mut Lex<'_>, name: Option<Vec<u8>>) -> Correspondent {
         comment = Some(text);
     }
     skip(lex);
-    let name = name.or(comment).map(|n| trim(&n).into()).filter(|n: &Box<[u8]>| !n.is_empty());
-    Correspondent { name, route: (!route.is_empty()).then(|| route.into()), mailbox: Some(words.local().into()), host: Some(host.into()) }
+    Correspondent {
+        name: display(name.or(comment)),
+        route: (!route.is_empty()).then(|| route.into()),
+        mailbox: Some(words.local().into()),
+        host: Some(host.into()),
+    }
 }
 
 /// A domain or a domain literal, white space and comments in it removed (obs-domain).

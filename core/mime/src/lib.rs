@@ -7,12 +7,18 @@ extern crate alloc;
 
 mod cache;
 mod correspond;
+mod date;
+mod fields;
 mod lex;
 mod limits;
 mod params;
 mod room;
 mod scan;
+mod search;
 mod structure;
 
+pub use date::date;
+pub use fields::{Field, FieldFilter, fields};
 pub use scan::Scanner;
-pub use structure::{Correspondent, Disposition, Envelope, Kind, Part, Structure};
+pub use search::{Matcher, Needle, Piece, text_matches};
+pub use structure::{Correspondent, Disposition, Envelope, Kind, Media, Param, Part, Structure};

@@ -1,18 +1,15 @@
 //! `Content-Type`, `Content-Disposition`, `Content-Language` and the plain words of a part's header (RFC 2045 §5.1, 2183, 3282).
 
 use crate::{
-    Disposition,
+    Disposition, Media, Param,
     lex::{Lex, is_space, trim},
     limits,
     room::Room,
 };
 use alloc::{boxed::Box, vec::Vec};
 
-/// Names and values, as they stand in the field (RFC 2231 is for the reader to undo).
-pub(crate) type Params = Vec<(Box<[u8]>, Box<[u8]>)>;
-
 /// A media type with its parameters; none if there is no type and subtype.
-pub(crate) fn media(value: &[u8], room: &mut Room) -> Option<((Box<[u8]>, Box<[u8]>), Params)> {
+pub(crate) fn media(value: &[u8], room: &mut Room) -> Option<(Media, Vec<Param>)> {
     let mut lex = Lex::new(value);
     let kind = word(&mut lex);
     lex.space();
@@ -59,7 +56,7 @@ pub(crate) fn languages(value: &[u8], room: &mut Room) -> Vec<Box<[u8]>> {
 }
 
 /// The value of a parameter by its name, in any case.
-pub(crate) fn find<'a>(params: &'a Params, name: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn find<'a>(params: &'a [Param], name: &[u8]) -> Option<&'a [u8]> {
     params.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| &**v)
 }
 
@@ -70,8 +67,8 @@ fn word<'a>(lex: &mut Lex<'a>) -> &'a [u8] {
     })
 }
 
-fn params(lex: &mut Lex<'_>, room: &mut Room) -> Params {
-    let mut params = Params::new();
+fn params(lex: &mut Lex<'_>, room: &mut Room) -> Vec<Param> {
+    let mut params = Vec::new();
     while params.len() < limits::PARAMS {
         // Whatever stands between a value and the next semicolon belongs to neither.
         lex.until(|b| b == b';');

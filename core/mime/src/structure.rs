@@ -62,9 +62,9 @@ pub struct Part {
     pub lines: u64,
     /// Media type and subtype, as spelled; `text`, `plain` if there is none or it cannot be understood (RFC 2045 §5.2), `message`,
     /// `rfc822` in a `multipart/digest`.
-    pub media: (Box<[u8]>, Box<[u8]>),
+    pub media: Media,
     /// Parameters of `Content-Type`; if it is absent, `charset` `us-ascii` (RFC 3501's examples print it).
-    pub params: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub params: Vec<Param>,
     /// `Content-ID`
     pub id: Option<Box<[u8]>>,
     /// `Content-Description`
@@ -83,13 +83,19 @@ pub struct Part {
     pub kind: Kind,
 }
 
+/// A parameter's name and value as they stand in the field: those of RFC 2231 are for the reader to put together.
+pub type Param = (Box<[u8]>, Box<[u8]>);
+
+/// Media type and subtype.
+pub type Media = (Box<[u8]>, Box<[u8]>);
+
 /// `Content-Disposition` (RFC 2183).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disposition {
     /// `attachment`, `inline` ...
     pub kind: Box<[u8]>,
     /// `filename` ...
-    pub params: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub params: Vec<Param>,
 }
 
 /// What a part holds.

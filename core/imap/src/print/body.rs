@@ -1,9 +1,8 @@
 //! BODY and BODYSTRUCTURE (RFC 3501 §7.4.2, grammar `body` in §9).
 
 use super::{envelope, nstring, string};
-use alloc::boxed::Box;
 use core::fmt::Write;
-use mime::{Envelope, Kind, Part};
+use mime::{Envelope, Kind, Param, Part};
 use wire::Outbox;
 
 /// Prints BODYSTRUCTURE: with extension data.
@@ -107,7 +106,7 @@ fn placement(tx: &mut Outbox, part: &Part) {
     nstring(tx, part.location.as_deref());
 }
 
-fn params(tx: &mut Outbox, params: &[(Box<[u8]>, Box<[u8]>)]) {
+fn params(tx: &mut Outbox, params: &[Param]) {
     if params.is_empty() {
         return tx.put(b"NIL");
     }

@@ -1,7 +1,7 @@
 //! A part that is open while it is read.
 
 use super::Mark;
-use crate::{Disposition, Envelope, Kind, Part, Structure, lex::trim, limits, params};
+use crate::{Disposition, Envelope, Kind, Media, Param, Part, Structure, lex::trim, limits, params};
 use alloc::{boxed::Box, vec::Vec};
 use mail::Span;
 
@@ -26,7 +26,7 @@ pub(super) struct Frame {
 #[derive(Default)]
 pub(super) struct Head {
     /// Type and parameters.
-    pub(super) media: Option<((Box<[u8]>, Box<[u8]>), params::Params)>,
+    pub(super) media: Option<(Media, Vec<Param>)>,
     /// Whether there was a `Content-Type`, understood or not.
     pub(super) typed: bool,
     pub(super) id: Option<Box<[u8]>>,
