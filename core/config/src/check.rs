@@ -3,10 +3,7 @@
 use crate::{
     Config, Listen, Problem, Speak, TlsMode,
     error::nearest,
-    locate::{
-        Step::{self, Field, Item},
-        locate,
-    },
+    locate::Step::{self, Field, Item},
     parse::listed,
 };
 use std::{
@@ -28,7 +25,7 @@ const MESSAGE_MIN: u64 = 64 << 10;
 /// Every problem, in the order of the file; lowers domains on the way.
 pub(crate) fn check(config: &mut Config, text: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut say = |path: &[Step<'_>], message: String| problems.push(Problem::at(text, locate(text, path), message));
+    let mut say = |path: &[Step<'_>], message: String| problems.push(Problem::on(text, path, message));
     domains(config, &mut say);
     paths(config, &mut say);
     listeners(&config.listen, !config.certificates.is_empty(), &mut say);

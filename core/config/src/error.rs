@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, and where.
 
+use crate::locate::{Step, locate};
 use std::fmt;
 
 /// Everything that is wrong with a file: one problem if it cannot be read at all, every problem if it can.
@@ -25,6 +26,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// At the value that `path` leads to in a text that was read before, or at what is around it if it is not there.
+    pub fn on(text: &str, path: &[Step<'_>], message: String) -> Problem {
+        Problem::at(text, locate(text, path), message)
+    }
+
     /// At the byte `at` of `text`; beyond its end, at its end.
     pub(crate) fn at(text: &str, at: usize, message: String) -> Problem {
         let mut at = at.min(text.len());

@@ -14,5 +14,6 @@ mod types;
 pub use check::is_domain;
 pub use derived::Unsafe;
 pub use error::{ConfigError, Problem, nearest};
+pub use locate::Step;
 pub use parse::{parse, parse_as};
 pub use types::{Certificate, Config, Imap, Limits, Listen, LogFormat, Logging, Speak, TlsMode};

@@ -2,7 +2,7 @@
 
 /// A step into a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step<'a> {
+pub enum Step<'a> {
     /// The field of this name.
     Field(&'a str),
     /// The element of this number, from 0.

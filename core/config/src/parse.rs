@@ -12,6 +12,10 @@ pub const TEXT_BYTES_MAX: usize = 1 << 20;
 /// # Errors
 /// Says every problem with its place.
 pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
+    if text.len() > TEXT_BYTES_MAX {
+        let problems = vec![Problem::at("", 0, format!("the file is larger than {TEXT_BYTES_MAX} bytes"))];
+        return Err(ConfigError { file: file.into(), problems });
+    }
     let mut config: Config = parse_as(file, text)?;
     let problems = check::check(&mut config, text);
     if problems.is_empty() { Ok(config) } else { Err(ConfigError { file: file.into(), problems }) }
@@ -23,9 +27,6 @@ pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
 /// Says the first problem with its place.
 pub fn parse_as<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
     let fail = |at, message| ConfigError { file: file.into(), problems: vec![Problem::at(text, at, message)] };
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(fail(0, format!("the file is larger than {TEXT_BYTES_MAX} bytes")));
-    }
     let options = Options::default().with_default_extension(Extensions::IMPLICIT_SOME).with_recursion_limit(32);
     options.from_str(text).map_err(|e| {
         let at = place(text, &e);

@@ -1,1 +1,301 @@
-//! Accounts: who may log in, what they own, where their mail is.
+//! Who gets mail here, and who may log in.
+//!
+//! Accounts are in a file of their own ([`file`]). All of them are held in memory; a change of the file is noticed at the next look-up and
+//! takes effect as a whole, or not at all if the new file is wrong. User names and local parts are compared in lower case; passwords are
+//! compared as the bytes of their UTF-8, without the normalisation of SASLprep: clients that send one form keep sending it.
+
+mod book;
+pub mod file;
+mod gate;
+mod hash;
+mod memory;
+mod throttle;
+
+pub use book::{Account, BookError};
+pub use hash::{Hash, HashError, PASSWORD_BYTES_MAX};
+
+use crate::disk::{Disk, Stat};
+use book::Book;
+use config::Config;
+use file::FileError;
+use gate::Gate;
+use mail::Address;
+use memory::Memory;
+use sasl::{Denied, Login, Proof};
+use std::{
+    fmt,
+    hash::BuildHasher as _,
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+use throttle::{Policy, Throttle};
+
+/// Longest user name in bytes (RFC 5321 §4.5.3.1: 64 for the local part, 255 for the domain).
+const USER_BYTES_MAX: usize = 320;
+/// How long a look-up that finds somebody trusts that the file has not changed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The accounts of a server.
+pub struct Accounts {
+    disk: Arc<dyn Disk>,
+    state: RwLock<State>,
+    /// When the file was last looked at. Its lock is held while reading the file, so that one thread reads and the others go on.
+    looked: Mutex<Looked>,
+    throttle: Mutex<Throttle>,
+    memory: Mutex<Memory>,
+    memory_key: ring::hmac::Key,
+    gate: Gate,
+    /// Chooses whose hash an unknown name is compared with, the same for the same name.
+    decoy: std::hash::RandomState,
+    decoy_hash: Hash,
+}
+
+#[derive(Clone)]
+struct State {
+    config: Arc<Config>,
+    book: Arc<Book>,
+}
+
+struct Looked {
+    at: Instant,
+    stat: Option<Stat>,
+}
+
+/// Why accounts could not be loaded.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file.
+    File(FileError),
+    /// What is in it.
+    Book(PathBuf, Vec<BookError>),
+}
+
+impl Accounts {
+    /// Reads the accounts of a configuration.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is wrong. One that does not exist holds no accounts.
+    pub fn load(disk: Arc<dyn Disk>, config: &Config) -> Result<Accounts, LoadError> {
+        let (book, stat) = read(&*disk, config)?;
+        let memory = Memory::new();
+        Ok(Accounts {
+            disk,
+            state: RwLock::new(State { config: Arc::new(config.clone()), book: Arc::new(book) }),
+            looked: Mutex::new(Looked { at: Instant::now(), stat }),
+            throttle: Mutex::default(),
+            memory_key: memory.key(),
+            memory: Mutex::new(memory),
+            gate: Gate::new(),
+            decoy: std::hash::RandomState::new(),
+            decoy_hash: Hash::of(""),
+        })
+    }
+
+    /// Reads the accounts again, with a configuration that may be new. Running sessions keep what they have.
+    ///
+    /// # Errors
+    /// As [`Accounts::load`]; everything stays as it was then.
+    pub fn reload(&self, config: &Config) -> Result<(), LoadError> {
+        let mut looked = held(&self.looked);
+        let (book, stat) = read(&*self.disk, config)?;
+        *looked = Looked { at: Instant::now(), stat };
+        self.set(State { config: Arc::new(config.clone()), book: Arc::new(book) });
+        Ok(())
+    }
+
+    /// The account whose mailbox a forward path means: its address, its address with a detail, or `postmaster` (RFC 5321 §4.5.1).
+    pub fn find(&self, path: &Address) -> Option<Arc<Account>> {
+        self.look_up(|state| match post::rule(path, state) {
+            post::Ruling::Deliver(address) => state.book.exact(&address).cloned(),
+            post::Ruling::NoMailbox | post::Ruling::Foreign => None,
+        })
+    }
+
+    /// The account of this name, as [`Account::name`] and a [`Login`] have it, or as a user types it.
+    pub fn named(&self, name: &str) -> Option<Arc<Account>> {
+        self.look_up(|state| state.book.named(name).cloned())
+    }
+
+    /// What becomes of a forward path, and the account if mail for it is delivered here.
+    pub fn rule(&self, path: &Address) -> post::Ruling {
+        let rule = |state: &State| match post::rule(path, state) {
+            post::Ruling::NoMailbox => Err(post::Ruling::NoMailbox),
+            found => Ok(found),
+        };
+        self.look_up(|state| rule(state).ok()).unwrap_or(post::Ruling::NoMailbox)
+    }
+
+    /// Whether `account` may send as `sender`: its own address, with any detail, and `postmaster` if it is that.
+    pub fn owns(&self, account: &str, sender: &Address) -> bool {
+        self.find(sender).is_some_and(|a| a.name() == account)
+    }
+
+    /// All of them, in the order of their addresses.
+    pub fn all(&self) -> Vec<Arc<Account>> {
+        self.state().book.all().cloned().collect()
+    }
+
+    /// Whether a client is who it says it is. Takes the time of a hash, whether the name is known or not.
+    ///
+    /// # Errors
+    /// Says why not; a wrong name and a wrong password are the same.
+    pub fn verify(&self, proof: Proof, peer: IpAddr, now_ms: u64) -> Result<Login, Denied> {
+        let Proof::Password { act_as, user, password } = proof;
+        let password = password.reveal();
+        if user.is_empty() || user.len() > USER_BYTES_MAX || password.len() > PASSWORD_BYTES_MAX {
+            return Err(Denied::Wrong);
+        }
+        let account = self.named(&user);
+        let State { config, book } = self.state();
+        let policy = Policy { failures: config.limits.login_failures, wait_ms: u64::from(config.limits.login_wait) * 1000 };
+        // Unknown names wait like known ones, or waiting would tell them apart.
+        let name = account.as_ref().map_or_else(|| user.to_lowercase(), |a| a.name());
+        let allowed = || held(&self.throttle).allows(policy, &name, peer, now_ms);
+        if !allowed() {
+            return Err(Denied::TooMany);
+        }
+        let tag = account.as_ref().map(|a| Memory::tag(&self.memory_key, &name, a.hash.reveal(), password));
+        let known = tag.is_some_and(|tag| held(&self.memory).knows(&name, &tag, now_ms));
+        if !known {
+            let hash = account.as_ref().map_or_else(|| self.decoy(&book, &name), |a| a.hash.clone());
+            let pass = if hash.is_dear() { Some(self.gate.enter().ok_or(Denied::Later)?) } else { None };
+            // Asked again: many may have come at once, and most of them waited until the first had failed.
+            if !allowed() {
+                return Err(Denied::TooMany);
+            }
+            let right = hash.verify(password) && account.is_some();
+            let mut throttle = held(&self.throttle);
+            if !right {
+                throttle.failed(policy, &name, peer, now_ms);
+                return Err(Denied::Wrong);
+            }
+            throttle.succeeded(policy, &name, peer, now_ms);
+            drop((throttle, pass));
+        }
+        let account = account.ok_or(Denied::Wrong)?;
+        if let (false, Some(tag)) = (known, tag) {
+            held(&self.memory).keep(&name, tag, now_ms.saturating_add(u64::from(config.limits.login_memory) * 1000));
+        }
+        // RFC 4616 §2: nobody acts for somebody else here.
+        let self_or_none = act_as.is_empty() || book.named(&act_as).is_some_and(|a| a.address == account.address);
+        if account.disabled || !self_or_none {
+            return Err(Denied::Disabled);
+        }
+        Ok(Login { account: name })
+    }
+
+    /// A hash to spend time on for a name that has no account: somebody's, so that it takes as long as those of others do.
+    fn decoy(&self, book: &Book, name: &str) -> Hash {
+        let all = book.all();
+        let n = all.len() as u64;
+        if n == 0 {
+            return self.decoy_hash.clone();
+        }
+        let chosen = (self.decoy.hash_one(name) % n) as usize;
+        book.all().nth(chosen).map_or_else(|| self.decoy_hash.clone(), |a| a.hash.clone())
+    }
+
+    /// Looks in the book that is known, and again if the file has changed meanwhile. Whom nobody knows is looked for in the file at once, so
+    /// that a new account gets its first mail.
+    fn look_up<T>(&self, look: impl Fn(&State) -> Option<T>) -> Option<T> {
+        let found = look(&self.state());
+        if self.refresh(found.is_some()) { look(&self.state()) } else { found }
+    }
+
+    /// Reads the file again if it has changed; says whether it was read. If `lazy`, it does not look more often than once in [`LOOK`].
+    fn refresh(&self, lazy: bool) -> bool {
+        let mut looked = if lazy {
+            match self.looked.try_lock() {
+                Ok(looked) if looked.at.elapsed() >= LOOK => looked,
+                _ => return false,
+            }
+        } else {
+            held(&self.looked)
+        };
+        looked.at = Instant::now();
+        let config = self.state().config;
+        let path = config.accounts_path();
+        // A file that is away for a moment is being replaced by something that does not know how.
+        let Ok(stat) = self.disk.stat(&path) else { return false };
+        if looked.stat == Some(stat) {
+            return false;
+        }
+        // Whether it can be read or not: it is read once.
+        looked.stat = Some(stat);
+        match read(&*self.disk, &config) {
+            Ok((book, _)) => {
+                tracing::info!(event = "accounts", count = book.all().len(), "the accounts have changed");
+                self.set(State { config, book: Arc::new(book) });
+                true
+            }
+            Err(error) => {
+                tracing::error!(event = "accounts", %error, "the accounts file is wrong; those known before stay");
+                false
+            }
+        }
+    }
+
+    fn state(&self) -> State {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+impl post::Directory for State {
+    fn is_local_domain(&self, domain: &str) -> bool {
+        // `<postmaster>` needs no domain (RFC 5321 §4.1.1.3).
+        domain.is_empty() || self.config.is_local(domain)
+    }
+
+    fn account(&self, address: &Address) -> Option<Address> {
+        self.book.exact(address).map(|a| a.address.clone())
+    }
+
+    fn postmaster(&self) -> Option<Address> {
+        self.book.postmaster().map(|a| a.address.clone())
+    }
+
+    fn hostname(&self) -> &str {
+        self.config.hostname()
+    }
+
+    fn detail_separator(&self) -> char {
+        self.config.detail_separator
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::File(error) => error.fmt(f),
+            LoadError::Book(path, errors) => {
+                let lines: Vec<String> = errors.iter().map(|e| format!("{}: {e}", path.display())).collect();
+                f.write_str(&lines.join("\n"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+fn read(disk: &dyn Disk, config: &Config) -> Result<(Book, Option<Stat>), LoadError> {
+    let path = config.accounts_path();
+    let (records, stat) = file::load(disk, &path).map_err(LoadError::File)?;
+    match Book::new(config, records) {
+        (book, errors) if errors.is_empty() => Ok((book, stat)),
+        (_, errors) => Err(LoadError::Book(path, errors)),
+    }
+}
+
+/// What a panic left behind in one of these tables is at worst a count that is off by one.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
