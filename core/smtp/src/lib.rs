@@ -5,10 +5,13 @@
 
 extern crate alloc;
 
+mod content;
 mod limits;
 mod office;
+mod reply;
 mod server;
 mod settings;
+mod syntax;
 
 pub use limits::{INBOX_LIMIT, OUTBOX_MARK};
 pub use office::{Answer, Ask, Body, Office, Receipt, Refusal, Start, Verdict};

@@ -1,7 +1,46 @@
 //! The budgets of a session. Each has its reason; what a peer is told when it breaks one stands beside it.
 
-/// Bytes of input a session needs room for: messages pass through it in slices of this size.
+/// Bytes of input a session needs room for: messages pass through it in slices of up to this size.
 pub const INBOX_LIMIT: usize = 64 << 10;
 
 /// Bytes of replies from which on they should be flushed.
 pub const OUTBOX_MARK: usize = 4 << 10;
+
+/// Longest line with its CRLF. Only AUTH may be that long (RFC 4954 §4). Beyond: the line is dropped up to its CRLF, then 500 5.5.2,
+/// or 500 5.5.6 within an exchange.
+pub(crate) const LINE_MAX: usize = sasl::LINE_MAX;
+
+/// Longest command line with its CRLF unless it is AUTH: 512 octets (RFC 5321 §4.5.3.1.4) and what extensions add to MAIL (RFC 1870 26, RFC 6152 17,
+/// RFC 6531 10, RFC 4954 500), doubled for clients that cannot count. Beyond: 500 5.5.2.
+pub(crate) const COMMAND_MAX: usize = 2048;
+
+/// Longest local part in octets. RFC 5321 §4.5.3.1.1 wants 64 to be taken; senders that write the recipient into their address go
+/// beyond. Beyond: 501.
+pub(crate) const LOCAL_MAX: usize = 128;
+
+/// Longest domain in octets (RFC 5321 §4.5.3.1.2). Beyond: 501.
+pub(crate) const DOMAIN_MAX: usize = 255;
+
+/// Longest label of a domain in octets (RFC 1035 §2.3.4). Beyond: 501.
+pub(crate) const LABEL_MAX: usize = 63;
+
+/// Mistakes (bad syntax, wrong phase, refused logins and messages) since the last message that was taken. Beyond: 421 4.7.0.
+pub(crate) const MISTAKES_MAX: u32 = 20;
+
+/// Refused recipients since the last message that was taken; a mailing list may be stale, a harvester never ends. Beyond: 421 4.7.0.
+pub(crate) const REFUSED_MAX: u32 = 100;
+
+/// Refused logins in one connection. Beyond: 421 4.7.0.
+pub(crate) const LOGINS_MAX: u32 = 5;
+
+/// Commands that move nothing (NOOP, RSET, VRFY, HELP, a new EHLO) since the last message that was taken. Beyond: 421 4.7.0.
+pub(crate) const IDLE_MAX: u32 = 100;
+
+/// Time for one whole command line (RFC 5321 §4.5.3.2.7). A line that drips in does not move it. Beyond: 421 4.4.2.
+pub(crate) const COMMAND_MS: u64 = 300_000;
+
+/// How long a message may pause (RFC 5321 §4.5.3.2.7). Beyond: 421 4.4.2.
+pub(crate) const DATA_GRACE_MS: u64 = 300_000;
+
+/// Octets a second a message has to keep up on average, once the grace is used up. Beyond: 421 4.4.2.
+pub(crate) const DATA_RATE: u64 = 100;
