@@ -3,5 +3,6 @@
 pub mod corpus;
 pub mod dialog;
 pub mod drive;
+pub mod imaptest;
 pub mod model;
 pub mod play;
