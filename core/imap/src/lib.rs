@@ -5,7 +5,18 @@
 
 extern crate alloc;
 
+mod frame;
+mod limits;
+mod name;
 mod office;
 pub mod print;
+mod reply;
+mod server;
+mod syntax;
+mod utf7;
+mod view;
+mod wild;
 
+pub use limits::{INBOX_LIMIT, OUTBOX_MARK};
 pub use office::{Answer, Ask, Change, Changes, Copied, Counts, Detail, Listed, Need, Office, Refusal, Selected, Upload};
+pub use server::{Server, Settings, Tls};

@@ -30,7 +30,7 @@ pub enum Ask {
     Sync,
     /// Ring the bell on changes (IDLE), or no longer.
     Watch(bool),
-    /// Facts about messages: at most 64 UIDs in ascending order.
+    /// Facts about messages: UIDs in ascending order, at most 64 if a structure or a size is needed, otherwise at most 1024.
     Describe(Vec<Uid>, Need),
     /// Fill `buf` up to its capacity with wire octets (CRLF line ends) of `span` of a message, from wire octet `at` of the span on.
     /// An answer shorter than the capacity is the end of the span.
