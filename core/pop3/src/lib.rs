@@ -6,9 +6,13 @@
 extern crate alloc;
 
 mod limits;
+mod maildrop;
 mod office;
+mod reply;
 mod server;
 mod settings;
+mod stuffing;
+mod syntax;
 
 pub use limits::{INBOX_LIMIT, OUTBOX_MARK};
 pub use office::{Answer, Ask, Entry, Office};

@@ -174,7 +174,7 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{vec, vec::Vec};
+    use alloc::vec::Vec;
 
     /// Feeds `input` in pieces of `cut` bytes; gives the body, the refusal and what is left after the end.
     fn run(input: &[u8], dots: bool, max: u64, cut: usize) -> (Vec<u8>, Option<Reply>, Option<Vec<u8>>) {
@@ -258,6 +258,6 @@ mod tests {
         for broken in ["a\nb", "a\rb", "a\r", "\n", "\r\r\n", "\0"] {
             assert_eq!(all_cuts(broken.as_bytes(), false, 0).1, Some(MESSAGE_BROKEN), "{}", broken.escape_debug());
         }
-        assert_eq!(all_cuts(&vec![b'x'; 40], false, 39).1, Some(TOO_LARGE));
+        assert_eq!(all_cuts(&[b'x'; 40], false, 39).1, Some(TOO_LARGE));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Next, Opening, Phase, Question, Server, mail::is_final};
 use crate::content::{Incoming, Piece};
+use crate::limits::COMMAND_MS;
 use crate::reply::{self, Reply};
 use crate::{Ask, Receipt, Refusal, Role, Start, Verdict};
 use alloc::{boxed::Box, vec::Vec};
@@ -242,7 +243,7 @@ impl Server {
     }
 
     /// Prints replies until the outbox is full: a thousand of them are more than it should hold.
-    pub(super) fn report(&mut self, tx: &mut Outbox) -> Next {
+    pub(super) fn report(&mut self, now: Tick, tx: &mut Outbox) -> Next {
         let Phase::Report(report) = &mut self.phase else {
             unreachable!("only a report is printed");
         };
@@ -250,6 +251,7 @@ impl Server {
             if tx.is_full() {
                 return Next::Flush;
             }
+            self.deadline = now.after(COMMAND_MS);
             match &report.outcome {
                 Outcome::Same(reply) => reply.put_for(recipient, tx),
                 Outcome::Each { id, verdicts } => match verdicts[report.said] {

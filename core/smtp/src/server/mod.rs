@@ -147,7 +147,7 @@ impl Server {
             Phase::Data => self.data(now, rx, tx),
             Phase::Chunk { .. } => self.chunk(now, rx, tx),
             Phase::Discard { .. } => self.discard(now, rx, tx),
-            Phase::Report(_) => self.report(tx),
+            Phase::Report(_) => self.report(now, tx),
             Phase::Abandon(then) => self.ask(Question::Abandon(then), Ask::Abandon),
             Phase::Asked(_) => panic!("stepped before the answer was told"),
             Phase::Handshake => panic!("stepped before the handshake was told"),
@@ -327,6 +327,10 @@ impl Session for Server {
                     let _ = self.hang_up(reply::TIMEOUT, Why::Timeout, tx);
                 }
                 Next::Wait => return Step::Read,
+                // A client that does not take its replies. There is no way to tell it.
+                Next::Flush if now >= self.deadline => {
+                    let _ = self.leave(Why::Timeout);
+                }
                 Next::Flush => return Step::Flush,
                 Next::Body(n) => return Step::Body(rx.take(n)),
                 Next::Ask(ask) => return Step::Ask(ask),

@@ -91,7 +91,7 @@ fn literal(text: &str) -> Parsed<'_, &str> {
 
 /// A quoted string, without quotes and backslashes.
 fn quoted(text: &str) -> Parsed<'_, Cow<'_, str>> {
-    preceded(char('"'), map_opt(quoted_length, |raw| unquote(raw))).parse(text)
+    preceded(char('"'), map_opt(quoted_length, unquote)).parse(text)
 }
 
 /// Splits behind the closing quote; what it gives is what is between the quotes.
@@ -129,7 +129,7 @@ fn is_beyond(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{format, string::ToString};
+    use alloc::format;
 
     fn to(path: &str) -> Result<Option<Address>, PathError> {
         let text = format!("TO:{path}");
@@ -216,7 +216,7 @@ mod tests {
     fn what_is_printed_is_parsed_again() {
         for local in ["alice", "a b", "a\"b\\", "", ".", "a..b", "<>@,", "\u{e9}"] {
             let address = Address::new(local, "x.test");
-            assert_eq!(to(&format!("<{}>", address.to_string())), Ok(Some(address)), "{local:?}");
+            assert_eq!(to(&format!("<{address}>")), Ok(Some(address)), "{local:?}");
         }
     }
 }

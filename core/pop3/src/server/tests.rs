@@ -1,0 +1,1 @@
+//! Sessions driven by a scripted host.
