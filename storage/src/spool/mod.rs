@@ -1,1 +1,232 @@
 //! The spool: one append-only log with group commit.
+//!
+//! Whatever was promised to a client is a record here before it is promised. Records of concurrent sessions share one write and one flush: the first
+//! to come leads, those who come while it writes are the next group. The log has no thread of its own. docs/spool.md describes the files, the
+//! protocol of the groups, recovery, and what happens when a disk fails.
+//!
+//! The spool does not know what records mean; `queue` does.
+
+mod commit;
+mod entry;
+mod inspect;
+mod large;
+mod recover;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+pub use entry::Entry;
+pub use inspect::{Report, Seen, inspect};
+pub use large::Large;
+
+use crate::disk::{Disk, Lock};
+use commit::State;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A place in the log, in bytes from its very beginning. Only grows, over segments and restarts.
+pub type Lsn = u64;
+
+/// How many of an id's bits count within one run of the server; those above are the number of the run. A run that accepts 10,000 messages a second
+/// reaches the end after three years, and 16 million runs are enough for a restart every minute over thirty.
+const RUN_BITS: u32 = 40;
+
+/// How a spool is kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes of a segment file. A record must fit into one. At least 4096.
+    pub segment: u64,
+    /// Most bytes of log that is not released; beyond it commits fail with `StorageFull`, because whoever releases does not keep up.
+    pub limit: u64,
+    /// Most segment files that are kept for later use.
+    pub spares: usize,
+    /// Where salts come from. Must not be known to those who send mail; tests fix it.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        use std::hash::{BuildHasher, RandomState};
+        Options { segment: 16 << 20, limit: 1 << 30, spares: 8, seed: RandomState::new().hash_one(0) }
+    }
+}
+
+/// An open spool. Shared by all threads.
+pub struct Spool {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: Options,
+    run: u64,
+    count: AtomicU64,
+    state: Mutex<State>,
+    /// A queue that was full is not any more.
+    room: Condvar,
+    /// A leader has the company it waited for.
+    company: Condvar,
+    _lock: Box<dyn Lock>,
+}
+
+impl std::fmt::Debug for Spool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spool").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Spool {
+    /// Opens the spool in `dir`, which is made if its parent exists, and gives `replay` every record that is not released, in order. What it has
+    /// seen is durable: no later crash can take it back. What was never acknowledged may be among it.
+    ///
+    /// Nothing is released before the caller says so, so a crash during the replay only means another one.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another process has it open. `InvalidData` if bytes that were durable cannot be read any more: somebody has to look at it.
+    ///
+    /// # Panics
+    /// If the options are out of range.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options, replay: &mut dyn FnMut(Lsn, &[u8])) -> io::Result<Spool> {
+        recover::open(disk, dir, options, replay)
+    }
+
+    /// An id that was never given out before and never will be.
+    ///
+    /// # Panics
+    /// After 2^40 ids in one run.
+    pub fn next_id(&self) -> u64 {
+        let n = self.count.fetch_add(1, Ordering::Relaxed);
+        assert!(n >> RUN_BITS == 0, "out of ids: restart the server");
+        self.run << RUN_BITS | n
+    }
+
+    /// Begins an entry with an id of its own.
+    pub fn entry(&self) -> Entry<'_> {
+        Entry::new(self)
+    }
+
+    /// Up to where everything is delivered: the oldest record whose entry is neither dropped nor given up is at or after this place. Take it
+    /// first, make durable what was delivered, then [`Spool::release`] it.
+    pub fn mark(&self) -> Lsn {
+        self.state().mark_now()
+    }
+
+    /// Lets go of everything before `mark`: it will not be replayed. Durable on return.
+    ///
+    /// # Errors
+    /// If the log cannot be written; then nothing is released. If files cannot be renamed: they are tried again at the next start.
+    ///
+    /// # Panics
+    /// If something before `mark` is not delivered.
+    pub fn release(&self, mark: Lsn) -> io::Result<()> {
+        let state = self.state();
+        assert!(mark <= state.mark_now(), "released what is not delivered");
+        if mark <= state.mark {
+            return Ok(());
+        }
+        drop(state);
+        self.commit_mark(mark)?;
+        let mut state = self.state();
+        state.mark = state.mark.max(mark);
+        state.release_large();
+        let dead = state.segments.take_dead(mark);
+        drop(state);
+        if dead.is_empty() {
+            return Ok(());
+        }
+        for &number in &dead {
+            self.disk.rename(&segment::live(&self.dir, number), &segment::spare(&self.dir, number))?;
+        }
+        // Before a segment is written over, its old name must be gone for good: a crash could bring it back over the new bytes.
+        self.disk.sync_dir(&self.dir)?;
+        self.state().segments.spares.extend(dead);
+        Ok(())
+    }
+
+    /// Bytes of log that are not released.
+    pub fn live_bytes(&self) -> u64 {
+        let state = self.state();
+        state.end - state.mark
+    }
+
+    /// Whether a record with this id may still be replayed. May say yes where no would be right, never the other way round.
+    pub fn is_live(&self, id: u64) -> bool {
+        self.state().segments.may_hold(id)
+    }
+
+    /// Reads the record at `at` again. It must not have been released.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no record.
+    pub fn read(&self, at: Lsn) -> io::Result<Vec<u8>> {
+        let found = self.state().segments.find(at).ok_or(io::ErrorKind::NotFound)?;
+        segment::read(&*self.disk, &self.dir, &found, at)
+    }
+
+    /// Keeps the record at `at`, which was replayed and could not be delivered, until [`Spool::unpin`].
+    pub fn pin(&self, at: Lsn, id: u64) {
+        self.state().flight.insert((at, id));
+    }
+
+    /// The record at `at` was delivered after all.
+    pub fn unpin(&self, at: Lsn, id: u64) {
+        self.state().flight.remove(&(at, id));
+    }
+
+    /// Makes a segment file in reserve if there is none, so that no commit has to. Call it now and then.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn prepare(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.segments.spares.is_empty() {
+            return Ok(());
+        }
+        let number = state.segments.number();
+        drop(state);
+        segment::blank(&*self.disk, &self.dir, number, self.options.segment)?;
+        self.state().segments.spares.push(number);
+        Ok(())
+    }
+
+    /// Unlinks what is not needed any more: large messages that were released or never committed, and segments in excess. Slow on some file
+    /// systems, so nobody who is waited for should call it. Returns how many files it removed.
+    ///
+    /// # Errors
+    /// If a file cannot be removed; the rest is tried at the next call.
+    pub fn garbage(&self) -> io::Result<usize> {
+        let mut removed = 0;
+        loop {
+            let mut state = self.state();
+            let path = if let Some(&id) = state.garbage.last() {
+                self.large_path(id)
+            } else if state.segments.spares.len() > self.options.spares {
+                segment::spare(&self.dir, state.segments.spares.pop().expect("there is one"))
+            } else {
+                return Ok(removed);
+            };
+            drop(state);
+            match self.disk.unlink(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => removed += 1,
+            }
+            let mut state = self.state();
+            if let Some(at) = state.garbage.iter().position(|&id| self.large_path(id) == path) {
+                state.garbage.swap_remove(at);
+            }
+        }
+    }
+
+    /// The file of a large message. It may be linked elsewhere, and must not be changed.
+    pub fn large_path(&self, id: u64) -> PathBuf {
+        large::path(&self.dir, id)
+    }
+
+    /// Nothing panics while it holds the lock, other than for lack of memory; what is under it stays whole even then.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,351 @@
+//! Group commit: one write and one flush for everybody who waits.
+//!
+//! Whoever commits puts its frame into the queue and is a member of the group that is being filled. If nobody leads, it leads: it takes the whole
+//! queue, writes and flushes it without holding the lock, and tells its group. Meanwhile the next group fills; when the leader is done, one of
+//! that group's members is woken to lead it. A lone committer never waits for anything but the disk.
+
+use super::{
+    Lsn, Spool,
+    segment::{self, Segment, Segments, Tail},
+};
+use queue::frame::{FRAME_HEAD, FrameHead, Kind, SEGMENT_HEAD, SegmentHead, checksum};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{Arc, Condvar, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+/// Most bytes that wait for a leader. Others wait for room; so the memory of the queue is bounded whatever the number of sessions.
+const QUEUE_MAX: usize = 8 << 20;
+
+/// A buffer larger than this is not kept for the next group.
+const BUFFER_KEPT: usize = 1 << 20;
+
+/// With so many records a group is worth its flush: a leader that knows of others who are about to commit waits for no more than this.
+const COMPANY: usize = 8;
+
+/// The longest that a leader waits for company. Others go on meanwhile, so this costs latency and no throughput.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// After waiting in vain, leaders do not wait for so many groups; twice as many each time, up to this. A peer that takes minutes over its message
+/// looks like company that never comes.
+const LONELY_MAX: u32 = 256;
+
+/// What all threads share.
+pub struct State {
+    /// Frames of the group that is being filled. Their heads are sealed by the leader, who knows their places.
+    queue: Vec<u8>,
+    /// A buffer for the next queue.
+    buffer: Vec<u8>,
+    group: Arc<Group>,
+    /// Members of the group so far.
+    members: usize,
+    leading: bool,
+    /// How many members the leader waits for, if it waits.
+    company: Option<usize>,
+    /// How many groups go without waiting.
+    skip: u32,
+    /// How many did after the last time that waiting was in vain.
+    lonely: u32,
+    /// Where to write; `None` if the log has to go on in a new segment. The leader takes it.
+    tail: Option<Tail>,
+    /// Everything before this place is durable.
+    pub end: Lsn,
+    /// Everything before this place is released.
+    pub mark: Lsn,
+    /// Records that are not delivered: a place which they are not before, and their id.
+    pub flight: BTreeSet<(Lsn, u64)>,
+    /// Entries that may still be committed.
+    pub open: usize,
+    pub segments: Segments,
+    /// Large messages, and where their record is.
+    pub large: BTreeMap<u64, Option<Lsn>>,
+    /// Large messages to unlink.
+    pub garbage: Vec<u64>,
+}
+
+/// Those who share a flush.
+#[derive(Default)]
+struct Group {
+    /// Rung when the outcome is there, or when somebody has to lead this group.
+    bell: Condvar,
+    outcome: OnceLock<Outcome>,
+}
+
+/// What became of a group.
+struct Outcome {
+    /// Where its first frame is.
+    base: Lsn,
+    /// That many bytes of it are durable.
+    good: usize,
+    /// Why no more.
+    error: Option<io::Error>,
+}
+
+impl State {
+    pub fn new(end: Lsn, mark: Lsn, tail: Tail, segments: Segments) -> State {
+        State {
+            queue: Vec::new(),
+            buffer: Vec::new(),
+            group: Arc::default(),
+            members: 0,
+            leading: false,
+            company: None,
+            skip: 0,
+            lonely: 0,
+            tail: Some(tail),
+            end,
+            mark,
+            flight: BTreeSet::new(),
+            open: 0,
+            segments,
+            large: BTreeMap::new(),
+            garbage: Vec::new(),
+        }
+    }
+
+    pub fn mark_now(&self) -> Lsn {
+        self.flight.first().map_or(self.end, |&(at, _)| at.min(self.end))
+    }
+
+    /// Large messages whose record is released are garbage.
+    pub fn release_large(&mut self) {
+        let mark = self.mark;
+        let dead = self.large.extract_if(.., |_, at| at.is_some_and(|at| at < mark)).map(|(id, _)| id);
+        self.garbage.extend(dead);
+    }
+}
+
+impl Spool {
+    /// Commits a record of an entry; returns where it is. The entry is in flight then.
+    pub(super) fn commit_record(&self, id: u64, pieces: &[&[u8]]) -> io::Result<Lsn> {
+        self.commit(Kind::Record, id, pieces)
+    }
+
+    /// Commits a mark. The limit does not hold for it: it is what makes room.
+    pub(super) fn commit_mark(&self, mark: Lsn) -> io::Result<()> {
+        self.commit(Kind::Mark, 0, &[&mark.to_le_bytes()]).map(drop)
+    }
+
+    fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]]) -> io::Result<Lsn> {
+        let len: usize = pieces.iter().map(|p| p.len()).sum();
+        if (len + FRAME_HEAD + SEGMENT_HEAD) as u64 > self.options.segment {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a record larger than a segment"));
+        }
+        let crc = checksum(pieces);
+        let size = FRAME_HEAD + len;
+
+        let mut state = self.state();
+        while !state.queue.is_empty() && state.queue.len() + size > QUEUE_MAX {
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let live = state.end - state.mark + (state.queue.len() + size) as u64;
+        if kind == Kind::Record && live > self.options.limit {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
+        }
+        let offset = state.queue.len();
+        let head = FrameHead { len: len as u32, crc, at: 0, id, kind };
+        state.queue.reserve(size);
+        state.queue.extend_from_slice(&head.encode(0));
+        for piece in pieces {
+            state.queue.extend_from_slice(piece);
+        }
+        // The exact place is not known before the group is written, but it is not before what is durable now.
+        let bound = state.end;
+        if kind == Kind::Record {
+            state.open -= 1;
+            state.flight.insert((bound, id));
+        }
+        state.members += 1;
+        let group = state.group.clone();
+        if state.company.is_some_and(|wanted| state.members >= wanted) {
+            state.company = None;
+            self.company.notify_one();
+        }
+        let mut state = self.see_through(state, &group);
+
+        let outcome = group.outcome.get().expect("the group was led");
+        let result = if offset + size <= outcome.good {
+            Ok(outcome.base + offset as u64)
+        } else {
+            Err(outcome.error.as_ref().map_or_else(|| io::ErrorKind::Other.into(), copy))
+        };
+        if kind == Kind::Record {
+            state.flight.remove(&(bound, id));
+            match result {
+                Ok(at) => {
+                    state.flight.insert((at, id));
+                }
+                Err(_) => state.open += 1,
+            }
+        }
+        result
+    }
+
+    /// Returns when the group has its outcome; leads it if nobody else does.
+    fn see_through<'a>(&'a self, mut state: MutexGuard<'a, State>, group: &Arc<Group>) -> MutexGuard<'a, State> {
+        while group.outcome.get().is_none() {
+            state = if state.leading {
+                group.bell.wait(state).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                // Nobody leads and this group has no outcome, so it is the one that is being filled.
+                self.lead(state);
+                self.state()
+            };
+        }
+        state
+    }
+
+    /// Writes the queue and tells its group.
+    fn lead(&self, mut state: MutexGuard<'_, State>) {
+        state.leading = true;
+        state = self.wait_for_company(state);
+        let group = std::mem::take(&mut state.group);
+        state.members = 0;
+        let buffer = std::mem::take(&mut state.buffer);
+        let mut bytes = std::mem::replace(&mut state.queue, buffer);
+        let mut reign = Reign { spool: self, group, base: state.end, good: 0, tail: state.tail.take(), error: None, over: false };
+        drop(state);
+        self.room.notify_all();
+        if let Err(error) = self.write(&mut bytes, &mut reign) {
+            // Whether these bytes are on the disk nobody knows, and another flush would not tell: the system may have dropped them and think
+            // all is well. So the log goes on elsewhere, and the head of that segment says that it ends before them. If that fails too,
+            // the next leader tries.
+            reign.error = Some(error);
+            reign.tail = self.begin(reign.base + reign.good as u64).ok();
+        }
+        reign.over = true;
+        drop(reign);
+        bytes.clear();
+        if bytes.capacity() <= BUFFER_KEPT {
+            self.state().buffer = bytes;
+        }
+    }
+
+    /// Lets others join the group, if some are about to and that has paid lately.
+    fn wait_for_company<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let wanted = COMPANY.min(state.members + state.open);
+        if state.members >= wanted {
+            return state;
+        }
+        if state.skip > 0 {
+            state.skip -= 1;
+            return state;
+        }
+        state.company = Some(wanted);
+        let before = state.members;
+        let (mut state, _) =
+            self.company.wait_timeout_while(state, PATIENCE, |state| state.company.is_some()).unwrap_or_else(PoisonError::into_inner);
+        if state.company.take().is_some() && state.members == before {
+            state.lonely = (state.lonely * 2).clamp(1, LONELY_MAX);
+            state.skip = state.lonely;
+        } else {
+            state.lonely = 0;
+        }
+        state
+    }
+
+    /// Writes and flushes all frames of `bytes`, in as many segments as it takes.
+    fn write(&self, bytes: &mut [u8], reign: &mut Reign<'_>) -> io::Result<()> {
+        while reign.good < bytes.len() {
+            let mut tail = match reign.tail.take() {
+                Some(tail) => tail,
+                None => self.begin(reign.base + reign.good as u64)?,
+            };
+            let room = self.options.segment - tail.offset;
+            let part = seal(&mut bytes[reign.good..], reign.base + reign.good as u64, tail.salt, room);
+            if part.len > 0 {
+                self.state().segments.note(part.least_id);
+                tail.file.write_at(&bytes[reign.good..reign.good + part.len], tail.offset)?;
+                tail.file.sync()?;
+                tail.offset += part.len as u64;
+                reign.good += part.len;
+            }
+            if reign.good == bytes.len() {
+                reign.tail = Some(tail);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on in a new segment, which begins at `base`. Durable on return.
+    pub(super) fn begin(&self, base: Lsn) -> io::Result<Tail> {
+        let mut state = self.state();
+        let number = state.segments.number();
+        let salt = state.segments.dice.u64(..);
+        let spare = state.segments.spares.pop();
+        let mark = state.mark;
+        drop(state);
+        let from = match spare {
+            Some(spare) => spare,
+            None => {
+                segment::blank(&*self.disk, &self.dir, number, self.options.segment)?;
+                number
+            }
+        };
+        let head = SegmentHead { number, base, salt, run: self.run, mark, size: self.options.segment };
+        let tail = segment::begin(&*self.disk, &self.dir, from, &head)?;
+        self.state().segments.list.push(Segment { number, base, salt, least_id: u64::MAX });
+        Ok(tail)
+    }
+}
+
+/// The time of one leader. However it ends, even by a panic, its group gets an outcome and the next can begin.
+struct Reign<'a> {
+    spool: &'a Spool,
+    group: Arc<Group>,
+    base: Lsn,
+    good: usize,
+    tail: Option<Tail>,
+    error: Option<io::Error>,
+    over: bool,
+}
+
+impl Drop for Reign<'_> {
+    fn drop(&mut self) {
+        let mut state = self.spool.state();
+        state.end = self.base + self.good as u64;
+        state.tail = self.tail.take().filter(|_| self.over);
+        state.leading = false;
+        let outcome = Outcome { base: self.base, good: self.good, error: self.error.take() };
+        assert!(self.group.outcome.set(outcome).is_ok(), "a group has one leader");
+        self.group.bell.notify_all();
+        if state.members > 0 {
+            state.group.bell.notify_one();
+        }
+    }
+}
+
+/// Frames that go into one segment.
+struct Part {
+    len: usize,
+    least_id: u64,
+}
+
+/// Seals the heads of as many frames as fit into `room`.
+fn seal(bytes: &mut [u8], base: Lsn, salt: u64, room: u64) -> Part {
+    let mut part = Part { len: 0, least_id: u64::MAX };
+    while let Some(raw) = bytes[part.len..].first_chunk_mut::<FRAME_HEAD>() {
+        let mut head = FrameHead::decode(raw, 0, 0).expect("the queue holds frames");
+        let end = part.len + FRAME_HEAD + head.len as usize;
+        if end as u64 > room {
+            break;
+        }
+        if head.kind == Kind::Record {
+            part.least_id = part.least_id.min(head.id);
+        }
+        head.at = base + part.len as u64;
+        *raw = head.encode(salt);
+        part.len = end;
+    }
+    part
+}
+
+/// An error for everybody.
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}

@@ -1,0 +1,92 @@
+//! An entry: something that is being accepted, from the first thought of it until it is delivered.
+
+use super::{Large, Lsn, Spool};
+use std::io;
+
+/// An entry of the spool.
+///
+/// Once it is committed, the log keeps its record until this is dropped, which says that it was delivered: everything the record asks
+/// for has been done, and the next checkpoint may make that durable and let go of the record. An entry that is dropped uncommitted never was.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    spool: &'a Spool,
+    id: u64,
+    /// Where its record is.
+    at: Option<Lsn>,
+    large: bool,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn new(spool: &'a Spool) -> Entry<'a> {
+        let id = spool.next_id();
+        spool.state().open += 1;
+        Entry { spool, id, at: None, large: false }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Appends a record, given in pieces. When this returns it is durable. Concurrent commits share the flush.
+    ///
+    /// # Errors
+    /// `StorageFull` if the log has reached its limit or the disk is full; `InvalidInput` if the record does not fit a segment; otherwise the disk
+    /// failed. The record will not be replayed, unless the server stops before the log could go on elsewhere; it may be committed again.
+    ///
+    /// # Panics
+    /// If it has been committed already.
+    pub fn commit(&mut self, record: &[&[u8]]) -> io::Result<Lsn> {
+        assert!(self.at.is_none(), "committed twice");
+        let at = self.spool.commit_record(self.id, record)?;
+        self.at = Some(at);
+        if self.large {
+            self.spool.state().large.insert(self.id, Some(at));
+        }
+        Ok(at)
+    }
+
+    /// Begins a file for a message that is too large for a record. Name it in the record that is committed.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    ///
+    /// # Panics
+    /// If the entry has one already.
+    pub fn large(&mut self) -> io::Result<Large> {
+        assert!(!self.large, "one large file for an entry");
+        let large = Large::create(self.spool, self.id)?;
+        self.large = true;
+        self.spool.state().large.insert(self.id, None);
+        Ok(large)
+    }
+
+    /// It could not be delivered: the record stays in the log, and is replayed at the next start, or delivered later by who then calls
+    /// [`Spool::unpin`] with its place and id.
+    ///
+    /// # Panics
+    /// If it is not committed.
+    pub fn pin(self) -> Lsn {
+        let at = self.at.expect("pinned what is not committed");
+        std::mem::forget(self);
+        at
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        let mut state = self.spool.state();
+        match self.at {
+            Some(at) => {
+                state.flight.remove(&(at, self.id));
+            }
+            None => {
+                state.open -= 1;
+                if self.large {
+                    state.large.remove(&self.id);
+                    state.garbage.push(self.id);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! From the files of the last run to an open spool.
+
+use super::{
+    Options, RUN_BITS, Spool,
+    commit::State,
+    large,
+    segment::{self, Segment, Segments, Tail},
+};
+use crate::disk::{Disk, File, How};
+use queue::frame::{Kind, SegmentHead};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, atomic::AtomicU64},
+};
+
+/// Files of a spool, by number.
+#[derive(Default)]
+pub struct Files {
+    /// Segments of the log, in order.
+    pub live: Vec<u64>,
+    pub spare: Vec<u64>,
+    /// Those that were being made.
+    pub unfinished: Vec<u64>,
+}
+
+/// A segment as it was found.
+pub struct Found {
+    pub head: SegmentHead,
+    pub file: Box<dyn File>,
+    /// Where it says that it ends: the base of a later one. `None` for the last.
+    pub limit: Option<u64>,
+    /// Where it can be read up to.
+    pub end: u64,
+    /// Length of the file.
+    pub len: u64,
+    pub records: u64,
+    pub least_id: u64,
+}
+
+/// The log as it was found.
+pub struct Log {
+    pub found: Vec<Found>,
+    /// Everything before this is released.
+    pub mark: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// The greatest number of a run.
+    pub run: u64,
+}
+
+impl Log {
+    /// Segments that hold something that is not released.
+    pub fn wanted(&self) -> impl Iterator<Item = &Found> {
+        self.found.iter().filter(|f| f.head.base < f.limit.unwrap_or(u64::MAX) && f.limit.unwrap_or(u64::MAX) > self.mark)
+    }
+
+    /// The first place from which what was durable cannot be read, and the segment.
+    pub fn damage(&self) -> Option<(&Found, u64)> {
+        self.wanted().find(|f| f.limit.is_some_and(|limit| f.end < limit)).map(|f| (f, f.end))
+    }
+}
+
+pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options, replay: &mut dyn FnMut(u64, &[u8])) -> io::Result<Spool> {
+    assert!(options.segment >= 4096 && options.segment <= u64::from(u32::MAX), "a segment has 4 KiB to 4 GiB");
+    for (path, parent) in [(dir, dir.parent()), (&large::dir(dir), Some(dir))] {
+        match disk.make_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        // Even if it existed: the run that made it may have died before this.
+        if let Some(parent) = parent.filter(|p| !p.as_os_str().is_empty()) {
+            disk.sync_dir(parent)?;
+        }
+    }
+    let lock = disk.lock(&dir.join("lock"))?;
+    let files = list(&*disk, dir)?;
+    for &number in &files.unfinished {
+        disk.unlink(&segment::unfinished(dir, number))?;
+    }
+    let log = examine(&*disk, dir, &files.live)?;
+    if let Some((found, at)) = log.damage() {
+        let text = format!("segment {:016x} is damaged at {at:#x}: what was durable there cannot be read", found.head.number);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    // After a kill the system still holds what was written and not flushed, and it was read just now. What is acted upon must not be lost by a
+    // power cut that comes later, or numbers that were given out would be given out again.
+    for found in log.wanted() {
+        found.file.sync()?;
+    }
+    disk.sync_dir(dir)?;
+    disk.sync_dir(&large::dir(dir))?;
+
+    let next = files.live.iter().chain(&files.spare).chain(&files.unfinished).max().map_or(1, |n| n + 1);
+    let mut segments = Segments { list: Vec::new(), spares: Vec::new(), next, dice: fastrand::Rng::with_seed(options.seed) };
+    for number in files.spare {
+        // The size may have been configured anew, or the crash came before the file was as long as it should be.
+        if disk.stat(&segment::spare(dir, number))?.len == options.segment {
+            segments.spares.push(number);
+        } else {
+            disk.unlink(&segment::spare(dir, number))?;
+        }
+    }
+    let tail = begin(&*disk, dir, &options, &log, &mut segments)?;
+    let mut live_ids = BTreeMap::new();
+    for found in log.wanted() {
+        segment::scan(&*found.file, &found.head, found.limit.unwrap_or(u64::MAX), &mut |frame, payload| {
+            if frame.kind == Kind::Record && frame.at >= log.mark {
+                live_ids.insert(frame.id, frame.at);
+                replay(frame.at, payload);
+            }
+        })?;
+    }
+    let mut state = State::new(log.end, log.mark, tail, segments);
+    disk.list(&large::dir(dir), &mut |name| {
+        if let Some(id) = large::id(name) {
+            match live_ids.get(&id) {
+                Some(&at) => drop(state.large.insert(id, Some(at))),
+                None => state.garbage.push(id),
+            }
+        }
+    })?;
+    Ok(Spool {
+        disk,
+        dir: dir.into(),
+        options,
+        run: log.run + 1,
+        count: AtomicU64::new(0),
+        state: Mutex::new(state),
+        room: Condvar::new(),
+        company: Condvar::new(),
+        _lock: lock,
+    })
+}
+
+/// Every run begins in a segment of its own: it makes the number of the run durable, and says where the log ended.
+fn begin(disk: &dyn Disk, dir: &Path, options: &Options, log: &Log, segments: &mut Segments) -> io::Result<Tail> {
+    assert!(log.run + 1 < 1 << (64 - RUN_BITS), "out of runs");
+    let number = segments.number();
+    let salt = segments.dice.u64(..);
+    let from = match segments.spares.pop() {
+        Some(spare) => spare,
+        None => {
+            segment::blank(disk, dir, number, options.segment)?;
+            number
+        }
+    };
+    let head = SegmentHead { number, base: log.end, salt, run: log.run + 1, mark: log.mark, size: options.segment };
+    let tail = segment::begin(disk, dir, from, &head)?;
+    // Only now is the last segment not needed for its head.
+    let wanted: Vec<u64> = log.wanted().filter(|f| f.end > f.head.base && f.end > log.mark).map(|f| f.head.number).collect();
+    let mut dead = false;
+    for found in &log.found {
+        let number = found.head.number;
+        if wanted.contains(&number) {
+            segments.list.push(Segment { number, base: found.head.base, salt: found.head.salt, least_id: found.least_id });
+        } else {
+            disk.rename(&segment::live(dir, number), &segment::spare(dir, number))?;
+            dead = true;
+            if found.len == options.segment {
+                segments.spares.push(number);
+            }
+        }
+    }
+    if dead {
+        disk.sync_dir(dir)?;
+    }
+    segments.list.push(Segment { number, base: log.end, salt, least_id: u64::MAX });
+    Ok(tail)
+}
+
+/// Reads all heads, and how far each segment can be read.
+pub fn examine(disk: &dyn Disk, dir: &Path, live: &[u64]) -> io::Result<Log> {
+    let mut found = Vec::new();
+    for &number in live {
+        let file = disk.open(&segment::live(dir, number), How::Read)?;
+        let Some(head) = segment::head(&*file)?.filter(|head| head.number == number) else {
+            let text = format!("segment {number:016x} has no head: it is damaged, or of a later version");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        };
+        let len = file.len()?;
+        found.push(Found { head, file, limit: None, end: head.base, len, records: 0, least_id: u64::MAX });
+    }
+    // A segment ends where the first later one begins, and no later than any later one: after a failure the log goes on before the bytes in doubt.
+    let mut limit = None;
+    for f in found.iter_mut().rev() {
+        f.limit = limit;
+        limit = Some(limit.map_or(f.head.base, |l: u64| l.min(f.head.base)));
+    }
+    let mut mark = found.iter().map(|f| f.head.mark).max().unwrap_or(0);
+    for f in &mut found {
+        let (mut records, mut least_id) = (0, u64::MAX);
+        f.end = segment::scan(&*f.file, &f.head, f.limit.unwrap_or(u64::MAX), &mut |frame, payload| match frame.kind {
+            Kind::Record => {
+                records += 1;
+                least_id = least_id.min(frame.id);
+            }
+            Kind::Mark => {
+                if let Ok(bytes) = payload.try_into() {
+                    mark = mark.max(u64::from_le_bytes(bytes));
+                }
+            }
+        })?;
+        (f.records, f.least_id) = (records, least_id);
+    }
+    let end = found.last().map_or(0, |f| f.end);
+    let run = found.iter().map(|f| f.head.run).max().unwrap_or(0);
+    if mark > end {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the log ends before what was released"));
+    }
+    Ok(Log { found, mark, end, run })
+}
+
+/// The files there are.
+pub fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Files> {
+    let mut files = Files::default();
+    disk.list(dir, &mut |name| {
+        let Ok(name) = std::str::from_utf8(name) else { return };
+        let Some((number, kind)) = name.split_once('.') else { return };
+        let Some(number) = u64::from_str_radix(number, 16).ok().filter(|_| number.len() == 16) else { return };
+        match kind {
+            "log" => files.live.push(number),
+            "free" => files.spare.push(number),
+            "new" => files.unfinished.push(number),
+            _ => {}
+        }
+    })?;
+    files.live.sort_unstable();
+    Ok(files)
+}

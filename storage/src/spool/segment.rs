@@ -1,0 +1,203 @@
+//! The files of the log.
+//!
+//! `<number>.log` is a part of the log; `<number>.free` is a file in reserve, whatever is in it; `<number>.new` was being made when the server stopped.
+//! Numbers are 16 hexadecimal digits. Segments are as long as they will ever be before the first record goes in, so that a flush never has to
+//! write the file's length, and are renamed for another use rather than removed.
+
+use super::Lsn;
+use crate::disk::{Disk, File, How};
+use queue::frame::{FRAME_HEAD, FrameHead, Kind, SEGMENT_HEAD, SegmentHead, checksum};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// What a new file is filled with at a time, and what is read of a segment at a time.
+const CHUNK: usize = 1 << 20;
+
+/// A segment of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    pub number: u64,
+    /// Where in the log it begins.
+    pub base: Lsn,
+    pub salt: u64,
+    /// The least id of any record in it.
+    pub least_id: u64,
+}
+
+/// The segments there are. The last one is being written.
+#[derive(Debug)]
+pub struct Segments {
+    pub list: Vec<Segment>,
+    /// Files in reserve, by number.
+    pub spares: Vec<u64>,
+    /// The next number.
+    pub next: u64,
+    /// Where salts come from.
+    pub dice: fastrand::Rng,
+}
+
+impl Segments {
+    /// A number for a new file.
+    pub fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Takes those out that lie wholly before `mark`, and says their numbers.
+    pub fn take_dead(&mut self, mark: Lsn) -> Vec<u64> {
+        let dead = self.list.windows(2).take_while(|pair| pair[1].base <= mark).count();
+        self.list.drain(..dead).map(|s| s.number).collect()
+    }
+
+    /// The segment that holds the record at `at`.
+    pub fn find(&self, at: Lsn) -> Option<Segment> {
+        self.list.iter().rev().find(|s| s.base <= at).copied()
+    }
+
+    /// Whether a record with this id may be in one of them.
+    pub fn may_hold(&self, id: u64) -> bool {
+        self.list.iter().any(|s| s.least_id <= id)
+    }
+
+    /// A record with this id is about to be in the last one.
+    pub fn note(&mut self, id: u64) {
+        if let Some(last) = self.list.last_mut() {
+            last.least_id = last.least_id.min(id);
+        }
+    }
+}
+
+/// The segment that is being written.
+pub struct Tail {
+    pub file: Box<dyn File>,
+    pub salt: u64,
+    /// Where in the file the next frame goes.
+    pub offset: u64,
+}
+
+pub fn live(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}.log"))
+}
+
+pub fn spare(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}.free"))
+}
+
+pub fn unfinished(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}.new"))
+}
+
+/// Makes a file in reserve. Its bytes are durable, its name need not be.
+pub fn blank(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> io::Result<()> {
+    let path = unfinished(dir, number);
+    let file = disk.open(&path, How::Create)?;
+    let zeros = vec![0; CHUNK.min(size as usize)];
+    let filled = (0..size).step_by(CHUNK).try_for_each(|at| file.write_at(&zeros[..zeros.len().min((size - at) as usize)], at));
+    if let Err(error) = filled.and_then(|()| file.sync()) {
+        drop(file);
+        // Most likely the disk is full, and this file is a good part of why.
+        return Err(disk.unlink(&path).err().unwrap_or(error));
+    }
+    disk.rename(&path, &spare(dir, number))
+}
+
+/// Makes the file in reserve `from` the segment that `head` describes. Durable on return.
+pub fn begin(disk: &dyn Disk, dir: &Path, from: u64, head: &SegmentHead) -> io::Result<Tail> {
+    let path = spare(dir, from);
+    let file = disk.open(&path, How::Write)?;
+    file.write_at(&head.encode(), 0)?;
+    // A segment whose name is there has a head that can be read, always: recovery takes anything else for damage.
+    file.sync()?;
+    disk.rename(&path, &live(dir, head.number))?;
+    disk.sync_dir(dir)?;
+    Ok(Tail { file, salt: head.salt, offset: SEGMENT_HEAD as u64 })
+}
+
+/// Reads the head of a segment.
+pub fn head(file: &dyn File) -> io::Result<Option<SegmentHead>> {
+    let mut bytes = [0; SEGMENT_HEAD];
+    Ok(if read_full(file, &mut bytes, 0)? == SEGMENT_HEAD { SegmentHead::decode(&bytes) } else { None })
+}
+
+/// Gives `each` every frame up to `limit`, or to the first place where there is none, and says where it stopped.
+pub fn scan(file: &dyn File, head: &SegmentHead, limit: Lsn, each: &mut dyn FnMut(&FrameHead, &[u8])) -> io::Result<Lsn> {
+    let mut window = Window { file, bytes: Vec::new(), at: 0 };
+    let mut at = head.base;
+    loop {
+        let offset = at - head.base + SEGMENT_HEAD as u64;
+        if at >= limit {
+            return Ok(at);
+        }
+        let Some(bytes) = window.get(offset, FRAME_HEAD)? else { return Ok(at) };
+        let Some(frame) = bytes.first_chunk().and_then(|bytes| FrameHead::decode(bytes, head.salt, at)) else { return Ok(at) };
+        let end = offset.saturating_add(FRAME_HEAD as u64).saturating_add(u64::from(frame.len));
+        if frame.next() > limit || end > head.size {
+            return Ok(at);
+        }
+        let Some(payload) = window.get(offset + FRAME_HEAD as u64, frame.len as usize)? else { return Ok(at) };
+        if checksum(&[payload]) != frame.crc {
+            return Ok(at);
+        }
+        each(&frame, payload);
+        at = frame.next();
+    }
+}
+
+/// Reads one record.
+pub fn read(disk: &dyn Disk, dir: &Path, segment: &Segment, at: Lsn) -> io::Result<Vec<u8>> {
+    let file = disk.open(&live(dir, segment.number), How::Read)?;
+    let offset = at - segment.base + SEGMENT_HEAD as u64;
+    let mut bytes = [0; FRAME_HEAD];
+    if read_full(&*file, &mut bytes, offset)? < FRAME_HEAD {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let frame = FrameHead::decode(&bytes, segment.salt, at).filter(|f| f.kind == Kind::Record).ok_or(io::ErrorKind::NotFound)?;
+    let room = file.len()?.saturating_sub(offset + FRAME_HEAD as u64);
+    if u64::from(frame.len) > room {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut payload = vec![0; frame.len as usize];
+    let n = read_full(&*file, &mut payload, offset + FRAME_HEAD as u64)?;
+    if n < payload.len() || checksum(&[&payload]) != frame.crc {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(payload)
+}
+
+/// A piece of a file that is read from front to back.
+struct Window<'a> {
+    file: &'a dyn File,
+    bytes: Vec<u8>,
+    at: u64,
+}
+
+impl Window<'_> {
+    /// `n` bytes from `offset`, if the file has them.
+    fn get(&mut self, offset: u64, n: usize) -> io::Result<Option<&[u8]>> {
+        let inside = |w: &Window<'_>| offset >= w.at && offset + n as u64 <= w.at + w.bytes.len() as u64;
+        if !inside(self) {
+            if self.file.len()? < offset.saturating_add(n as u64) {
+                return Ok(None);
+            }
+            self.bytes.resize(n.max(CHUNK), 0);
+            self.at = offset;
+            let filled = read_full(self.file, &mut self.bytes, offset)?;
+            self.bytes.truncate(filled);
+        }
+        let from = (offset - self.at) as usize;
+        Ok(self.bytes.get(from..from + n))
+    }
+}
+
+fn read_full(file: &dyn File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match file.read_at(&mut buf[filled..], at + filled as u64)? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(filled)
+}
