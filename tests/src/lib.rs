@@ -4,5 +4,6 @@ pub mod corpus;
 pub mod dialog;
 pub mod drive;
 pub mod imaptest;
+pub mod live;
 pub mod model;
 pub mod play;

@@ -104,7 +104,7 @@ impl Variables {
         if !unordered {
             return self.all(want, got, false);
         }
-        if want.len() % chain != 0 || got.len() % chain != 0 {
+        if !want.len().is_multiple_of(chain) || !got.len().is_multiple_of(chain) {
             return false;
         }
         let mut matched = vec![false; got.len() / chain];
@@ -206,10 +206,10 @@ impl Variables {
 
 /// The name after a `$`, and what follows it.
 fn variable(text: &[u8]) -> (String, &[u8]) {
-    if let Some(inner) = text.strip_prefix(b"{") {
-        if let Some(end) = inner.iter().position(|b| *b == b'}') {
-            return (String::from_utf8_lossy(&inner[..end]).into_owned(), &inner[end + 1..]);
-        }
+    let braced =
+        text.strip_prefix(b"{").and_then(|inner| inner.iter().position(|b| *b == b'}').map(|end| (&inner[..end], &inner[end + 1..])));
+    if let Some((name, rest)) = braced {
+        return (String::from_utf8_lossy(name).into_owned(), rest);
     }
     let end = text.iter().position(|b| !b.is_ascii_alphanumeric() && *b != b'_').unwrap_or(text.len());
     (String::from_utf8_lossy(&text[..end]).into_owned(), &text[end..])
