@@ -1,6 +1,6 @@
 //! Plays the dialogs of tests/dialogs, one test a folder.
 
-use hikyaku_tests::dialog::{Pop3, Smtp, play_folder};
+use hikyaku_tests::dialog::{Imap, Pop3, Smtp, play_folder};
 
 #[test]
 fn smtp() {
@@ -20,4 +20,9 @@ fn lmtp() {
 #[test]
 fn pop3() {
     play_folder::<Pop3>("pop3");
+}
+
+#[test]
+fn imap() {
+    play_folder::<Imap>("imap");
 }

@@ -1,13 +1,13 @@
 //! Every session under dice, and under what real programs sent. `SEEDS=100000` throws more often, `SEED=n` plays one alone.
 
 use hikyaku_tests::{
-    dialog::{Pop3, Smtp},
+    dialog::{Imap, Pop3, Smtp},
     play::{check, corpus::transcripts, play, words},
 };
 use std::ops::Range;
 
 /// Scripts of each protocol in an ordinary run.
-const USUAL: u64 = 300;
+const USUAL: u64 = 150;
 
 fn seeds() -> Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
@@ -38,9 +38,15 @@ fn pop3() {
 }
 
 #[test]
+fn imap() {
+    play::<Imap>("imap", &words::IMAP, seeds());
+}
+
+#[test]
 fn what_real_programs_sent() {
     for (name, script) in transcripts() {
-        let checked = if name.contains("pop3") || name.contains("mpop") { check::<Pop3>("pop3", &script, 1) } else { Ok(()) };
+        let pop3 = name.contains("pop3") || name.contains("mpop");
+        let checked = if pop3 { check::<Pop3>("pop3", &script, 1) } else { check::<Imap>("imap", &script, 1) };
         checked.unwrap_or_else(|what| panic!("{name}: {what}"));
     }
 }

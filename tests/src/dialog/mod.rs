@@ -9,7 +9,7 @@ mod world;
 
 pub use parse::{Action, Dialog, Expect, Tap, Turn, parse};
 pub use stage::{Stage, play};
-pub use stages::{Pop3, Smtp};
+pub use stages::{Imap, Pop3, Smtp};
 
 use std::{fs, path::Path};
 

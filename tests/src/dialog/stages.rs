@@ -3,7 +3,7 @@
 use super::stage::{Stage, take};
 use crate::{
     drive::Host,
-    model::{HOST, Hall, PopOffice, Shared, SmtpOffice},
+    model::{HOST, Hall, ImapOffice, PopOffice, Shared, SmtpOffice},
 };
 use std::str::FromStr;
 use wire::Tls;
@@ -13,6 +13,9 @@ pub struct Smtp;
 
 /// POP3.
 pub struct Pop3;
+
+/// IMAP.
+pub struct Imap;
 
 /// Options of a dialog with their lines.
 type Options = Vec<(usize, String, String)>;
@@ -63,6 +66,29 @@ impl Stage for Pop3 {
         };
         let office = PopOffice::new(world);
         Ok(Host::new(|now| pop3::Server::new(settings, now), office, pop3::INBOX_LIMIT, pop3::OUTBOX_MARK))
+    }
+}
+
+impl Stage for Imap {
+    type Session = imap::Server;
+    type Office = ImapOffice;
+
+    fn open(_: &str, options: &mut Options, world: Shared) -> Result<Host<imap::Server, ImapOffice>, Wrong> {
+        let settings = imap::Settings {
+            hostname: text(options, "hostname", HOST).as_str().into(),
+            tls: match tls(options)? {
+                Protection::Never => imap::Tls::Never,
+                Protection::Start => imap::Tls::Start,
+                Protection::Already => imap::Tls::Already(handshake()),
+            },
+            plaintext_logins: yes(options, "plaintext")?,
+            separator: text(options, "separator", "/").chars().next().unwrap_or('/'),
+            inbox_prefix: yes(options, "prefix")?,
+            append_max: number(options, "size", 100 << 20)?,
+        };
+        world.borrow_mut().max_size = settings.append_max;
+        let office = ImapOffice::new(world);
+        Ok(Host::new(|now| imap::Server::new(settings, now), office, imap::INBOX_LIMIT, imap::OUTBOX_MARK))
     }
 }
 

@@ -243,7 +243,7 @@ impl imap::Office for ImapOffice {
     }
 
     fn describe(&mut self, uids: Vec<Uid>, need: Need) -> Result<Vec<Detail>, Refusal> {
-        assert!(uids.len() <= 64, "at most 64 at a time");
+        assert!(uids.len() <= if need.size || need.structure { 64 } else { 1024 }, "too many at a time");
         assert!(uids.is_sorted_by(|a, b| a < b), "in ascending order");
         let mailbox = self.here()?;
         let detail = |m: &super::Message| Detail {

@@ -37,7 +37,10 @@ impl Recipe {
                 6 | 7 => self.line_of_words(random, &mut bytes),
                 8 | 9 => bytes.extend_from_slice(random.choice(self.bodies).unwrap_or(&"").as_bytes()),
                 10 => noise(random, &mut bytes),
-                _ => bytes.extend(std::iter::repeat_n(random.u8(..), random.choice([80, 600, 1100, 9000, 70_000]).unwrap_or(1))),
+                _ => bytes.extend(std::iter::repeat_n(
+                    random.u8(..),
+                    if random.u8(0..8) > 0 { random.usize(1..1200) } else { random.choice([9000, 70_000]).unwrap_or(1) },
+                )),
             }
         }
         if random.u8(0..3) == 0 {
