@@ -1,6 +1,6 @@
 //! The only crate that touches disk: the spool, mailboxes, accounts, and every office.
 //!
-//! Sessions ask; the offices here answer. No socket is opened here and no thread is started.
+//! Sessions ask; the offices here answer. No socket is opened here (but to see, for `check` and `demo`, whether a port is free) and no thread is started.
 
 pub mod account;
 pub mod admin;

@@ -31,7 +31,7 @@ pub enum Command {
         SMTP 2525, submission 2587 and 2465, IMAP 2143 and 2993, POP3 2110 and 2995, LMTP 2024.\n\n\
         Examples:\n  hikyaku demo\n  hikyaku demo --dir ~/mailplay      keep the mail")]
     Demo(Demo),
-    /// Write a configuration, a certificate and the first account for a domain
+    /// Write a configuration and a certificate for a domain, and say what to do next
     #[command(after_help = "Examples:\n  hikyaku init example.org                     into /etc/hikyaku and /var/lib/hikyaku\n  \
         hikyaku init example.org --dir ./mail        everything in one directory, unprivileged ports")]
     Init(Init),
@@ -85,6 +85,9 @@ pub struct Init {
     /// The name of this host, as others reach it [default: mail.DOMAIN]
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
+    /// Whom the server shall be, if started as root
+    #[arg(long, value_name = "USER", default_value = "hikyaku", conflicts_with = "dir")]
+    pub user: String,
 }
 
 /// See [`Command::Account`].

@@ -1,1 +1,233 @@
-//! What the command line does, other than serve.
+//! The commands: everything that the program does besides serving.
+//!
+//! Both binaries call [`run`] and serve if it says so. Commands work on the store as the user that the configuration names, so that what they
+//! write can be read by the server.
+
+mod accounts;
+mod certificate;
+mod check;
+mod console;
+pub mod demo;
+mod init;
+mod pages;
+
+pub use console::Console;
+
+use crate::process;
+use config::{
+    Config,
+    cli::{Cli, Command},
+};
+use mail::{Address, Stamp};
+use std::{
+    ffi::OsString,
+    fmt::{self, Write as _},
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Where the configuration is looked for if nobody says where, in this order. A file in the current directory comes last: root may be
+/// anywhere.
+const CONFIG_PATHS: [&str; 2] = ["/etc/hikyaku/hikyaku.ron", "hikyaku.ron"];
+
+/// What the binary does next.
+#[derive(Debug)]
+pub enum Outcome {
+    /// End with this code: 0 if all is well, 1 if something is wrong or went wrong, 2 if the arguments are wrong.
+    Exit(ExitCode),
+    /// Serve.
+    Serve(Box<Boot>),
+}
+
+/// What to serve.
+#[derive(Debug)]
+pub struct Boot {
+    /// Checked, with absolute paths.
+    pub config: Config,
+    /// Where it comes from, to read it again.
+    pub source: Source,
+    /// To deliver before anybody is let in: the first messages of a demo.
+    pub welcome: Vec<Welcome>,
+    /// To print when every port is bound: what can be done with a demo. Empty otherwise.
+    pub notes: String,
+    /// Removes the store of a demo that is not kept; to be dropped when the house is closed.
+    pub scratch: Option<Scratch>,
+}
+
+/// A message to deliver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// To whom.
+    pub to: Address,
+    /// The whole message with CRLF line ends.
+    pub message: Vec<u8>,
+}
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// Made up; reading it again gives the same.
+    Made(Arc<Config>),
+}
+
+/// A directory that goes when this is dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+/// Why a command did not do what it should, ready to print.
+#[derive(Debug)]
+pub struct Failure(String);
+
+type Done = Result<(), Failure>;
+
+/// Reads the arguments, the first of which is the name of the program, and does what they say. `program` names the binary in manual pages and
+/// completions.
+pub fn run(program: &'static str, args: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Outcome {
+    let cli = match Cli::read(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let (to, code) = if error.use_stderr() { (&mut *console.err, 2) } else { (&mut *console.out, 0) };
+            let text = error.render();
+            let shown = if console.colours { write!(to, "{}", text.ansi()) } else { write!(to, "{text}") };
+            return Outcome::Exit(ExitCode::from(if shown.is_ok() { code } else { 1 }));
+        }
+    };
+    match obey(program, cli, console) {
+        Ok(None) => Outcome::Exit(ExitCode::SUCCESS),
+        Ok(Some(boot)) => Outcome::Serve(Box::new(boot)),
+        Err(Failure(message)) => {
+            // Without standard error there is nobody to tell.
+            let _ = writeln!(console.err, "{message}");
+            Outcome::Exit(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn obey(program: &'static str, cli: Cli, console: &mut Console<'_>) -> Result<Option<Boot>, Failure> {
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::Demo(demo) => return demo::prepare(&demo).map(Some),
+        Command::Serve => {
+            let source = Source::File(find(file)?);
+            let config = source.read()?;
+            return Ok(Some(Boot { config, source, welcome: Vec::new(), notes: String::new(), scratch: None }));
+        }
+        Command::Init(init) => init::init(program, &init, file, console)?,
+        Command::Check => check::check(&find(file)?, console)?,
+        Command::Account(command) => accounts::obey(command, &opened(file)?, console)?,
+        Command::Man { dir } => pages::man(program, &dir)?,
+        Command::Completions { shell } => pages::completions(program, shell, console)?,
+        Command::Mailbox(_) | Command::Spool(_) => return Err(Failure::new("this command comes with the store")),
+    }
+    console.out.flush()?;
+    Ok(None)
+}
+
+/// The configuration, for a command that works on the store: from here on as the user who owns it.
+fn opened(file: Option<&Path>) -> Result<Config, Failure> {
+    let config = Source::File(find(file)?).read()?;
+    if let Some(user) = config.user.as_deref().filter(|_| rustix::process::geteuid().is_root()) {
+        process::become_user(user)?;
+    }
+    Ok(config)
+}
+
+fn find(file: Option<&Path>) -> Result<PathBuf, Failure> {
+    let found = file.or_else(|| CONFIG_PATHS.iter().map(Path::new).find(|p| p.exists()));
+    let found = found.ok_or_else(|| {
+        Failure::new(format!(
+            "there is no configuration: neither {} nor {} exists\nTry `hikyaku demo`, make one with `hikyaku init DOMAIN`, or name one with --config FILE",
+            CONFIG_PATHS[0], CONFIG_PATHS[1]
+        ))
+    })?;
+    std::path::absolute(found).map_err(|e| Failure::at(found, e))
+}
+
+impl Source {
+    /// Reads the configuration (again).
+    ///
+    /// # Errors
+    /// If it cannot be read or is wrong.
+    pub fn read(&self) -> Result<Config, Failure> {
+        match self {
+            Source::Made(config) => Ok((**config).clone()),
+            Source::File(path) => {
+                let text = fs::read_to_string(path).map_err(|e| Failure::at(path, e))?;
+                let config = config::parse(&path.to_string_lossy(), &text)?;
+                Ok(config.rooted(path.parent().unwrap_or(Path::new("/"))))
+            }
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "the scratch store stays");
+        }
+    }
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Failure {
+        Failure(message.into())
+    }
+
+    fn at(path: &Path, error: impl fmt::Display) -> Failure {
+        Failure(format!("{}: {error}", path.display()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! failures {
+    ($($error:ty),*) => { $(impl From<$error> for Failure {
+        fn from(error: $error) -> Failure {
+            Failure(error.to_string())
+        }
+    })* };
+}
+
+failures!(io::Error, config::ConfigError, crate::account::file::FileError, crate::account::LoadError, process::UserError, rcgen::Error);
+
+/// A table: columns as wide as their widest cell, the last one open.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> =
+        (0..columns).map(|c| rows.iter().filter_map(|r| r.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// The time of day, in UTC.
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Stamp::utc(i64::try_from(since).unwrap_or(i64::MAX))
+}
+
+/// Bytes as people read them.
+fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let step = (0..units.len() - 1).find(|i| bytes >> (10 * (i + 1)) == 0).unwrap_or(units.len() - 1);
+    if step == 0 { format!("{bytes} B") } else { format!("{:.1} {}", bytes as f64 / (1u64 << (10 * step)) as f64, units[step]) }
+}
+
+#[cfg(test)]
+mod tests;

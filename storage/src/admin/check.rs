@@ -1,0 +1,174 @@
+//! `check`: everything that can be found wrong without serving, in one run.
+
+use super::{Console, Done, Failure, Source, certificate::end_of, now};
+use crate::{account::Accounts, disk::Posix, tls};
+use config::Config;
+use nix::unistd::{Uid, User};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use std::{
+    fmt::Display,
+    io,
+    net::TcpListener,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A certificate that ends within so many seconds is worth a word: two weeks.
+const SOON: i64 = 14 * 86_400;
+
+/// What was found, in order.
+struct Findings {
+    lines: Vec<(Grade, String)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grade {
+    Good,
+    Worth,
+    Bad,
+}
+
+pub(super) fn check(path: &Path, console: &mut Console<'_>) -> Done {
+    let config = Source::File(path.into()).read()?;
+    let mut found = Findings { lines: Vec::new() };
+    found.good(path.display(), "the configuration is right");
+    accounts(&config, &mut found);
+    certificates(&config, &mut found);
+    store(&config, &mut found);
+    ports(&config, &mut found);
+    let bad = found.lines.iter().filter(|(g, _)| *g == Grade::Bad).count();
+    for (grade, line) in found.lines {
+        let word = match grade {
+            Grade::Good => "ok     ",
+            Grade::Worth => "notice ",
+            Grade::Bad => "WRONG  ",
+        };
+        writeln!(console.out, "{word}{}", line.replace('\n', "\n       "))?;
+    }
+    console.out.flush()?;
+    match bad {
+        0 => Ok(()),
+        1 => Err(Failure::new("1 thing is wrong")),
+        n => Err(Failure::new(format!("{n} things are wrong"))),
+    }
+}
+
+fn accounts(config: &Config, found: &mut Findings) {
+    let path = config.accounts_path();
+    let accounts = match Accounts::load(Arc::new(Posix), config) {
+        Ok(accounts) => accounts.all(),
+        Err(error) => return found.bad("accounts", error),
+    };
+    for a in accounts.iter().filter(|a| !config.is_local(&a.address.domain)) {
+        found.worth(&a.address, format!("gets no mail: {} is not among `domains`", a.address.domain));
+    }
+    if accounts.is_empty() {
+        found.worth(path.display(), "there are no accounts yet; add one with `hikyaku account add ADDRESS`");
+    } else {
+        found.good(path.display(), format!("{} accounts", accounts.len()));
+    }
+    private(&path, found);
+}
+
+fn certificates(config: &Config, found: &mut Findings) {
+    if config.certificates.is_empty() {
+        let word = if config.plaintext_logins { "passwords travel in the clear" } else { "nobody can log in" };
+        found.worth("certificates", format!("there are none, so there is no TLS and {word}"));
+    }
+    let now = now().seconds;
+    for certificate in &config.certificates {
+        let chain = certificate.chain.display();
+        if let Err(error) = tls::load(std::slice::from_ref(certificate)) {
+            found.bad("certificate", error);
+            continue;
+        }
+        let end = CertificateDer::from_pem_file(&certificate.chain).ok().and_then(|der| end_of(&der));
+        match end.map(|end| (end - now, mail::Stamp::utc(end).internal().to_string())) {
+            None => found.worth(chain, "it cannot be told when this certificate ends"),
+            Some((left, date)) if left < 0 => found.bad(chain, format!("this certificate ended on {date}")),
+            Some((left, date)) if left < SOON => found.worth(chain, format!("this certificate ends soon, on {date}")),
+            Some((_, date)) => found.good(chain, format!("valid until {date}")),
+        }
+        private(&certificate.key, found);
+    }
+}
+
+fn store(config: &Config, found: &mut Findings) {
+    let (path, name) = (&config.store, config.store.display());
+    let facts = match std::fs::metadata(path) {
+        Ok(facts) if facts.is_dir() => facts,
+        Ok(_) => return found.bad(name, "the store is no directory"),
+        Err(error) => return found.bad(name, error),
+    };
+    let user = match config.user.as_deref().map(|u| (u, User::from_name(u))) {
+        Some((name, Ok(None))) => return found.bad("user", format!("there is no user `{name}`")),
+        Some((name, Err(error))) => return found.bad("user", format!("{name}: {error}")),
+        Some((_, Ok(user))) => user,
+        None => None,
+    };
+    let before = found.lines.len();
+    let uid = user.as_ref().map_or(Uid::effective(), |u| u.uid);
+    if facts.uid() != uid.as_raw() && !uid.is_root() {
+        let whom = user.map_or_else(|| uid.to_string(), |u| u.name);
+        found.bad(&name, format!("the store does not belong to {whom}, whom the server will be"));
+    }
+    if facts.mode() & 0o077 != 0 {
+        found.worth(&name, format!("others may look into the store (mode {:o}); 700 is better", facts.mode() & 0o777));
+    }
+    if facts.mode() & 0o700 != 0o700 {
+        found.bad(&name, format!("its owner may not use the store (mode {:o})", facts.mode() & 0o777));
+    }
+    if found.lines.len() == before {
+        found.good(name, "the store can be used");
+    }
+}
+
+fn ports(config: &Config, found: &mut Findings) {
+    let before = found.lines.len();
+    let listeners = config.listeners();
+    for l in &listeners {
+        match TcpListener::bind(l.on) {
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => found.worth(l.on, "the port is taken; is the server running?"),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                found.worth(l.on, "only root may listen here; the server must be started as root")
+            }
+            // A machine without IPv6 serves its IPv4.
+            Err(e) if l.on.ip().is_unspecified() && l.on.is_ipv6() => found.worth(l.on, e),
+            Err(e) => found.bad(l.on, e),
+        }
+    }
+    if found.lines.len() == before {
+        found.good("listen", format!("{} ports are free", listeners.len()));
+    }
+}
+
+/// A file that holds secrets should be its owner's only.
+fn private(path: &PathBuf, found: &mut Findings) {
+    if let Ok(facts) = std::fs::metadata(path)
+        && facts.mode() & 0o077 != 0
+    {
+        let mode = facts.mode() & 0o777;
+        let grade = if mode & 0o007 != 0 { Grade::Bad } else { Grade::Worth };
+        found.add(grade, path.display(), format!("others may read this file (mode {mode:o}); chmod 600 it"));
+    }
+}
+
+impl Findings {
+    fn good(&mut self, what: impl Display, word: impl Display) {
+        self.add(Grade::Good, what, word);
+    }
+
+    fn worth(&mut self, what: impl Display, word: impl Display) {
+        self.add(Grade::Worth, what, word);
+    }
+
+    fn bad(&mut self, what: impl Display, word: impl Display) {
+        self.add(Grade::Bad, what, word);
+    }
+
+    fn add(&mut self, grade: Grade, what: impl Display, word: impl Display) {
+        self.lines.push((grade, format!("{what}: {word}")));
+    }
+}
