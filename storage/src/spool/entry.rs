@@ -1,23 +1,23 @@
 //! An entry: something that is being accepted, from the first thought of it until it is delivered.
 
 use super::{Large, Lsn, Spool};
-use std::io;
+use std::{io, ops::Deref};
 
 /// An entry of the spool.
 ///
 /// Once it is committed, the log keeps its record until this is dropped, which says that it was delivered: everything the record asks
 /// for has been done, and the next checkpoint may make that durable and let go of the record. An entry that is dropped uncommitted never was.
 #[derive(Debug)]
-pub struct Entry<'a> {
-    spool: &'a Spool,
+pub struct Entry<S: Deref<Target = Spool>> {
+    spool: S,
     id: u64,
     /// Where its record is.
     at: Option<Lsn>,
     large: bool,
 }
 
-impl<'a> Entry<'a> {
-    pub(super) fn new(spool: &'a Spool) -> Entry<'a> {
+impl<S: Deref<Target = Spool>> Entry<S> {
+    pub(super) fn new(spool: S) -> Entry<S> {
         let id = spool.next_id();
         spool.state().open += 1;
         Entry { spool, id, at: None, large: false }
@@ -55,7 +55,7 @@ impl<'a> Entry<'a> {
     /// If the entry has one already.
     pub fn large(&mut self) -> io::Result<Large> {
         assert!(!self.large, "one large file for an entry");
-        let large = Large::create(self.spool, self.id)?;
+        let large = Large::create(&self.spool, self.id)?;
         self.large = true;
         self.spool.state().large.insert(self.id, None);
         Ok(large)
@@ -73,7 +73,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-impl Drop for Entry<'_> {
+impl<S: Deref<Target = Spool>> Drop for Entry<S> {
     fn drop(&mut self) {
         let mut state = self.spool.state();
         match self.at {

@@ -104,8 +104,13 @@ impl Spool {
     }
 
     /// Begins an entry with an id of its own.
-    pub fn entry(&self) -> Entry<'_> {
+    pub fn entry(&self) -> Entry<&Spool> {
         Entry::new(self)
+    }
+
+    /// The same, for who keeps it longer than a reference lasts.
+    pub fn own_entry(self: &Arc<Spool>) -> Entry<Arc<Spool>> {
+        Entry::new(self.clone())
     }
 
     /// Up to where everything is delivered: the oldest record whose entry is neither dropped nor given up is at or after this place. Take it
