@@ -86,3 +86,6 @@ pub const BATCH_OF_FACTS: usize = 1024;
 
 /// One chunk of a message on its way to a client.
 pub const CHUNK: usize = 32 << 10;
+
+/// Chosen header fields that are held in memory; if there are more, the header is read twice.
+pub const FIELDS_HELD: usize = 64 << 10;

@@ -3,7 +3,7 @@
 //! Inside, `/` separates levels. On the wire it may be `.`; then the two characters change places, so that a level with a dot in it still
 //! has a name. All names may be shown below `INBOX`, as Courier shows them.
 
-use crate::utf7;
+use crate::{print, utf7};
 use alloc::{format, string::String};
 use mail::MailboxName;
 use wire::Outbox;
@@ -63,28 +63,18 @@ impl Naming {
 
     /// Prints a name as [`Naming::show`] gives it.
     pub fn print(shown: &str, tx: &mut Outbox) {
-        print_astring(&utf7::encode(shown), tx);
+        print_astring(utf7::encode(shown).as_bytes(), tx);
     }
 }
 
-/// Prints printable ASCII: as an atom if it can be one.
-pub(crate) fn print_astring(text: &str, tx: &mut Outbox) {
-    let atom = |b: u8| b.is_ascii_graphic() && !matches!(b, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']');
-    if !text.is_empty() && text.bytes().all(atom) && !text.eq_ignore_ascii_case("NIL") {
-        tx.put(text.as_bytes());
-        return;
+/// Prints an `astring`: as an atom if it can be one.
+pub(crate) fn print_astring(text: &[u8], tx: &mut Outbox) {
+    let atom = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']');
+    if !text.is_empty() && text.iter().all(atom) && !text.eq_ignore_ascii_case(b"NIL") {
+        tx.put(text);
+    } else {
+        print::string(tx, text);
     }
-    tx.put(b"\"");
-    for piece in text.split_inclusive(['"', '\\']) {
-        match piece.as_bytes() {
-            [plain @ .., c @ (b'"' | b'\\')] => {
-                tx.put(plain);
-                tx.put(&[b'\\', *c]);
-            }
-            plain => tx.put(plain),
-        }
-    }
-    tx.put(b"\"");
 }
 
 #[cfg(test)]
@@ -121,7 +111,7 @@ mod tests {
     #[test]
     fn strings() {
         for (text, wire) in [("a", "a"), ("", "\"\""), ("nil", "\"nil\""), ("a b", "\"a b\""), ("q\"\\", "\"q\\\"\\\\\"")] {
-            assert_eq!(printed(|tx| print_astring(text, tx)), wire);
+            assert_eq!(printed(|tx| print_astring(text.as_bytes(), tx)), wire);
         }
     }
 }

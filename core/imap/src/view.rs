@@ -31,6 +31,14 @@ pub(crate) struct View {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Chosen(Vec<(usize, usize)>);
 
+impl Chosen {
+    /// Whether the message at an index is one of them.
+    pub fn has(&self, index: usize) -> bool {
+        let behind = self.0.partition_point(|&(from, _)| from <= index);
+        behind > 0 && index < self.0[behind - 1].1
+    }
+}
+
 impl View {
     pub fn new(name: MailboxName, read_only: bool, selected: Selected) -> View {
         let Selected { uids, recent, keywords, .. } = selected;
@@ -98,8 +106,9 @@ impl View {
         Chosen(ranges)
     }
 
-    pub fn all(&self) -> Chosen {
-        if self.uids.is_empty() { Chosen::default() } else { Chosen(alloc::vec![(0, self.uids.len())]) }
+    /// The message at an index.
+    pub fn uid(&self, index: usize) -> Uid {
+        self.uids[index]
     }
 
     /// Takes at most `most` messages off the front.

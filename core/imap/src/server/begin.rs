@@ -4,10 +4,13 @@ use super::{
     Mode, Server,
     copy::{Copy, Move},
     desk::{Job, News},
+    fetch::Fetch,
     hello,
     idle::Idle,
+    list::List,
     login::{self, Login},
     mailbox::Manage,
+    search::Search,
     select::{Leave, Select},
     store::{Expunge, Store},
 };
@@ -119,7 +122,8 @@ impl Server {
             Command::Rename { from, to } => Manage::rename(desk, &from, &to)?,
             Command::Subscribe { mailbox, on } => Manage::subscribe(desk, &mailbox, on)?,
             Command::Status { mailbox, items } => Manage::status(desk, &mailbox, items)?,
-            Command::List(_) | Command::Lsub { .. } => return Err(Reply::bad("soon")),
+            Command::List(list) => List::begin(desk, &list, tx),
+            Command::Lsub { reference, pattern } => List::lsub(desk, &reference, pattern),
             Command::Select { mailbox, read_only } => Begun::job(Select::new(desk.name(&mailbox), read_only)),
             Command::Close => Begun::job(Leave::closing(desk)),
             Command::Unselect => Begun::job(Leave::only()),
@@ -129,7 +133,11 @@ impl Server {
             Command::Store { set, change, silent, flags, uid } => Begun::job(Store::new(choose(&set, uid)?, change, silent, flags, uid)),
             Command::Copy { set, mailbox, uid } => Begun::job(Copy::new(choose(&set, uid)?, desk.name(&mailbox)?)),
             Command::Move { set, mailbox, uid } => Begun::job(Move::new(choose(&set, uid)?, desk.name(&mailbox)?)),
-            Command::Search { .. } | Command::Fetch { .. } => return Err(Reply::bad("soon")),
+            Command::Fetch { fetch, uid } => {
+                let chosen = choose(&fetch.set, uid)?;
+                Begun::job(Fetch::new(desk.view.as_ref().ok_or(SELECT)?, chosen, fetch.items, uid))
+            }
+            Command::Search { search, uid } => Begun::job(Search::new(desk.view.as_ref().ok_or(SELECT)?, search, uid, tag)?),
         })
     }
 }

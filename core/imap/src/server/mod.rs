@@ -7,13 +7,18 @@ mod append;
 mod begin;
 mod copy;
 mod desk;
+mod fetch;
 mod hello;
 mod idle;
+mod list;
 mod login;
 mod mailbox;
+mod search;
 mod select;
 mod store;
 mod swallow;
+mod test;
+mod text;
 
 use crate::{
     frame::{Framer, Literal, Scan},

@@ -11,7 +11,7 @@ mod word;
 pub(crate) use append::Append;
 pub(crate) use fetch::{Fetch, Item, Name, Section, What};
 pub(crate) use list::{List, Return, Select};
-pub(crate) use search::{Key, Needle, Place, Results, Search, When};
+pub(crate) use search::{EnvelopeField, Key, Needle, Place, Results, Search, When};
 pub(crate) use set::SequenceSet;
 pub(crate) use status::StatusItems;
 pub(crate) use word::Text;

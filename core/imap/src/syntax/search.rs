@@ -82,12 +82,24 @@ pub(crate) struct Needle {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
+    /// In this field of the envelope.
+    Envelope(EnvelopeField),
     /// In fields of this name.
     Field(Box<[u8]>),
     /// In the body.
     Body,
     /// Anywhere.
     Text,
+}
+
+/// The fields of an envelope that can be searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EnvelopeField {
+    Subject,
+    From,
+    To,
+    Cc,
+    Bcc,
 }
 
 /// The state of one parse: limits count over the whole command.
@@ -199,7 +211,11 @@ fn key<'a>(i: &'a [u8], count: &mut Count, depth: usize) -> Out<'a, Key> {
             let (rest, right) = key(sp(rest)?.0, count, depth + 1)?;
             Ok((rest, Key::Or(Box::new((left, right)))))
         }
-        b"BCC" | b"CC" | b"FROM" | b"SUBJECT" | b"TO" => needle(rest, Place::Field(Box::from(name)), count),
+        b"SUBJECT" => needle(rest, Place::Envelope(EnvelopeField::Subject), count),
+        b"FROM" => needle(rest, Place::Envelope(EnvelopeField::From), count),
+        b"TO" => needle(rest, Place::Envelope(EnvelopeField::To), count),
+        b"CC" => needle(rest, Place::Envelope(EnvelopeField::Cc), count),
+        b"BCC" => needle(rest, Place::Envelope(EnvelopeField::Bcc), count),
         b"BODY" => needle(rest, Place::Body, count),
         b"TEXT" => needle(rest, Place::Text, count),
         b"HEADER" => {
