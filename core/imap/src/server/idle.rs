@@ -65,12 +65,12 @@ impl Server {
                 tx.put(IDLING);
                 // What changed before the bell was hung up did not ring it.
                 self.changed = true;
-                self.to_phase(Phase::Quiet);
+                self.enter(Phase::Quiet);
             }
             Phase::Syncing => {
                 let changes = answer!(self.answer.take(), Sync);
                 if self.take_in(changes, true, tx) {
-                    self.to_phase(Phase::Quiet);
+                    self.enter(Phase::Quiet);
                 }
             }
             Phase::Quiet => return self.rest(now, rx, tx, selected),
@@ -112,7 +112,7 @@ impl Server {
         }
     }
 
-    fn to_phase(&mut self, phase: Phase) {
+    fn enter(&mut self, phase: Phase) {
         if let Mode::Idle(idle) = &mut self.mode {
             idle.phase = phase;
         }

@@ -183,6 +183,7 @@ impl Server {
                 rx.take(upto);
                 return Turn::Go;
             }
+            Some(_) if self.desk.logged_in && syntax::is_bad_append(so_far) => Bad::Syntax.into(),
             Some(_) if self.framer.hold(upto, literal, limit) => {
                 if literal.waits {
                     tx.put(b"+ OK\r\n");

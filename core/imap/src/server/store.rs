@@ -54,7 +54,7 @@ impl Job for Store {
                 Err(refusal) => return Next::Done(refusal.into(), self.news()),
             }
         }
-        while let Some((uid, flags, _)) = self.done.next() {
+        for (uid, flags, _) in self.done.by_ref() {
             let Some(n) = view.number(uid) else { continue };
             tx.put(b"* ");
             number(n as u64, tx);

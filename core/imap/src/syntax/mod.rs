@@ -162,11 +162,13 @@ pub(crate) fn append_of(frame: &[u8]) -> Option<Append<'_>> {
     })
 }
 
-/// Whether this is an APPEND, well-formed or not.
-pub(crate) fn is_append(frame: &[u8]) -> bool {
+/// Whether this is an APPEND, and the literal announced at its end can be nothing that belongs there: neither its message nor the name
+/// of its mailbox.
+pub(crate) fn is_bad_append(frame: &[u8]) -> bool {
     let Some(tag) = tag_of(frame) else { return false };
     let found: Out<'_, _> = (word::sp, word::word("APPEND"), word::sp).parse(&frame[tag.len()..]);
-    found.is_ok()
+    let is_name = |rest: &[u8]| rest.starts_with(b"{") && memchr::memchr(b'\n', rest) == Some(rest.len() - 1);
+    found.is_ok_and(|(rest, _)| !is_name(rest)) && append_of(frame).is_none()
 }
 
 fn named<'a>(uid: bool) -> impl FnMut(&'a [u8]) -> Out<'a, Command<'a>> {
@@ -347,6 +349,7 @@ mod tests {
         assert!(append_of(b"a APPEND INBOX {5}\r\n").is_some());
         assert!(append_of(b"a append {5}\r\nINBOX (\\Seen) {5+}\r\n").is_some());
         assert!(append_of(b"a APPEND {5}\r\n").is_none());
-        assert!(is_append(b"a APPEND {5}\r\n") && !is_append(b"a APPENDIX {5}\r\n"));
+        assert!(!is_bad_append(b"a APPEND {5}\r\n") && !is_bad_append(b"a APPENDIX x {5}\r\n"));
+        assert!(is_bad_append(b"a APPEND x (\\Foo) {5}\r\n") && is_bad_append(b"a APPEND {1}\r\nx x {5}\r\n"));
     }
 }

@@ -274,9 +274,9 @@ mod tests {
         assert_eq!(all[1], Key::Date(When::Since, Stamp::day_of(1994, 2, 1).unwrap()));
         assert_eq!(all[2], Key::Not(Box::new(Key::Text(0))));
         assert_eq!(found.texts[0].text, (*b"Smith").into());
-        assert_eq!(parse(" RETURN () CHARSET UTF-8 TEXT {3}\r\nabc").unwrap().results.unwrap().all, true);
+        assert!(parse(" RETURN () CHARSET UTF-8 TEXT {3}\r\nabc").unwrap().results.unwrap().all);
         assert_eq!(parse(" RETURN (MIN COUNT) 1").unwrap().results, Some(Results { min: true, count: true, ..Results::default() }));
-        assert_eq!(parse(" KEYWORD x]").is_err(), true);
+        assert!(parse(" KEYWORD x]").is_err());
         assert!(matches!(parse(" OR (1 2) OR SEEN UID 4:*").unwrap().key, Key::Or(_)));
         assert!(parse(" UNKEYWORD \\Seen").is_err());
     }
