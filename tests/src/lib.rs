@@ -2,6 +2,7 @@
 
 pub mod corpus;
 pub mod dialog;
+pub mod disk;
 pub mod drive;
 pub mod imaptest;
 pub mod live;

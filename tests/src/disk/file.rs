@@ -1,0 +1,201 @@
+//! Files of the crashing disk: what is in them now, and what a crash may make of it.
+
+use super::{Crashing, world::World};
+use fastrand::Rng;
+use std::{io, sync::Arc};
+use storage::disk::File;
+
+/// The unit that a disk writes.
+const SECTOR: usize = 512;
+
+/// The content of a file.
+#[derive(Debug, Clone, Default)]
+pub struct Content {
+    /// As everybody sees it.
+    pub now: Arc<Vec<u8>>,
+    /// What is durable, before `changes`.
+    base: Arc<Vec<u8>>,
+    /// Since then, in order.
+    changes: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+struct Change {
+    what: What,
+    state: State,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Write { at: usize, bytes: Arc<[u8]> },
+    SetLen(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The next sync makes it durable.
+    Dirty,
+    Durable,
+    /// A sync failed: the system thinks that it is clean, but nothing will make it durable any more.
+    Lost,
+}
+
+impl Content {
+    pub fn write(&mut self, at: usize, bytes: &[u8]) {
+        put(Arc::make_mut(&mut self.now), at, bytes);
+        self.changes.push(Change { what: What::Write { at, bytes: bytes.into() }, state: State::Dirty });
+    }
+
+    pub fn set_len(&mut self, len: usize) {
+        Arc::make_mut(&mut self.now).resize(len, 0);
+        self.changes.push(Change { what: What::SetLen(len), state: State::Dirty });
+    }
+
+    pub fn sync(&mut self) {
+        if self.changes.iter().all(|c| c.state != State::Lost) {
+            self.base = self.now.clone();
+            self.changes.clear();
+        } else {
+            self.become_of_dirty(State::Durable);
+        }
+    }
+
+    pub fn fail_sync(&mut self) {
+        self.become_of_dirty(State::Lost);
+    }
+
+    fn become_of_dirty(&mut self, state: State) {
+        self.changes.iter_mut().filter(|c| c.state == State::Dirty).for_each(|c| c.state = state);
+    }
+
+    /// What a crash leaves. `luck` is the chance of 256 that a write survives.
+    pub fn crash(&self, dice: &mut Rng, luck: u8) -> Content {
+        if self.changes.is_empty() {
+            return self.clone();
+        }
+        let mut bytes = self.base.to_vec();
+        for change in &self.changes {
+            let survives = change.state == State::Durable || luck == 255 || dice.u8(..) < luck;
+            match &change.what {
+                What::SetLen(len) if survives => bytes.resize(*len, 0),
+                What::SetLen(_) => {}
+                What::Write { at, bytes: new } if survives => put(&mut bytes, *at, new),
+                What::Write { at, bytes: new } => tear(&mut bytes, *at, new, dice, luck),
+            }
+        }
+        let bytes = Arc::new(bytes);
+        Content { now: bytes.clone(), base: bytes, changes: Vec::new() }
+    }
+}
+
+/// A write that did not survive whole.
+fn tear(bytes: &mut Vec<u8>, at: usize, new: &[u8], dice: &mut Rng, luck: u8) {
+    if luck == 0 || new.is_empty() {
+        return;
+    }
+    // The file may have grown all the same.
+    if bytes.len() < at + new.len() && dice.bool() {
+        let garbage = dice.bool();
+        bytes.resize_with(at + new.len(), || if garbage { dice.u8(..) } else { 0 });
+    }
+    let cut = dice.usize(..=new.len());
+    match dice.u8(..4) {
+        0 => {}
+        1 => put(bytes, at, &new[..cut]),
+        2 => put(bytes, at + cut, &new[cut..]),
+        _ => {
+            let mut from = 0;
+            while from < new.len() {
+                let to = new.len().min((at + from + SECTOR) / SECTOR * SECTOR - at);
+                if dice.bool() {
+                    put(bytes, at + from, &new[from..to]);
+                }
+                from = to;
+            }
+        }
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, at: usize, new: &[u8]) {
+    if new.is_empty() {
+        return;
+    }
+    if bytes.len() < at + new.len() {
+        bytes.resize(at + new.len(), 0);
+    }
+    bytes[at..at + new.len()].copy_from_slice(new);
+}
+
+/// An open file.
+pub struct Handle {
+    pub disk: Crashing,
+    pub ino: usize,
+    pub writable: bool,
+}
+
+impl Handle {
+    fn write(&self, at: Option<u64>, bytes: &[u8]) -> io::Result<()> {
+        assert!(self.writable, "written to a file that was opened to read");
+        self.disk.change(|world: &mut World, fault| {
+            let file = world.file_mut(self.ino);
+            let at = at.map_or(file.now.len(), |at| at as usize);
+            match fault {
+                // A disk that is full took some of it.
+                Some(errno) => {
+                    file.write(at, &bytes[..bytes.len() / 2]);
+                    Err(io::Error::from_raw_os_error(errno))
+                }
+                None => {
+                    file.write(at, bytes);
+                    Ok(())
+                }
+            }
+        })
+    }
+}
+
+impl File for Handle {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let world = self.disk.world();
+        let now = &world.file(self.ino)?.now;
+        let rest = now.get(at as usize..).unwrap_or_default();
+        let n = rest.len().min(buf.len());
+        buf[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.write(Some(at), bytes)
+    }
+
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        self.write(None, bytes)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.change(super::whole(|world| {
+            world.file_mut(self.ino).set_len(len as usize);
+            Ok(())
+        }))
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.world().file(self.ino)?.now.len() as u64)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.change(|world, fault| {
+            let file = world.file_mut(self.ino);
+            match fault {
+                Some(errno) => {
+                    file.fail_sync();
+                    Err(io::Error::from_raw_os_error(errno))
+                }
+                None => {
+                    file.sync();
+                    Ok(())
+                }
+            }
+        })
+    }
+}
