@@ -268,6 +268,15 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_shows_a_file() {
+        let manual = include_str!("../../../docs/configuration.md");
+        let (_, example) = manual.split_once("```accounts\n").unwrap();
+        let records = parse("docs/configuration.md", example.split_once("```").unwrap().0).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((records.len(), records[1].quota, records[2].disabled), (3, Some(1_000_000_000), true));
+        assert!(records.iter().all(|r| r.hash.verify("secret")));
+    }
+
+    #[test]
     fn errors_show_no_hash() {
         let text = format!("(version: 1, accounts: [\n (address: \"a@x\", hash: \"{HASH}\"),\n (adress: \"a@x\", hash: \"{HASH}\")])");
         let error = parse("f", &text).unwrap_err().to_string();

@@ -10,6 +10,7 @@ mod console;
 pub mod demo;
 mod init;
 mod pages;
+mod spool;
 
 pub use console::Console;
 
@@ -122,7 +123,8 @@ fn obey(program: &'static str, cli: Cli, console: &mut Console<'_>) -> Result<Op
         Command::Account(command) => accounts::obey(command, &opened(file)?, console)?,
         Command::Man { dir } => pages::man(program, &dir)?,
         Command::Completions { shell } => pages::completions(program, shell, console)?,
-        Command::Mailbox(_) | Command::Spool(_) => return Err(Failure::new("this command comes with the store")),
+        Command::Spool(command) => spool::obey(command, &opened(file)?, console)?,
+        Command::Mailbox(_) => return Err(Failure::new("this command comes with the store")),
     }
     console.out.flush()?;
     Ok(None)

@@ -191,6 +191,46 @@ fn what_is_wrong_is_said() {
 }
 
 #[test]
+fn the_spool_is_looked_at() {
+    use queue::{Accept, Content, Target, Targets};
+    let desk = Desk::at("spool");
+    assert!(desk.type_in("spool list", "").fine().err.contains("0 messages"));
+    assert!(desk.type_in("spool check", "").fine().out.contains("no records"));
+    let dir = desk.dir.join("store/spool");
+    let options = crate::spool::Options { segment: 1 << 16, ..Default::default() };
+    let spool = crate::spool::Spool::open(Arc::new(crate::disk::Posix), &dir, options, &mut |_, _| {}).unwrap();
+    let keywords = std::collections::BTreeSet::new();
+    let targets = [Target {
+        account: "alice@example.test",
+        mailbox: "INBOX",
+        base: "1.L1N0.x,S=5,W=5",
+        recipient: "alice@example.test",
+        system: mail::System::default(),
+        keywords: queue::Keywords::new(&keywords),
+        date: Stamp::utc(1_770_000_000),
+        uid_validity: 1,
+        uid_upto: 1,
+        mod_seq_upto: 1,
+    }];
+    let mut entry = spool.entry();
+    let accept = Accept {
+        id: entry.id(),
+        stamp: Stamp::utc(1_770_000_000),
+        sender: Some("bob@example.test"),
+        trace: None,
+        targets: Targets::new(&targets),
+        wire_size: 5,
+        content: Content::Inline(b"Hello"),
+    };
+    entry.commit(&[&accept.head(), b"Hello"]).unwrap();
+    // The server has it open meanwhile.
+    let list = desk.type_in("spool list", "").fine();
+    assert!(list.out.contains("5 B   bob@example.test  alice@example.test") && list.err.contains("1 messages"), "{}{}", list.out, list.err);
+    let check = desk.type_in("spool check", "").fine().out;
+    assert!(check.contains("records: 1 accepted") && check.contains("all checksums are right"), "{check}");
+}
+
+#[test]
 fn pages_and_completions() {
     let desk = Desk::new("pages");
     desk.type_in(&format!("man {}", desk.dir.join("man").display()), "").fine();
