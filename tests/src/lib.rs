@@ -4,6 +4,7 @@ pub mod corpus;
 pub mod dialog;
 pub mod disk;
 pub mod drive;
+pub mod fuzz;
 pub mod imaptest;
 pub mod live;
 pub mod model;

@@ -15,8 +15,8 @@ pub const FIELD: usize = 16 << 10;
 /// What all kept field values and addresses of a message may take, in bytes of memory (see `room`).
 pub const ROOM: usize = 256 << 10;
 
-/// Longest boundary that is understood, in bytes; RFC 2046 §5.1.1 allows 70.
-pub const BOUNDARY: usize = 200;
+/// Longest boundary that is understood, in bytes: what fits into a line of 998 (RFC 5322 §2.1.1); RFC 2046 §5.1.1 allows 70.
+pub const BOUNDARY: usize = 990;
 
 /// How many parameters a `Content-Type` or `Content-Disposition` may have: RFC 2231 cuts long values into several.
 pub const PARAMS: usize = 100;

@@ -10,7 +10,7 @@ mod smtp;
 mod trouble;
 
 pub use imap::ImapOffice;
-pub use mailbox::{Mailbox, Message};
+pub use mailbox::{Mailbox, Message, on_the_wire};
 pub use pop3::PopOffice;
 pub use smtp::{Hall, SmtpOffice};
 pub use trouble::{Trouble, Troubled};

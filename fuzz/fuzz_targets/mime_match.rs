@@ -1,0 +1,3 @@
+//! See `fuzz::mime_match` of tests/.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| hikyaku_tests::fuzz::mime_match(data));
