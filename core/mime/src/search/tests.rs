@@ -1,3 +1,5 @@
+//! What a search finds, in all encodings and however the bytes come.
+
 use super::*;
 use crate::Scanner;
 use alloc::format;
