@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn other_spellings_are_no_mailboxes() {
-        for bad in [&b".INBOX"[..], b".inbox", b".inbox.x", b".", b"..", b"..a", b".a.", b".a%2eb", b".a%", b"cur", b"", b".a/b", b".\xff"] {
+        for bad in [&b".INBOX"[..], b".inbox", b".inbox.x", b".", b"..", b"..a", b".a.", b".a%2eb", b".a%", b"cur", b"", b".a/b", b".\xff"]
+        {
             assert_eq!(mailbox_name(bad), None, "{bad:?}");
         }
     }

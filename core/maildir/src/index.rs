@@ -319,7 +319,10 @@ mod tests {
             assert_eq!(index.find(name.as_bytes()), Some(i));
         }
         put(&mut index, Record::Cur { from: 3, to: 9 });
-        put(&mut index, Record::Flags { uid: 3, mod_seq: 500, marks: Marks { system: System::SEEN, keywords: 1 }, bits: Bits::default(), info: b"" });
+        put(
+            &mut index,
+            Record::Flags { uid: 3, mod_seq: 500, marks: Marks { system: System::SEEN, keywords: 1 }, bits: Bits::default(), info: b"" },
+        );
         for uid in (1..300).step_by(2) {
             put(&mut index, Record::Gone { uid: uid + 4, mod_seq: 600 });
         }

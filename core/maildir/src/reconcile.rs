@@ -183,7 +183,14 @@ mod tests {
     #[test]
     fn what_came_went_and_changed() {
         let mut index = index(&[("1.a", Place::New), ("2.b:2,S", Place::Cur), ("3.c", Place::New)]);
-        let listing = listing(&[("10.y", Place::New), ("9.z", Place::New), ("9.x:2,S", Place::Cur), ("1.a:2,F", Place::Cur), ("3.c", Place::New), (".x", Place::New)]);
+        let listing = listing(&[
+            ("10.y", Place::New),
+            ("9.z", Place::New),
+            ("9.x:2,S", Place::Cur),
+            ("1.a:2,F", Place::Cur),
+            ("3.c", Place::New),
+            (".x", Place::New),
+        ]);
         let plan = reconcile(&mut index, &listing, Scope::Both, &|_| false);
         assert_eq!((plan.adds, plan.gone, plan.changed), (vec![2, 1, 0], vec![2], vec![(1, 3)]));
         assert!(!plan.unsure);
@@ -201,7 +208,14 @@ mod tests {
     #[test]
     fn of_two_files_the_known_one_counts_and_then_the_one_in_cur() {
         let mut index = index(&[("1.a:2,S", Place::Cur), ("2.b", Place::New)]);
-        let files = [("1.a:2,", Place::Cur), ("1.a:2,S", Place::Cur), ("2.b", Place::New), ("2.b:2,", Place::Cur), ("3.c", Place::New), ("3.c:2,", Place::Cur)];
+        let files = [
+            ("1.a:2,", Place::Cur),
+            ("1.a:2,S", Place::Cur),
+            ("2.b", Place::New),
+            ("2.b:2,", Place::Cur),
+            ("3.c", Place::New),
+            ("3.c:2,", Place::Cur),
+        ];
         let plan = reconcile(&mut index, &listing(&files), Scope::Both, &|base| base == b"4.d");
         assert_eq!(plan.doubles, [(1, 0), (2, 3), (5, 4)]);
         assert_eq!((plan.adds, plan.changed), (vec![5], vec![]));

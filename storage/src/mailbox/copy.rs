@@ -1,0 +1,116 @@
+//! Copying messages: hard links under fresh names.
+
+use super::{
+    deliver::link_or_copy,
+    refresh::{bits, odd},
+    state::{Mailbox, uid, validity},
+    trouble,
+};
+use crate::disk::How;
+use imap::{Copied, Need, Refusal};
+use mail::{Flags, Uid};
+use maildir::{Add, Bits, Blob, Facts, Marks, Place, Record, Scope};
+use std::{io, path::PathBuf};
+
+/// A message to be copied.
+struct Source {
+    uid: Uid,
+    path: PathBuf,
+    flags: Flags,
+    facts: Facts,
+    /// Its bytes may not have reached the disk for good.
+    unsettled: bool,
+}
+
+impl Mailbox {
+    /// Copies messages into another mailbox (or this one), all or none, with flags, keywords and internal dates. When this returns, a crash does not undo it.
+    ///
+    /// # Errors
+    /// [`Refusal::Gone`] if one of them is not there any more, [`Refusal::Limit`], or a fault of the disk.
+    pub fn copy(&self, uids: &[Uid], target: &Mailbox) -> Result<Copied, Refusal> {
+        // The names of the copies tell their sizes.
+        if self.describe(uids, Need { size: true, date: true, structure: false })?.len() != uids.len() {
+            return Err(Refusal::Gone);
+        }
+        match self.try_copy(uids, target, false) {
+            // Another program moved a file between two looks.
+            Err(Refusal::Gone) => self.try_copy(uids, target, true),
+            other => other,
+        }
+    }
+
+    fn try_copy(&self, uids: &[Uid], target: &Mailbox, again: bool) -> Result<Copied, Refusal> {
+        let sources = self.sources(uids, again)?;
+        for source in sources.iter().filter(|s| s.unsettled) {
+            let sync = || self.common.disk.open(&source.path, How::Read)?.sync();
+            sync().map_err(|e| gone_or_trouble(&source.path, &e))?;
+        }
+        let mut state = target.lock()?;
+        state.refresh(None)?;
+        state.ensure(u32::try_from(sources.len()).map_err(|_| Refusal::Limit)?, 1)?;
+        let mut marks = Vec::with_capacity(sources.len());
+        for source in &sources {
+            marks.push(state.marks(&source.flags)?);
+        }
+        let cur = state.own(Place::Cur)?;
+        let mut made: Vec<(String, PathBuf)> = Vec::with_capacity(sources.len());
+        let linked = sources.iter().zip(&marks).try_for_each(|(source, marks)| {
+            let base = self.common.base_name(source.facts.size, source.facts.wire);
+            let path = file_path(*marks, &base, state.dir());
+            link_or_copy(&*self.common.disk, &source.path, &path, state.dir(), &base).map_err(|e| gone_or_trouble(&source.path, &e))?;
+            made.push((base, path));
+            Ok(())
+        });
+        let dir = state.dir().join(Place::Cur.dir());
+        let durable = linked
+            .and_then(|()| self.common.disk.sync_dir(&dir).map_err(|e| trouble("sync", &dir, &e)))
+            .and_then(|()| state.settle_names());
+        if let Err(refusal) = durable {
+            for (_, path) in made {
+                if let Err(error) = self.common.disk.unlink(&path) {
+                    tracing::error!(path = %path.display(), %error, "half a copy stays");
+                }
+            }
+            return Err(refusal);
+        }
+        let mod_seq = state.next_mod_seq();
+        let mut copied = Copied { uid_validity: validity(state.index.uid_validity), uids: Vec::with_capacity(sources.len()) };
+        for ((source, marks), (base, _)) in sources.iter().zip(marks).zip(&made) {
+            let next = state.index.uid_next;
+            let bits = bits(marks, b"", Place::Cur).set(Bits::ODD, false).set(Bits::SIZED, true).set(Bits::DATED, true);
+            let facts = Facts { blob: Blob::default(), ..source.facts };
+            state.put(&Record::Add(Add { uid: next, mod_seq, marks, bits, facts, base: base.as_bytes(), info: odd(bits, b"") }));
+            state.total += facts.size;
+            copied.uids.push((source.uid, uid(next)));
+        }
+        state.flush();
+        state.after(Place::Cur, cur);
+        state.count();
+        state.ring();
+        Ok(copied)
+    }
+
+    fn sources(&self, uids: &[Uid], again: bool) -> Result<Vec<Source>, Refusal> {
+        let mut state = self.lock()?;
+        if again {
+            state.refresh(Some(Scope::Both))?;
+        }
+        let take = |id: &Uid| {
+            let entry = state.index.entry(id.get()).ok_or(Refusal::Gone)?;
+            let unsettled = entry.uid >= state.synced_uid;
+            Ok(Source { uid: *id, path: state.path(entry), flags: state.flags(entry.marks), facts: entry.facts, unsettled })
+        };
+        uids.iter().map(take).collect()
+    }
+}
+
+fn file_path(marks: Marks, base: &str, dir: &std::path::Path) -> PathBuf {
+    let mut name = b"cur/".to_vec();
+    name.extend_from_slice(base.as_bytes());
+    marks.print(b"", &mut name);
+    super::below(dir, &name)
+}
+
+fn gone_or_trouble(path: &std::path::Path, error: &io::Error) -> Refusal {
+    if error.kind() == io::ErrorKind::NotFound { Refusal::Gone } else { trouble("copy", path, error) }
+}

@@ -1,0 +1,308 @@
+//! Making, naming and removing mailboxes.
+
+use super::{below, limits, load::make_maildir, shelf::Mailboxes, state::Life, trouble};
+use imap::{Listed, Refusal};
+use mail::{MailboxName, SpecialUse};
+use maildir::{folder_name, mailbox_name};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::PoisonError,
+};
+
+/// Where removed mailboxes wait for being emptied: no mailbox has a name without a leading dot.
+const TRASH: &str = "hikyaku.trash.";
+
+impl Mailboxes {
+    /// Every mailbox of a Maildir, levels that only hold others, and subscribed names without a mailbox; sorted by name.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn list(&self, maildir: &Path) -> Result<Vec<Listed>, Refusal> {
+        let register = self.account(maildir).register()?;
+        let mut listed: BTreeMap<MailboxName, bool> = BTreeMap::new();
+        for name in self.names(maildir)? {
+            let mut level = name.clone();
+            while let Some(up) = level.parent() {
+                listed.entry(up.clone()).or_insert(false);
+                level = up;
+            }
+            listed.insert(name, true);
+        }
+        for name in &register.subscribed {
+            listed.entry(name.clone()).or_insert(false);
+        }
+        let tell = |(name, exists): (MailboxName, bool)| Listed {
+            subscribed: register.subscribed.contains(&name),
+            special_use: register.uses.get(&name).copied().filter(|_| exists),
+            exists,
+            name,
+        };
+        Ok(listed.into_iter().map(tell).collect())
+    }
+
+    /// Whether there is such a mailbox.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn exists(&self, maildir: &Path, name: &MailboxName) -> Result<bool, Refusal> {
+        let Some(folder) = folder_name(name) else { return Ok(false) };
+        if name.is_inbox() {
+            return Ok(true);
+        }
+        let cur = maildir.join(folder).join("cur");
+        match self.common.disk.stat(&cur) {
+            Ok(stat) => Ok(stat.is_dir),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(e) => Err(trouble("stat", &cur, &e)),
+        }
+    }
+
+    /// Makes a mailbox, durably.
+    ///
+    /// # Errors
+    /// [`Refusal::Exists`], [`Refusal::Cannot`] for a name that is too long for a file system, [`Refusal::Limit`], or a fault of the disk.
+    pub fn create(&self, maildir: &Path, name: &MailboxName, special_use: Option<SpecialUse>) -> Result<(), Refusal> {
+        let account = self.account(maildir);
+        let _order = account.order();
+        if self.exists(maildir, name)? {
+            return Err(Refusal::Exists);
+        }
+        if self.names(maildir)?.len() >= limits::MAILBOXES {
+            return Err(Refusal::Limit);
+        }
+        self.make(maildir, name)?;
+        if let Some(special_use) = special_use {
+            let mut register = account.register()?;
+            if register.is_full() {
+                return Err(Refusal::Limit);
+            }
+            register.uses.insert(name.clone(), special_use);
+            account.write_register(&register)?;
+        }
+        Ok(())
+    }
+
+    fn make(&self, maildir: &Path, name: &MailboxName) -> Result<(), Refusal> {
+        // The inbox first: it holds the others.
+        self.open(maildir, &MailboxName::inbox())?.lock()?.settle_names()?;
+        let dir = maildir.join(folder_name(name).ok_or(Refusal::Cannot)?);
+        let made = make_maildir(&*self.common.disk, &dir).and_then(|()| self.common.disk.sync_dir(maildir));
+        made.map_err(|e| trouble("make", &dir, &e))?;
+        self.open(maildir, name)?.lock()?.settle_names()
+    }
+
+    /// Removes a mailbox and its messages; those below it stay. Have a checkpoint before, unless [`super::Mailbox::is_settled`].
+    ///
+    /// # Errors
+    /// [`Refusal::Cannot`] for the inbox, [`Refusal::NoMailbox`], or a fault of the disk.
+    pub fn delete(&self, maildir: &Path, name: &MailboxName) -> Result<(), Refusal> {
+        if name.is_inbox() {
+            return Err(Refusal::Cannot);
+        }
+        let account = self.account(maildir);
+        let _order = account.order();
+        let mailbox = self.open(maildir, name)?;
+        let trash = maildir.join(format!("{TRASH}{}.{}", self.common.now_s(), self.common.count()));
+        {
+            let mut state = mailbox.lock()?;
+            let dir = state.dir().to_owned();
+            let moved = self.common.disk.rename(&dir, &trash).and_then(|()| self.common.disk.sync_dir(maildir));
+            moved.map_err(|e| trouble("remove", &dir, &e))?;
+            state.die();
+        }
+        self.forget(&mailbox);
+        self.trash().insert(trash);
+        let mut register = account.register()?;
+        if register.uses.remove(name).is_some() {
+            account.write_register(&register)?;
+        }
+        Ok(())
+    }
+
+    /// Renames a mailbox and those below it; UIDs stay. Renaming the inbox moves its messages into a new mailbox (RFC 3501 §6.3.5). Have a
+    /// checkpoint before, unless all of them are settled.
+    ///
+    /// # Errors
+    /// [`Refusal::NoMailbox`], [`Refusal::Exists`], [`Refusal::Cannot`] if the new name is too long or lies below the old one, or a fault of the disk.
+    pub fn rename(&self, maildir: &Path, from: &MailboxName, to: &MailboxName) -> Result<(), Refusal> {
+        let account = self.account(maildir);
+        let _order = account.order();
+        if self.exists(maildir, to)? {
+            return Err(Refusal::Exists);
+        }
+        if from.is_inbox() {
+            return self.empty_inbox(maildir, to);
+        }
+        if to.is_below(from) {
+            return Err(Refusal::Cannot);
+        }
+        let mut pairs = Vec::new();
+        for old in self.names(maildir)?.into_iter().filter(|n| n == from || n.is_below(from)) {
+            let text = format!("{to}{}", &old.as_str()[from.as_str().len()..]);
+            let new = MailboxName::new(&text).map_err(|_| Refusal::Cannot)?;
+            let dir = maildir.join(folder_name(&new).ok_or(Refusal::Cannot)?);
+            if self.exists(maildir, &new)? {
+                return Err(Refusal::Exists);
+            }
+            pairs.push((old, new, dir));
+        }
+        if pairs.is_empty() {
+            return Err(Refusal::NoMailbox);
+        }
+        let mut register = account.register()?;
+        for (i, (old, new, dir)) in pairs.iter().enumerate() {
+            if let Err(refusal) = self.move_to(maildir, old, new, dir) {
+                for (old, new, _) in pairs[..i].iter().rev() {
+                    let back = maildir.join(folder_name(old).ok_or(Refusal::Cannot)?);
+                    self.move_to(maildir, new, old, &back)?;
+                }
+                return Err(refusal);
+            }
+            register.rename(old, new);
+        }
+        self.common.disk.sync_dir(maildir).map_err(|e| trouble("sync", maildir, &e))?;
+        account.write_register(&register)
+    }
+
+    /// Renames one. Its sessions stay.
+    fn move_to(&self, maildir: &Path, old: &MailboxName, new: &MailboxName, dir: &Path) -> Result<(), Refusal> {
+        let mailbox = self.slot(maildir, old)?;
+        {
+            let mut slot = mailbox.slot();
+            self.common.disk.rename(&slot.dir, dir).map_err(|e| trouble("rename", dir, &e))?;
+            slot.dir = dir.to_owned();
+            slot.name = new.clone();
+            mailbox.account.uncount(old);
+            if let Life::Awake(state) = &slot.life {
+                mailbox.account.count(new, state.total);
+            }
+        }
+        self.moved(&mailbox, dir.to_owned());
+        Ok(())
+    }
+
+    fn empty_inbox(&self, maildir: &Path, to: &MailboxName) -> Result<(), Refusal> {
+        self.make(maildir, to)?;
+        let (inbox, target) = (self.open(maildir, &MailboxName::inbox())?, self.open(maildir, to)?);
+        let uids: Vec<_> = inbox.doomed(None, false)?.into_iter().map(|d| d.uid).collect();
+        inbox.copy(&uids, &target)?;
+        inbox.remove(&uids)?;
+        // No record of the spool makes this removal durable, so the files go at once.
+        let mut state = inbox.lock()?;
+        while state.unlink_some(limits::ROUND)? {}
+        for place in ["new", "cur"] {
+            let dir = state.dir().join(place);
+            self.common.disk.sync_dir(&dir).map_err(|e| trouble("sync", &dir, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Subscribes to a name, or no longer, durably.
+    ///
+    /// # Errors
+    /// [`Refusal::Limit`], or a fault of the disk.
+    pub fn subscribe(&self, maildir: &Path, name: &MailboxName, on: bool) -> Result<(), Refusal> {
+        let account = self.account(maildir);
+        let _order = account.order();
+        let mut register = account.register()?;
+        if on && register.is_full() {
+            return Err(Refusal::Limit);
+        }
+        let changed = if on { register.subscribed.insert(name.clone()) } else { register.subscribed.remove(name) };
+        if changed {
+            // The file lies in the inbox's directory.
+            self.open(maildir, &MailboxName::inbox())?;
+            account.write_register(&register)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of all mailboxes of a Maildir, for its quota. Reads every index the first time, and remembers.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn usage(&self, maildir: &Path) -> Result<u64, Refusal> {
+        let account = self.account(maildir);
+        if let Some(usage) = account.usage() {
+            return Ok(usage);
+        }
+        let _order = account.order();
+        for name in self.names(maildir)? {
+            match self.open(maildir, &name) {
+                Ok(mailbox) => mailbox.lock()?.count(),
+                Err(Refusal::NoMailbox) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        account.complete();
+        Ok(account.usage().unwrap_or(0))
+    }
+
+    /// The mailboxes there are, the inbox among them.
+    pub(super) fn names(&self, maildir: &Path) -> Result<Vec<MailboxName>, Refusal> {
+        let mut names = vec![MailboxName::inbox()];
+        let mut trash = Vec::new();
+        let listed = self.common.disk.list(maildir, &mut |entry| {
+            if let Some(name) = mailbox_name(entry) {
+                names.push(name);
+            } else if entry.starts_with(TRASH.as_bytes()) {
+                trash.push(below(maildir, entry));
+            }
+        });
+        match listed {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(names),
+            other => other.map_err(|e| trouble("list", maildir, &e))?,
+        }
+        // Left by a crash.
+        self.trash().extend(trash);
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            if self.exists(maildir, &name)? {
+                found.push(name);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Empties directories of removed mailboxes, some files at a time.
+    pub(super) fn empty_trash(&self) {
+        let Some(dir) = self.trash().first().cloned() else { return };
+        match self.empty(&dir, &mut { limits::ROUND }) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.trash().remove(&dir);
+            }
+            Err(error) => {
+                tracing::warn!(dir = %dir.display(), %error, "a removed mailbox could not be emptied");
+                self.trash().remove(&dir);
+            }
+        }
+    }
+
+    /// Whether the directory is gone.
+    fn empty(&self, dir: &Path, left: &mut usize) -> io::Result<bool> {
+        let mut entries: Vec<PathBuf> = Vec::new();
+        self.common.disk.list(dir, &mut |name| entries.push(below(dir, name)))?;
+        for path in entries {
+            if *left == 0 {
+                return Ok(false);
+            }
+            *left -= 1;
+            if self.common.disk.stat(&path).is_ok_and(|s| s.is_dir) {
+                if !self.empty(&path, left)? {
+                    return Ok(false);
+                }
+            } else {
+                self.common.disk.unlink(&path)?;
+            }
+        }
+        self.common.disk.remove_dir(dir)?;
+        Ok(true)
+    }
+
+    fn trash(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<PathBuf>> {
+        self.trash.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,64 @@
+//! Every limit of the mailboxes, each with its reason.
+
+/// UIDs reserved at a time without a flush of their own. A crash skips at most this many.
+pub(super) const UID_BLOCK: u32 = 1000;
+
+/// Change numbers reserved at a time: flag changes have no spool record that could carry a bound, so a block lasts long.
+pub(super) const MOD_SEQ_BLOCK: u64 = 1 << 20;
+
+/// Removals that sessions have not heard of yet, a mailbox. A session that lags behind more is told that its mailbox is lost.
+pub(super) const GONE_LOG: usize = 1 << 20;
+
+/// Flag changes that are found again without looking at every message.
+pub(super) const FLAG_LOG: usize = 4096;
+
+/// Files that wait for their removal, a mailbox. Beyond it `remove` does the work itself, so the queue cannot outgrow the disk.
+pub(super) const DOOMED: usize = 20_000;
+
+/// Files removed, or moved from `new/` to `cur/`, while the lock of a mailbox is held: removing one takes milliseconds on some file systems.
+pub(super) const BATCH: usize = 4;
+
+/// Files removed or moved in one round of chores, a mailbox.
+pub(super) const ROUND: usize = 500;
+
+/// Files moved from `new/` to `cur/` while a client waits for SELECT.
+pub(super) const MOVE_NOW: usize = 200;
+
+/// How often a listing is repeated because files moved under it, before it is believed.
+pub(super) const LISTINGS: usize = 4;
+
+/// Modification times younger than this may hide a later change within the same clock tick.
+pub(super) const YOUNG_NS: i128 = 2_000_000_000;
+
+/// Age of files in `tmp/` that nobody will finish (the Maildir specification says 36 hours).
+pub(super) const TMP_AGE_S: i64 = 36 * 3600;
+
+/// How often `tmp/` of an open mailbox is looked at.
+pub(super) const TMP_LOOK_S: i64 = 3600;
+
+/// Log records that are read again at each start, beyond two a message, before a snapshot replaces them.
+pub(super) const LOG_SLACK: usize = 1000;
+
+/// Bytes in `hikyaku.cache` that belong to nobody before it is written anew (if they are also more than half).
+pub(super) const CACHE_SLACK: u64 = 1 << 20;
+
+/// Index records kept in memory while the disk does not take them; beyond it a snapshot is due instead.
+pub(super) const LOG_HELD: usize = 1 << 20;
+
+/// Piece of a file that is read at once.
+pub(super) const PIECE: usize = 64 << 10;
+
+/// Structures of one `describe` are read from the cache in one go if they lie this close together.
+pub(super) const BLOB_RUN: u64 = 256 << 10;
+
+/// Longest frame in the cache that is believed. The scanner bounds what it keeps of a message.
+pub(super) const BLOB: u32 = 4 << 20;
+
+/// Longest UIDL (RFC 1939 §7).
+pub(super) const UIDL: usize = 70;
+
+/// Mailboxes of one account. More are refused (`[LIMIT]`).
+pub(super) const MAILBOXES: usize = 10_000;
+
+/// Messages kept in memory while nobody needs them, at about 130 bytes each.
+pub(super) const BUDGET: usize = 200_000;

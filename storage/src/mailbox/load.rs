@@ -1,0 +1,184 @@
+//! Reading a mailbox from disk.
+
+use super::{
+    account::read_file,
+    limits,
+    state::{INDEX, KEYWORDS, Life, Locked, Mailbox, Slot, State, UIDS},
+    trouble,
+};
+use crate::disk::{Disk, How};
+use imap::Refusal;
+use maildir::{Bounds, Index, Keywords, Record};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    path::Path,
+    sync::MutexGuard,
+};
+
+/// Where Dovecot keeps the keywords of a mailbox that was its own before.
+const DOVECOT_KEYWORDS: &str = "dovecot-keywords";
+
+impl Mailbox {
+    /// Reads it and looks whether other programs changed something meanwhile.
+    pub(super) fn load<'a>(&'a self, mut slot: MutexGuard<'a, Slot>) -> Result<Locked<'a>, Refusal> {
+        let dir = slot.dir.clone();
+        let disk = &*self.common.disk;
+        let mut made = false;
+        match disk.stat(&dir.join("cur")) {
+            Ok(stat) if stat.is_dir => {}
+            Ok(_) => return Err(Refusal::NoMailbox),
+            Err(e) if e.kind() == io::ErrorKind::NotFound || e.kind() == io::ErrorKind::NotADirectory => {
+                // The inbox is there as soon as somebody asks for it. Another mailbox without cur/ is one that a crash left half made.
+                if !slot.name.is_inbox() && disk.stat(&dir).is_err() {
+                    return Err(Refusal::NoMailbox);
+                }
+                make_maildir(disk, &dir).map_err(|e| trouble("make", &dir, &e))?;
+                made = true;
+            }
+            Err(e) => return Err(trouble("stat", &dir, &e)),
+        }
+        let mut state = self.read_state(&dir).map_err(|e| trouble("read", &dir, &e))?;
+        state.fresh = made;
+        slot.life = Life::Awake(Box::new(state));
+        let mut locked = Locked { mailbox: self, slot };
+        match locked.begin().and_then(|()| locked.refresh(None)) {
+            Ok(()) => {
+                locked.count();
+                Ok(locked)
+            }
+            Err(refusal) => {
+                if !matches!(locked.slot.life, Life::Dead) {
+                    locked.slot.life = Life::Asleep;
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    fn read_state(&self, dir: &Path) -> io::Result<State> {
+        let disk = &*self.common.disk;
+        let bytes = read_file(disk, &dir.join(INDEX))?;
+        let mut bounds = read_file(disk, &dir.join(UIDS))?.and_then(|text| Bounds::parse(&text));
+        let (mut index, sound) = Index::load(bytes.as_deref().unwrap_or_default(), self.common.seed());
+        let mut index_len = (sound > 0).then_some(sound as u64);
+        if bounds.is_some_and(|b| b.uid_validity != index.uid_validity) {
+            if bytes.is_some() {
+                tracing::warn!(dir = %dir.display(), "the index is damaged or of another mailbox; it is made anew from the files");
+            }
+            index = Index::new(self.common.seed());
+            index_len = None;
+        } else if let Some(len) = index_len
+            && bytes.as_ref().is_some_and(|b| b.len() as u64 > len)
+        {
+            tracing::warn!(dir = %dir.display(), at = len, "the index has a torn tail; it is cut off");
+            disk.open(&dir.join(INDEX), How::Write)?.set_len(len)?;
+        }
+        drop(bytes);
+        if bounds.is_none() && index.uid_validity != 0 {
+            bounds = Some(Bounds { uid_validity: index.uid_validity, uid_upto: index.uid_next, mod_seq_upto: index.mod_seq + 1 });
+        }
+        let keywords = match read_file(disk, &dir.join(KEYWORDS))? {
+            Some(text) => Keywords::parse(&text),
+            None => read_file(disk, &dir.join(DOVECOT_KEYWORDS))?.map_or_else(Keywords::default, |text| Keywords::parse(&text)),
+        };
+        let durable = bounds.unwrap_or(Bounds { uid_validity: 0, uid_upto: 1, mod_seq_upto: 1 });
+        let known = index.dirs.map_or([None; 2], |(new, cur)| [Some(cur), Some(new)]);
+        let total = index.entries().iter().map(|e| e.facts.size).sum();
+        Ok(State {
+            keywords,
+            durable,
+            written: durable,
+            log: Vec::new(),
+            index_len,
+            known,
+            unverified: [false; 2],
+            listed_ns: 0,
+            tmp_looked_s: 0,
+            // What came before is either in a checkpoint or comes again from the spool.
+            synced_uid: index.uid_next.max(durable.uid_upto),
+            dirty: false,
+            fresh: false,
+            doomed: BTreeMap::new(),
+            gone: VecDeque::new(),
+            gone_floor: 0,
+            flagged: VecDeque::new(),
+            flagged_floor: 0,
+            views: BTreeMap::new(),
+            rings: BTreeMap::new(),
+            moved_upto: 1,
+            total,
+            index,
+        })
+    }
+}
+
+impl Locked<'_> {
+    /// Gives the mailbox a numbering if it has none, and the index its bounds.
+    fn begin(&mut self) -> Result<(), Refusal> {
+        if self.durable.uid_validity == 0 {
+            let inbox = self.slot.name.is_inbox();
+            // Nothing is synced for an inbox: no UID of it can be used before its numbering is durable, in a spool record or by `ensure`.
+            let uid_validity = self.mailbox.account.next_validity(!inbox)?;
+            self.durable = Bounds { uid_validity, uid_upto: 1, mod_seq_upto: 2 };
+            self.fresh = true;
+            self.dirty = true;
+            self.write_bounds(self.durable, !inbox)?;
+        }
+        let Bounds { uid_validity, uid_upto, mod_seq_upto } = self.durable;
+        if self.index_len.is_none() {
+            self.index.uid_validity = uid_validity;
+        }
+        self.index.apply(&Record::Next { uid: uid_upto, mod_seq: mod_seq_upto.saturating_sub(1) });
+        self.flagged_floor = self.index.mod_seq;
+        Ok(())
+    }
+
+    /// Takes over a numbering and bounds from the spool.
+    pub fn recover(&mut self, bounds: Bounds) -> Result<(), Refusal> {
+        let own = self.durable;
+        if bounds.uid_validity > own.uid_validity {
+            // The file with the numbering was lost in a crash; what was given out since is not known to anybody.
+            tracing::warn!(dir = %self.dir().display(), "the numbering comes from the spool");
+            self.index.uid_validity = bounds.uid_validity;
+            self.index_len = None;
+            self.durable = bounds;
+        } else if bounds.uid_validity == own.uid_validity {
+            self.durable.uid_upto = own.uid_upto.max(bounds.uid_upto);
+            self.durable.mod_seq_upto = own.mod_seq_upto.max(bounds.mod_seq_upto);
+        }
+        let Bounds { uid_upto, mod_seq_upto, .. } = self.durable;
+        self.put(&Record::Next { uid: uid_upto, mod_seq: mod_seq_upto.saturating_sub(1) });
+        self.dirty = true;
+        self.flush();
+        Ok(())
+    }
+
+    /// Whether so much of the log is history that a snapshot is due.
+    pub fn is_long(&self) -> bool {
+        self.index.records > self.index.entries().len() * 2 + limits::LOG_SLACK
+    }
+}
+
+/// Makes what is missing of a Maildir and of the way to it.
+pub(super) fn make_maildir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    make_dirs(disk, dir)?;
+    for name in ["tmp", "new", "cur"] {
+        match disk.make_dir(&dir.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn make_dirs(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    match disk.make_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            make_dirs(disk, dir.parent().ok_or(e)?)?;
+            disk.make_dir(dir)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,214 @@
+//! Noticing what other programs did: two looks at modification times, and a listing if they are others than before.
+
+use super::{
+    below, limits,
+    load::make_maildir,
+    ns,
+    state::{Life, Locked, validity},
+    trouble,
+};
+use imap::Refusal;
+use maildir::{Add, Bits, Facts, Listing, Marks, Place, Plan, Record, Scope, Sizes, reconcile};
+use std::{io, path::Path};
+
+impl Locked<'_> {
+    /// Brings the index up to date with the files. Reads directories only if their times say so, or if they are `forced`.
+    pub fn refresh(&mut self, forced: Option<Scope>) -> Result<(), Refusal> {
+        let times = self.times()?;
+        if forced.is_none() && self.known[0] == Some(times[0]) && self.known[1] == Some(times[1]) {
+            return Ok(());
+        }
+        let quiet_cur = self.known[Place::Cur as usize] == Some(times[Place::Cur as usize]);
+        let mut scope = if quiet_cur && forced != Some(Scope::Both) { Scope::New } else { Scope::Both };
+        for round in 1..=limits::LISTINGS {
+            let times = self.times()?;
+            let listing = self.list(scope)?;
+            let doomed = std::mem::take(&mut self.doomed);
+            let plan = reconcile(&mut self.index, &listing, scope, &|base| doomed.contains_key(base));
+            self.doomed = doomed;
+            if plan.unsure && scope == Scope::New {
+                scope = Scope::Both;
+                continue;
+            }
+            // A file that is renamed while a directory is read may be missed, or seen twice. Whoever is not there in a directory that
+            // stood still is gone.
+            let moving = !plan.gone.is_empty() || !plan.doubles.is_empty();
+            if moving && self.times()? != times && round < limits::LISTINGS {
+                continue;
+            }
+            self.learn(&listing, &plan)?;
+            self.settle(times, scope);
+            break;
+        }
+        Ok(())
+    }
+
+    /// Modification times of `cur/` and `new/`, in the order of [`Place`].
+    fn times(&mut self) -> Result<[i64; 2], Refusal> {
+        for again in [false, true] {
+            let stat = |place: Place| self.common().disk.stat(&self.dir().join(place.dir()));
+            match (stat(Place::Cur), stat(Place::New)) {
+                (Ok(cur), Ok(new)) => return Ok([ns(cur.modified_ns), ns(new.modified_ns)]),
+                (Err(e), _) | (_, Err(e)) => {
+                    if e.kind() != io::ErrorKind::NotFound || again {
+                        return Err(trouble("stat", self.dir(), &e));
+                    }
+                }
+            }
+            if !self.slot.name.is_inbox() && self.common().disk.stat(self.dir()).is_err() {
+                self.die();
+                return Err(Refusal::NoMailbox);
+            }
+            make_maildir(&*self.common().disk, self.dir()).map_err(|e| trouble("make", self.dir(), &e))?;
+        }
+        Err(Refusal::NoMailbox)
+    }
+
+    /// The mailbox is not there any more; its sessions hear of it.
+    pub fn die(&mut self) {
+        self.ring();
+        self.mailbox.account.uncount(&self.slot.name);
+        self.slot.life = Life::Dead;
+    }
+
+    fn list(&self, scope: Scope) -> Result<Listing, Refusal> {
+        let mut listing = Listing::default();
+        // In this order, so that a message on its way from new/ to cur/ is seen at least once.
+        for place in [Place::New, Place::Cur] {
+            if place == Place::New || scope == Scope::Both {
+                let dir = self.dir().join(place.dir());
+                self.common().disk.list(&dir, &mut |name| listing.push(name, place)).map_err(|e| trouble("list", &dir, &e))?;
+            }
+        }
+        Ok(listing)
+    }
+
+    /// What the directories say now is known.
+    fn settle(&mut self, times: [i64; 2], scope: Scope) {
+        let now = self.common().now_ns();
+        self.listed_ns = now;
+        for place in [Place::Cur, Place::New] {
+            if place == Place::New || scope == Scope::Both {
+                let time = times[place as usize];
+                // Another change may come within the same clock tick and leave no trace.
+                self.unverified[place as usize] = (now - i128::from(time)).abs() < limits::YOUNG_NS;
+                self.known[place as usize] = Some(time);
+            }
+        }
+    }
+
+    /// Takes over what is new.
+    fn learn(&mut self, listing: &Listing, plan: &Plan) -> Result<(), Refusal> {
+        for &i in &plan.doomed {
+            let (name, place) = listing.file(i);
+            if let Some(path) = self.doomed.get_mut(name.base) {
+                *path = [place.dir().as_bytes(), b"/", name.base, name.info].concat();
+            }
+        }
+        for (kept, other) in &plan.doubles {
+            self.part(listing, *kept, *other);
+        }
+        if plan.adds.is_empty() && plan.gone.is_empty() && plan.changed.is_empty() {
+            return Ok(());
+        }
+        self.ensure(plan.adds.len() as u32, 1)?;
+        let mod_seq = self.next_mod_seq();
+        for &(uid, i) in &plan.changed {
+            let (name, place) = listing.file(i);
+            let marks = Marks::parse(name.info);
+            let flagged = self.index.entry(uid).is_some_and(|e| e.marks != marks);
+            let bits = bits(marks, name.info, place);
+            self.put(&Record::Flags { uid, mod_seq: if flagged { mod_seq } else { 0 }, marks, bits, info: odd(bits, name.info) });
+            if flagged {
+                self.note_flagged(mod_seq, uid);
+            }
+        }
+        for &uid in &plan.gone {
+            self.total -= self.index.entry(uid).map_or(0, |e| e.facts.size);
+            self.put(&Record::Gone { uid, mod_seq });
+            self.note_gone(mod_seq, uid);
+        }
+        self.index.sweep();
+        let first = self.index.entries().is_empty() && self.index.recent_from == self.index.uid_next;
+        let mut seen_upto = 0;
+        for &i in &plan.adds {
+            let place = listing.file(i).1;
+            let uid = self.index.uid_next;
+            self.adopt(listing, i, uid, mod_seq);
+            if place == Place::Cur {
+                seen_upto = uid + 1;
+            }
+        }
+        if first && seen_upto > self.index.recent_from {
+            // A Maildir that is met for the first time: what lies in cur/ was seen by some program.
+            self.put(&Record::Claim { recent_from: seen_upto });
+        }
+        self.flush();
+        self.count();
+        self.ring();
+        Ok(())
+    }
+
+    /// Gives the message of a file a UID.
+    fn adopt(&mut self, listing: &Listing, i: usize, uid: u32, mod_seq: u64) {
+        let (name, place) = listing.file(i);
+        let marks = Marks::parse(name.info);
+        let mut facts = Facts::default();
+        let mut bits = bits(marks, name.info, place);
+        if let Some(size) = Sizes::parse(name.base).stored {
+            // Believed for quotas; measured before a client is told.
+            facts.size = size;
+        } else if let Ok(stat) = self.common().disk.stat(&self.dir().join(place.dir()).join(os(name.base, name.info))) {
+            // If it vanished meanwhile, the next look finds out.
+            facts.size = stat.len;
+            facts.date = stat.modified_ns.div_euclid(1_000_000_000) as i64;
+            bits = bits.set(Bits::DATED, true);
+        }
+        self.total += facts.size;
+        self.put(&Record::Add(Add { uid, mod_seq, marks, bits, facts, base: name.base, info: odd(bits, name.info) }));
+    }
+
+    /// Two files have one base name. If they are one file with two names, one of them goes; if not, the other gets a name of its own.
+    fn part(&mut self, listing: &Listing, kept: usize, other: usize) {
+        let path = |i: usize| {
+            let (name, place) = listing.file(i);
+            self.dir().join(place.dir()).join(os(name.base, name.info))
+        };
+        let (kept, from) = (path(kept), path(other));
+        let disk = &self.common().disk;
+        // One of them is not there: it was renamed while the directory was read.
+        let (Ok(a), Ok(b)) = (disk.stat(&kept), disk.stat(&from)) else { return };
+        let done = if a.inode == b.inode && a.len == b.len {
+            disk.unlink(&from)
+        } else {
+            let (name, place) = listing.file(other);
+            let fresh = self.common().base_name(b.len, Sizes::parse(name.base).wire.unwrap_or(b.len));
+            // Without a W= that nobody has counted.
+            let fresh = fresh.split(",W=").next().unwrap_or(&fresh).to_owned();
+            disk.rename(&from, &self.dir().join(place.dir()).join(os(fresh.as_bytes(), name.info)))
+        };
+        if let Err(error) = done {
+            tracing::warn!(path = %from.display(), %error, "a second file of one name stays");
+        }
+        // The times of the directories changed: the next look lists them again.
+    }
+
+    /// For tests and logs: what it is about.
+    pub fn title(&self) -> String {
+        format!("{} ({})", self.slot.name, validity(self.index.uid_validity))
+    }
+}
+
+/// Place and spelling of a file name as bits.
+pub(super) fn bits(marks: Marks, info: &[u8], place: Place) -> Bits {
+    let odd = if place == Place::New { !info.is_empty() } else { !marks.is_plain(info) };
+    Bits::default().set(Bits::NEW, place == Place::New).set(Bits::ODD, odd)
+}
+
+pub(super) fn odd(bits: Bits, info: &[u8]) -> &[u8] {
+    if bits.has(Bits::ODD) { info } else { &[] }
+}
+
+fn os(base: &[u8], info: &[u8]) -> std::path::PathBuf {
+    below(Path::new(""), &[base, info].concat())
+}

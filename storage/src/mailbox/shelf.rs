@@ -1,0 +1,192 @@
+//! All mailboxes that are in memory, and what they share.
+
+use super::{account::Account, limits, state::Mailbox};
+use crate::disk::Disk;
+use imap::Refusal;
+use mail::MailboxName;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, Hasher, RandomState},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Tells nanoseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> i128 + Send + Sync>;
+
+/// The clock of the machine.
+pub fn system_clock() -> Clock {
+    Arc::new(|| match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+        Ok(since) => since.as_nanos() as i128,
+        Err(before) => -(before.duration().as_nanos() as i128),
+    })
+}
+
+/// How to keep mailboxes.
+#[derive(Clone)]
+pub struct Options {
+    /// The name of this host, as it stands in file names.
+    pub host: String,
+    /// The store. Whatever lies below it is made durable by one sync; Maildirs elsewhere get one each.
+    pub root: PathBuf,
+    /// How many messages to keep in memory while nobody needs them. An empty mailbox counts as 16.
+    pub budget: usize,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// What all mailboxes share.
+pub(super) struct Common {
+    pub disk: Arc<dyn Disk>,
+    pub options: Options,
+    /// Makes names unique and hash tables unguessable.
+    seed: u64,
+    counter: AtomicU64,
+}
+
+impl Common {
+    pub fn now_s(&self) -> i64 {
+        ((self.options.clock)() / 1_000_000_000) as i64
+    }
+
+    pub fn now_ns(&self) -> i128 {
+        (self.options.clock)()
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// A base name that nothing else has: time, process, count.
+    pub fn base_name(&self, size: u64, wire: u64) -> String {
+        let now = self.now_ns();
+        let count = self.counter.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("M{}P{}Q{count}", now.rem_euclid(1_000_000_000) / 1000, std::process::id());
+        maildir::base_name(self.now_s(), &unique, &self.options.host, size, wire)
+    }
+
+    /// A count that is never the same.
+    pub fn count(&self) -> u64 {
+        self.counter.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// The mailboxes of a store: opens them, keeps them in memory while they are used, and looks after them.
+pub struct Mailboxes {
+    pub(super) common: Arc<Common>,
+    shelf: Mutex<Shelf>,
+    /// Directories of removed mailboxes that wait for being emptied.
+    pub(super) trash: Mutex<BTreeSet<PathBuf>>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    mailboxes: BTreeMap<PathBuf, Arc<Mailbox>>,
+    accounts: BTreeMap<PathBuf, Arc<Account>>,
+    /// Counts openings, to know who was used last.
+    ticket: u64,
+}
+
+impl Mailboxes {
+    /// None is open.
+    pub fn new(disk: Arc<dyn Disk>, options: Options) -> Mailboxes {
+        let seed = RandomState::new().build_hasher().finish();
+        Mailboxes {
+            common: Arc::new(Common { disk, options, seed, counter: AtomicU64::new(1) }),
+            shelf: Mutex::default(),
+            trash: Mutex::default(),
+        }
+    }
+
+    /// Opens a mailbox of the Maildir at `maildir`. The inbox is made if it is missing.
+    ///
+    /// # Errors
+    /// [`Refusal::NoMailbox`], or a fault of the disk.
+    pub fn open(&self, maildir: &Path, name: &MailboxName) -> Result<Arc<Mailbox>, Refusal> {
+        let mailbox = self.slot(maildir, name)?;
+        let there = mailbox.lock().map(drop);
+        if there.is_err() {
+            self.forget(&mailbox);
+        }
+        there.map(|()| mailbox)
+    }
+
+    /// The mailbox, without looking whether it is there.
+    pub(super) fn slot(&self, maildir: &Path, name: &MailboxName) -> Result<Arc<Mailbox>, Refusal> {
+        let folder = maildir::folder_name(name).ok_or(if name.is_inbox() { Refusal::Cannot } else { Refusal::NoMailbox })?;
+        let dir = maildir.join(folder);
+        let account = self.account(maildir);
+        let mut shelf = self.shelf();
+        shelf.ticket += 1;
+        let ticket = shelf.ticket;
+        let make = || Arc::new(Mailbox::new(self.common.clone(), account, dir.clone(), name.clone()));
+        let mailbox = shelf.mailboxes.entry(dir.clone()).or_insert_with(make);
+        mailbox.used.store(ticket, Ordering::Relaxed);
+        Ok(mailbox.clone())
+    }
+
+    pub(super) fn account(&self, maildir: &Path) -> Arc<Account> {
+        let mut shelf = self.shelf();
+        if let Some(account) = shelf.accounts.get(maildir) {
+            return account.clone();
+        }
+        let account = Arc::new(Account::new(self.common.clone(), maildir.to_owned()));
+        shelf.accounts.insert(maildir.to_owned(), account.clone());
+        account
+    }
+
+    /// The mailbox is not there any more, or is not there yet.
+    pub(super) fn forget(&self, mailbox: &Arc<Mailbox>) {
+        self.shelf().mailboxes.retain(|_, m| !Arc::ptr_eq(m, mailbox));
+    }
+
+    /// The mailbox lies elsewhere now.
+    pub(super) fn moved(&self, mailbox: &Arc<Mailbox>, to: PathBuf) {
+        let mut shelf = self.shelf();
+        shelf.mailboxes.retain(|_, m| !Arc::ptr_eq(m, mailbox));
+        shelf.mailboxes.insert(to, mailbox.clone());
+    }
+
+    /// All that are in memory.
+    pub(super) fn all(&self) -> Vec<Arc<Mailbox>> {
+        self.shelf().mailboxes.values().cloned().collect()
+    }
+
+    /// Lets mailboxes go that nobody uses, those unused for longest first, until the budget is kept.
+    pub(super) fn evict(&self) {
+        let mut weights: Vec<_> = self.all().into_iter().map(|m| (m.used.load(Ordering::Relaxed), m.weight(), m)).collect();
+        let mut total: usize = weights.iter().map(|(_, weight, _)| weight).sum();
+        if total <= self.common.options.budget {
+            return;
+        }
+        weights.sort_by_key(|(used, ..)| *used);
+        for (used, weight, mailbox) in weights {
+            if total <= self.common.options.budget {
+                break;
+            }
+            if !mailbox.rest() {
+                continue;
+            }
+            total -= weight;
+            // It falls asleep wherever it is held; only if it is held nowhere else does it leave the shelf. Two here: this one and the shelf's.
+            let mut shelf = self.shelf();
+            if Arc::strong_count(&mailbox) == 2 && mailbox.used.load(Ordering::Relaxed) == used {
+                shelf.mailboxes.retain(|_, m| !Arc::ptr_eq(m, &mailbox));
+            }
+        }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        // Nothing in there can be half done.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { host: "localhost".into(), root: PathBuf::new(), budget: limits::BUDGET, clock: system_clock() }
+    }
+}

@@ -1,0 +1,476 @@
+//! A mailbox in memory and its lock.
+
+use super::{account::Account, account::write_file, limits, shelf::Common, trouble};
+use crate::disk::How;
+use imap::{Counts, Refusal};
+use mail::{Flags, MailboxName, ModSeq, Uid, UidValidity};
+use maildir::{Bits, Bounds, Entry, Index, Keywords, Marks, Place, Record, Sizes};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    num::NonZeroU32,
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
+};
+use wire::{Fault, Nudge, Ring};
+
+/// Names of the files beside the messages.
+pub(super) const INDEX: &str = "hikyaku.index";
+pub(super) const CACHE: &str = "hikyaku.cache";
+pub(super) const UIDS: &str = "hikyaku.uids";
+pub(super) const KEYWORDS: &str = "hikyaku.keywords";
+
+/// A mailbox, shared by everybody who has to do with it.
+pub struct Mailbox {
+    /// Tells it from every other.
+    pub(super) id: u64,
+    pub(super) common: Arc<Common>,
+    pub(super) account: Arc<Account>,
+    slot: Mutex<Slot>,
+    /// When it was last opened, in openings.
+    pub(super) used: AtomicU64,
+}
+
+/// What the record of a message in the spool carries, so that no UID is ever used twice although the index is never flushed:
+/// UIDs and change numbers below these bounds may have been used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reserved {
+    /// The numbering.
+    pub uid_validity: UidValidity,
+    /// The bound of UIDs.
+    pub uid_upto: u32,
+    /// The bound of change numbers.
+    pub mod_seq_upto: u64,
+}
+
+pub(super) struct Slot {
+    pub dir: PathBuf,
+    pub name: MailboxName,
+    pub life: Life,
+}
+
+pub(super) enum Life {
+    /// Only on disk.
+    Asleep,
+    /// In memory.
+    Awake(Box<State>),
+    /// Removed: nobody can do anything with it.
+    Dead,
+}
+
+pub(super) struct State {
+    pub index: Index,
+    pub keywords: Keywords,
+    /// The bounds that would survive a crash now.
+    pub durable: Bounds,
+    /// The bounds that `hikyaku.uids` has.
+    pub written: Bounds,
+    /// Records that are not in the file yet.
+    pub log: Vec<u8>,
+    /// Length of the index file as far as it is ours; `None` if it is to be written anew.
+    pub index_len: Option<u64>,
+    /// Modification times of `new/` and `cur/` that the index agrees with.
+    pub known: [Option<i64>; 2],
+    /// Directories that may hold changes which their times do not show.
+    pub unverified: [bool; 2],
+    /// When the directories were last read as a whole, nanoseconds.
+    pub listed_ns: i128,
+    /// When `tmp/` was last looked at, seconds.
+    pub tmp_looked_s: i64,
+    /// Messages from this UID on may not have reached the disk for good.
+    pub synced_uid: u32,
+    /// Whether the next checkpoint has something to do here.
+    pub dirty: bool,
+    /// Whether the directory was made here and its name may not have reached the disk for good.
+    pub fresh: bool,
+    /// Bases of removed messages whose files are still there, with their paths below the directory.
+    pub doomed: BTreeMap<Box<[u8]>, Vec<u8>>,
+    /// Removals (change number, UID), oldest first, as far as some session has not heard of them.
+    pub gone: VecDeque<(u64, u32)>,
+    /// Removals up to this change number are not in `gone` any more.
+    pub gone_floor: u64,
+    /// The last flag changes (change number, UID), oldest first.
+    pub flagged: VecDeque<(u64, u32)>,
+    /// Flag changes up to this change number are not in `flagged` any more.
+    pub flagged_floor: u64,
+    /// How far each session has heard.
+    pub views: BTreeMap<u64, u64>,
+    pub rings: BTreeMap<u64, Arc<dyn Ring>>,
+    /// No message below this UID that is recent to nobody is still in `new/`.
+    pub moved_upto: u32,
+    /// Bytes of all messages.
+    pub total: u64,
+}
+
+/// A mailbox that is locked and in memory.
+pub(super) struct Locked<'a> {
+    pub mailbox: &'a Mailbox,
+    pub slot: MutexGuard<'a, Slot>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        match &self.slot.life {
+            Life::Awake(state) => state,
+            Life::Asleep | Life::Dead => unreachable!("a locked mailbox is in memory"),
+        }
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        match &mut self.slot.life {
+            Life::Awake(state) => state,
+            Life::Asleep | Life::Dead => unreachable!("a locked mailbox is in memory"),
+        }
+    }
+}
+
+impl Mailbox {
+    pub(super) fn new(common: Arc<Common>, account: Arc<Account>, dir: PathBuf, name: MailboxName) -> Mailbox {
+        Mailbox { id: common.count(), common, account, slot: Mutex::new(Slot { dir, name, life: Life::Asleep }), used: AtomicU64::new(0) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> MailboxName {
+        self.slot().name.clone()
+    }
+
+    /// What to write into a spool record that names this mailbox. Once the record is durable, say so with [`Mailbox::confirm`].
+    ///
+    /// # Errors
+    /// A fault of the disk, or the mailbox was removed.
+    pub fn reserve(&self) -> Result<Reserved, Refusal> {
+        let state = self.lock()?;
+        let (next, mod_seq) = (state.index.uid_next, state.index.mod_seq);
+        let Bounds { uid_validity, mut uid_upto, mut mod_seq_upto } = state.durable;
+        // Half a block is left for what is in flight.
+        if uid_upto < next.saturating_add(limits::UID_BLOCK / 2) {
+            uid_upto = next.saturating_add(limits::UID_BLOCK);
+        }
+        if mod_seq_upto < mod_seq.saturating_add(limits::MOD_SEQ_BLOCK / 2) {
+            mod_seq_upto = mod_seq.saturating_add(limits::MOD_SEQ_BLOCK);
+        }
+        Ok(Reserved { uid_validity: validity(uid_validity), uid_upto, mod_seq_upto })
+    }
+
+    /// The record with these bounds is durable. Never waits for a disk.
+    pub fn confirm(&self, reserved: &Reserved) {
+        if let Life::Awake(state) = &mut self.slot().life
+            && state.durable.uid_validity == reserved.uid_validity.0.get()
+        {
+            state.durable.uid_upto = state.durable.uid_upto.max(reserved.uid_upto);
+            state.durable.mod_seq_upto = state.durable.mod_seq_upto.max(reserved.mod_seq_upto);
+            state.dirty = true;
+        }
+    }
+
+    /// Counts without selecting.
+    ///
+    /// # Errors
+    /// A fault of the disk, or the mailbox was removed.
+    pub fn counts(&self) -> Result<Counts, Refusal> {
+        let mut state = self.lock()?;
+        state.refresh(None)?;
+        let index = &state.index;
+        let recent_from = index.recent_from;
+        let mut counts = Counts {
+            messages: index.entries().len() as u32,
+            recent: 0,
+            unseen: 0,
+            uid_next: uid(index.uid_next),
+            uid_validity: validity(index.uid_validity),
+            highest_mod_seq: ModSeq(index.mod_seq),
+            size: 0,
+        };
+        for entry in index.entries() {
+            counts.recent += u32::from(entry.uid >= recent_from);
+            counts.unseen += u32::from(!entry.marks.system.has(mail::System::SEEN));
+            counts.size += if entry.bits.has(Bits::SIZED) {
+                entry.facts.wire
+            } else {
+                // RFC 8438 §3: not less than the sum. Nobody counted the line ends of this message yet.
+                Sizes::parse(index.base(entry)).wire.unwrap_or(entry.facts.size * 2)
+            };
+        }
+        Ok(counts)
+    }
+
+    /// Whether messages of it would be lost without the spool: if so, have a checkpoint before the mailbox is renamed or removed.
+    ///
+    /// # Errors
+    /// A fault of the disk, or the mailbox was removed.
+    pub fn is_settled(&self) -> Result<bool, Refusal> {
+        Ok(!self.lock()?.dirty)
+    }
+
+    /// How much memory it takes, in messages.
+    pub(super) fn weight(&self) -> usize {
+        match &self.slot().life {
+            Life::Awake(state) => state.index.entries().len() + 16,
+            Life::Asleep | Life::Dead => 0,
+        }
+    }
+
+    /// Locks it, reading it from disk if it is not in memory.
+    pub(super) fn lock(&self) -> Result<Locked<'_>, Refusal> {
+        let slot = self.slot();
+        match slot.life {
+            Life::Awake(_) => Ok(Locked { mailbox: self, slot }),
+            Life::Asleep => self.load(slot),
+            Life::Dead => Err(Refusal::NoMailbox),
+        }
+    }
+
+    /// Locks it as it is.
+    pub(super) fn slot(&self) -> MutexGuard<'_, Slot> {
+        match self.slot.lock() {
+            Ok(slot) => slot,
+            Err(poisoned) => {
+                // A session died in the middle of a change. What the disk says is whole; what must not be forgotten is kept.
+                self.slot.clear_poison();
+                let mut slot = poisoned.into_inner();
+                if let Life::Awake(state) = &mut slot.life {
+                    state.index_len = None;
+                    state.known = [None; 2];
+                }
+                slot
+            }
+        }
+    }
+}
+
+impl Locked<'_> {
+    pub fn dir(&self) -> &Path {
+        &self.slot.dir
+    }
+
+    pub fn common(&self) -> &Common {
+        &self.mailbox.common
+    }
+
+    /// Applies a record and notes it for the file.
+    pub fn put(&mut self, record: &Record) {
+        let state = &mut **self;
+        assert!(state.index.apply(record), "a record that does not fit: {record:?}");
+        if state.index_len.is_some() {
+            record.put(&mut state.log);
+        }
+        // What else the index knows may be lost: it is found out again.
+        state.dirty |= matches!(record, Record::Add(_) | Record::Gone { .. });
+    }
+
+    /// Writes noted records into the file. The index is disposable: if the disk does not take them now, they are kept and tried again.
+    pub fn flush(&mut self) {
+        self.index.sweep();
+        if self.log.is_empty() && self.index_len.is_some() {
+            return;
+        }
+        let path = self.dir().join(INDEX);
+        let done = match self.index_len {
+            Some(len) if self.log.len() <= limits::LOG_HELD => self.append_log(&path, len),
+            _ => self.write_snapshot(),
+        };
+        if let Err(error) = done {
+            tracing::warn!(path = %path.display(), %error, "the index could not be written; it is kept in memory");
+            if self.log.len() > limits::LOG_HELD {
+                self.index_len = None;
+                self.log = Vec::new();
+            }
+        }
+    }
+
+    fn append_log(&mut self, path: &Path, len: u64) -> io::Result<()> {
+        let file = self.common().disk.open(path, How::Append)?;
+        match file.len()? {
+            is if is == len => {}
+            // The tail of an append that failed half-way.
+            is if is > len => file.set_len(len)?,
+            _ => {
+                // Somebody took the file away.
+                drop(file);
+                return self.write_snapshot();
+            }
+        }
+        file.append(&self.log)?;
+        self.index_len = Some(len + self.log.len() as u64);
+        self.log.clear();
+        // A rare long log is not worth its memory.
+        self.log.shrink_to(4096);
+        Ok(())
+    }
+
+    /// Replaces the index file. It is synced: a snapshot that a crash turned into nothing would cost all UIDs.
+    pub fn write_snapshot(&mut self) -> io::Result<()> {
+        let bytes = self.index.snapshot();
+        write_file(&*self.common().disk, &self.dir().join(INDEX), &bytes, true)?;
+        self.index_len = Some(bytes.len() as u64);
+        self.index.records = self.index.entries().len();
+        self.log = Vec::new();
+        Ok(())
+    }
+
+    /// Makes sure that `uids` UIDs and `changes` change numbers may be used: that they lie below bounds which would survive a crash.
+    pub fn ensure(&mut self, uids: u32, changes: u64) -> Result<(), Refusal> {
+        let (next, mod_seq) = (self.index.uid_next, self.index.mod_seq);
+        let need = Bounds {
+            uid_validity: self.index.uid_validity,
+            uid_upto: next.checked_add(uids).ok_or(Refusal::Fault(Fault::Never))?,
+            mod_seq_upto: mod_seq.checked_add(changes + 1).ok_or(Refusal::Fault(Fault::Never))?,
+        };
+        if self.index.entries().len() + uids as usize > maildir::limits::MESSAGES {
+            return Err(Refusal::Limit);
+        }
+        if need.uid_upto <= self.durable.uid_upto && need.mod_seq_upto <= self.durable.mod_seq_upto {
+            return Ok(());
+        }
+        let bounds = Bounds {
+            uid_upto: self.durable.uid_upto.max(next.saturating_add(uids.max(limits::UID_BLOCK))),
+            mod_seq_upto: self.durable.mod_seq_upto.max(mod_seq.saturating_add(changes.max(limits::MOD_SEQ_BLOCK))),
+            ..need
+        };
+        self.write_bounds(bounds, true)
+    }
+
+    /// Writes bounds into `hikyaku.uids`; they hold as durable only if they are synced here.
+    pub fn write_bounds(&mut self, bounds: Bounds, sync: bool) -> Result<(), Refusal> {
+        let path = self.dir().join(UIDS);
+        let write = || -> io::Result<()> {
+            let disk = &self.common().disk;
+            let file = match disk.open(&path, How::Write) {
+                Ok(file) => file,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    write_file(&**disk, &path, bounds.print().as_bytes(), sync)?;
+                    return if sync { disk.sync_dir(self.dir()) } else { Ok(()) };
+                }
+                Err(e) => return Err(e),
+            };
+            let len = file.len()?;
+            if len > maildir::limits::UIDS_FILE {
+                // Synced, because it replaces lines that were.
+                return write_file(&**disk, &path, bounds.print().as_bytes(), true);
+            }
+            file.write_at(bounds.print().as_bytes(), len)?;
+            if sync { file.sync() } else { Ok(()) }
+        };
+        write().map_err(|e| trouble("write", &path, &e))?;
+        self.written = bounds;
+        if sync {
+            self.settle_names()?;
+            self.durable = bounds;
+        }
+        Ok(())
+    }
+
+    /// Makes the directory durable if it was made here: its own name and those above it.
+    pub fn settle_names(&mut self) -> Result<(), Refusal> {
+        if self.fresh {
+            let root = &self.common().options.root;
+            for dir in self.dir().ancestors().take_while(|d| d.starts_with(root) && !d.as_os_str().is_empty()) {
+                self.common().disk.sync_dir(dir).map_err(|e| trouble("sync", dir, &e))?;
+            }
+            self.fresh = false;
+        }
+        Ok(())
+    }
+
+    /// The next change number. [`Locked::ensure`] comes first.
+    pub fn next_mod_seq(&self) -> u64 {
+        let next = self.index.mod_seq + 1;
+        assert!(next < self.durable.mod_seq_upto, "a change number beyond what is reserved");
+        next
+    }
+
+    /// The modification time of a directory, before a change of our own in it.
+    pub fn before(&self, place: Place) -> io::Result<Option<i64>> {
+        let now = super::ns(self.common().disk.stat(&self.dir().join(place.dir()))?.modified_ns);
+        Ok(self.known[place as usize].filter(|known| *known == now))
+    }
+
+    /// After a change of our own: it is no news, unless somebody else was at it too. What they did between two looks at the time shows in no
+    /// time stamp, so the directory has to be read once it is quiet.
+    pub fn after(&mut self, place: Place, before: Option<i64>) {
+        let path = self.dir().join(place.dir());
+        let now = before.and_then(|_| self.common().disk.stat(&path).ok()).map(|s| super::ns(s.modified_ns));
+        self.known[place as usize] = now;
+        self.unverified[place as usize] |= now != before;
+    }
+
+    /// Rings at every session that watches.
+    pub fn ring(&self) {
+        for ring in self.rings.values() {
+            ring.ring(Nudge::Changed);
+        }
+    }
+
+    /// Notes that a message is gone, for sessions that have not heard of it.
+    pub fn note_gone(&mut self, mod_seq: u64, uid: u32) {
+        let state = &mut **self;
+        if state.views.is_empty() {
+            state.gone_floor = mod_seq;
+            state.gone.clear();
+            return;
+        }
+        state.gone.push_back((mod_seq, uid));
+        if state.gone.len() > limits::GONE_LOG
+            && let Some((floor, _)) = state.gone.pop_front()
+        {
+            state.gone_floor = floor;
+        }
+    }
+
+    /// Notes that flags changed.
+    pub fn note_flagged(&mut self, mod_seq: u64, uid: u32) {
+        let state = &mut **self;
+        state.flagged.push_back((mod_seq, uid));
+        if state.flagged.len() > limits::FLAG_LOG
+            && let Some((floor, _)) = state.flagged.pop_front()
+        {
+            state.flagged_floor = floor;
+        }
+    }
+
+    /// The books of the account follow.
+    pub fn count(&self) {
+        self.mailbox.account.count(&self.slot.name, self.total);
+    }
+
+    /// What the marks of a message mean.
+    pub fn flags(&self, marks: Marks) -> Flags {
+        self.keywords.flags(marks)
+    }
+
+    /// The marks of flags; gives keywords letters that have none.
+    pub fn marks(&mut self, flags: &Flags) -> Result<Marks, Refusal> {
+        let known = self.keywords.flags(Marks { system: flags.system, keywords: self.keywords.bits(&flags.keywords) });
+        if known.keywords.len() != flags.keywords.len() {
+            let used = self.index.entries().iter().fold(0, |used, e| used | e.marks.keywords);
+            let mut keywords = self.keywords.clone();
+            if keywords.adopt(&flags.keywords, used).ok_or(Refusal::Limit)? {
+                // Synced before a letter is used: a letter without its keyword means nothing.
+                let path = self.dir().join(KEYWORDS);
+                write_file(&*self.common().disk, &path, keywords.print().as_bytes(), true).map_err(|e| trouble("write", &path, &e))?;
+                self.keywords = keywords;
+            }
+        }
+        Ok(Marks { system: flags.system, keywords: self.keywords.bits(&flags.keywords) })
+    }
+
+    /// Where the file of a message is.
+    pub fn path(&self, entry: &Entry) -> PathBuf {
+        super::below(self.dir(), &self.index.path(entry))
+    }
+}
+
+/// As a UID; the index never gives 0.
+pub(super) fn uid(n: u32) -> Uid {
+    Uid::new(n).unwrap_or(Uid::MAX)
+}
+
+/// As a UIDVALIDITY; the index never has 0.
+pub(super) fn validity(n: u32) -> UidValidity {
+    UidValidity(NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN))
+}
