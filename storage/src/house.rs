@@ -1,1 +1,365 @@
 //! The house: everything that all connections share.
+
+use crate::{
+    accept::Undelivered,
+    account::{Accounts, LoadError},
+    disk::Disk,
+    mailbox::{self, Mailboxes},
+    office::{
+        Desk, Imap, Pop3, Smtp,
+        guests::{Full, Guest, Guests},
+    },
+    recover::decode,
+    spool::{self, Spool},
+    tls::{self, TlsError},
+};
+use config::{Config, Listen, Speak, TlsMode};
+use mail::Stamp;
+use rustls::ServerConfig;
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+use wire::{Ring, Tick, Tls};
+
+/// What all connections share.
+pub struct House {
+    config: RwLock<Arc<Config>>,
+    certificates: RwLock<Option<Arc<ServerConfig>>>,
+    accounts: Accounts,
+    mailboxes: Mailboxes,
+    spool: Arc<Spool>,
+    undelivered: Undelivered,
+    guests: Arc<Guests>,
+    clock: mailbox::Clock,
+    hostname: Box<str>,
+    started: Instant,
+    rounds: Mutex<Rounds>,
+}
+
+/// When chores were last done that are not done every second.
+struct Rounds {
+    checkpoint: Instant,
+    deliver_again: Instant,
+}
+
+/// Live log from which on a checkpoint is due: so much is read again after a crash.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+/// The longest a checkpoint is put off while there is something in the log: large messages take room until then.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
+
+/// How long a delivery that failed rests.
+const DELIVER_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// Messages whose index is kept in memory although nobody uses their mailbox: about 100 bytes each.
+const IDLE_MESSAGES: usize = 500_000;
+
+/// Why a house cannot be opened, or its configuration not be reloaded.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The accounts.
+    Accounts(LoadError),
+    /// The certificates.
+    Tls(TlsError),
+    /// Another server has the store open.
+    InUse(PathBuf),
+    /// The store.
+    Store(PathBuf, io::Error),
+}
+
+/// A session and the office that answers it.
+pub enum Seat {
+    /// SMTP, submission or LMTP.
+    Smtp(Box<smtp::Server>, Box<Smtp>),
+    /// POP3.
+    Pop3(Box<pop3::Server>, Box<Pop3>),
+    /// IMAP.
+    Imap(Box<imap::Server>, Box<Imap>),
+}
+
+impl House {
+    /// Opens the store and does again what a crash may have undone.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn open(config: Config, disk: Arc<dyn Disk>) -> Result<Arc<House>, OpenError> {
+        House::open_at(config, disk, mailbox::system_clock(), spool::Options::default())
+    }
+
+    /// The same with a clock and a spool of one's own, for tests.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn open_at(config: Config, disk: Arc<dyn Disk>, clock: mailbox::Clock, options: spool::Options) -> Result<Arc<House>, OpenError> {
+        let certificates = tls::load(&config.certificates).map_err(OpenError::Tls)?;
+        let store = |path: &Path| {
+            let path = path.to_owned();
+            move |error: io::Error| match error.kind() {
+                io::ErrorKind::WouldBlock => OpenError::InUse(path),
+                _ => OpenError::Store(path, error),
+            }
+        };
+        make_dirs(&*disk, &config.store).map_err(store(&config.store))?;
+        let accounts = Accounts::load(disk.clone(), &config).map_err(OpenError::Accounts)?;
+        let hostname: Box<str> = config.hostname().into();
+        let mailboxes = Mailboxes::new(
+            disk.clone(),
+            mailbox::Options { host: hostname.to_string(), root: config.store.clone(), budget: IDLE_MESSAGES, clock: clock.clone() },
+        );
+        let dir = config.store.join("spool");
+        let mut replay = queue::Replay::new();
+        let mut damage = None;
+        let spool = Spool::open(disk, &dir, options, &mut |at, bytes| match decode(bytes) {
+            Ok(record) => replay.add(at, &record),
+            Err(error) => {
+                damage.get_or_insert(error);
+            }
+        });
+        let spool = spool.and_then(|spool| damage.map_or(Ok(spool), Err)).map_err(store(&dir))?;
+        let now = Instant::now();
+        let house = House {
+            config: RwLock::new(Arc::new(config)),
+            certificates: RwLock::new(certificates),
+            accounts,
+            mailboxes,
+            spool: Arc::new(spool),
+            undelivered: Undelivered::default(),
+            guests: Arc::default(),
+            clock,
+            hostname,
+            started: now,
+            rounds: Mutex::new(Rounds { checkpoint: now, deliver_again: now }),
+        };
+        let recovered = house.recover(&replay).map_err(store(&dir))?;
+        if recovered > 0 {
+            tracing::info!(messages = recovered, "recovered from the log");
+        }
+        // What was recovered is written but not synced: let go of it only when it is.
+        house.checkpoint().map_err(store(&dir))?;
+        house.spool.prepare().map_err(store(&dir))?;
+        Ok(Arc::new(house))
+    }
+
+    /// Looks after what needs it from time to time. Call it about once a second where blocking is allowed; nobody is kept waiting meanwhile.
+    pub fn chores(&self) {
+        if let Err(error) = self.spool.prepare() {
+            tracing::warn!(%error, "no spare segment for the log");
+        }
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.spool.live_bytes();
+        if live >= CHECKPOINT_BYTES || (live > 0 && rounds.checkpoint.elapsed() >= CHECKPOINT_AFTER) {
+            match self.checkpoint() {
+                Ok(()) => tracing::debug!(bytes = live, "checkpoint"),
+                Err(error) => tracing::error!(%error, "no checkpoint: the log keeps what it has"),
+            }
+            rounds.checkpoint = Instant::now();
+        }
+        if rounds.deliver_again.elapsed() >= DELIVER_AGAIN_AFTER {
+            self.deliver_again();
+            rounds.deliver_again = Instant::now();
+        }
+        drop(rounds);
+        self.mailboxes.chores();
+        if let Err(error) = self.spool.garbage() {
+            tracing::warn!(%error, "the spool cannot be cleaned");
+        }
+    }
+
+    /// Makes everything durable that was delivered, and lets the log go of it.
+    ///
+    /// # Errors
+    /// A fault of the disk; the log keeps everything then.
+    pub fn checkpoint(&self) -> io::Result<()> {
+        let mark = self.spool.mark();
+        self.mailboxes.checkpoint().map_err(|refusal| io::Error::other(format!("mailboxes cannot be synced: {refusal:?}")))?;
+        self.spool.release(mark)
+    }
+
+    /// The end: call it when the last connection is gone. The next start has nothing to recover.
+    pub fn close(&self) {
+        let closed = self
+            .checkpoint()
+            .and_then(|()| self.mailboxes.close().map_err(|refusal| io::Error::other(format!("indexes cannot be written: {refusal:?}"))));
+        match closed {
+            Ok(()) => tracing::info!("closed"),
+            Err(error) => tracing::error!(%error, "not closed cleanly: the next start recovers"),
+        }
+    }
+
+    /// Takes a place for a connection.
+    ///
+    /// # Errors
+    /// What to send before hanging up, if every place is taken; nothing where the peer expects a TLS handshake first.
+    pub fn knock(&self, listen: &Listen, peer: SocketAddr, bell: Arc<dyn Ring>) -> Result<Guest, Vec<u8>> {
+        let config = self.config();
+        let (most, most_per_address) = (config.limits.connections, config.limits.connections_per_address);
+        self.guests.enter(listen.on, peer, bell, most, most_per_address).map_err(|full| {
+            tracing::warn!(%peer, listener = %listen.on, reason = full.word(), "connection refused");
+            match (listen.tls, listen.speak) {
+                (TlsMode::Implicit, _) => Vec::new(),
+                // RFC 5321 §3.1: 421 instead of a greeting.
+                (_, Speak::Smtp | Speak::Submission | Speak::Lmtp) if full == Full::Closing => {
+                    b"421 4.3.2 The server stops, try again soon\r\n".to_vec()
+                }
+                (_, Speak::Smtp | Speak::Submission | Speak::Lmtp) => b"421 4.7.0 Too many connections, try again later\r\n".to_vec(),
+                (_, Speak::Imap) => b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n".to_vec(),
+                (_, Speak::Pop3) => b"-ERR [SYS/TEMP] Too many connections, try again later\r\n".to_vec(),
+            }
+        })
+    }
+
+    /// Begins a session. `tls` says what the handshake of a listener with implicit TLS led to.
+    pub fn seat(self: &Arc<House>, guest: Guest, listen: &Listen, tls: Option<Tls>, now: Tick) -> Seat {
+        let config = self.config();
+        let hostname: Arc<str> = config.hostname().into();
+        let start = listen.tls == TlsMode::Start && self.tls().is_some();
+        let plaintext_logins = config.plaintext_logins;
+        match listen.speak {
+            Speak::Smtp | Speak::Submission | Speak::Lmtp => {
+                let (role, protocol) = match listen.speak {
+                    Speak::Submission => (smtp::Role::Submission, "submission"),
+                    Speak::Lmtp => (smtp::Role::Lmtp, "lmtp"),
+                    _ => (smtp::Role::Relay, "smtp"),
+                };
+                let settings = smtp::Settings {
+                    hostname,
+                    role,
+                    message_max: config.limits.message,
+                    recipients_max: config.limits.recipients,
+                    tls: match tls {
+                        Some(tls) => smtp::TlsMode::Already(tls),
+                        None if start => smtp::TlsMode::Start,
+                        None => smtp::TlsMode::Never,
+                    },
+                    plaintext_logins,
+                };
+                let office = Smtp::new(Desk::new(self.clone(), guest, protocol), listen.speak);
+                Seat::Smtp(Box::new(smtp::Server::new(settings, now)), Box::new(office))
+            }
+            Speak::Pop3 => {
+                let settings = pop3::Settings {
+                    hostname,
+                    tls: match tls {
+                        Some(tls) => pop3::TlsMode::Already(tls),
+                        None if start => pop3::TlsMode::Start,
+                        None => pop3::TlsMode::Never,
+                    },
+                    plaintext_logins,
+                };
+                Seat::Pop3(Box::new(pop3::Server::new(settings, now)), Box::new(Pop3::new(Desk::new(self.clone(), guest, "pop3"))))
+            }
+            Speak::Imap => {
+                let settings = imap::Settings {
+                    hostname,
+                    tls: match tls {
+                        Some(tls) => imap::Tls::Already(tls),
+                        None if start => imap::Tls::Start,
+                        None => imap::Tls::Never,
+                    },
+                    plaintext_logins,
+                    separator: config.imap.separator,
+                    inbox_prefix: config.imap.inbox_prefix,
+                    append_max: config.limits.message,
+                };
+                Seat::Imap(Box::new(imap::Server::new(settings, now)), Box::new(Imap::new(Desk::new(self.clone(), guest, "imap"))))
+            }
+        }
+    }
+
+    /// Lets nobody in any more and asks everybody inside to leave.
+    pub fn stop_guests(&self) {
+        self.guests.close();
+    }
+
+    /// How many connections there are.
+    pub fn guests(&self) -> usize {
+        self.guests.count()
+    }
+
+    /// The configuration as it is now.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The certificates as they are now; `None` if there is no TLS.
+    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.certificates.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a new configuration, and reads accounts and certificates again. What is wrong leaves everything as it was. Listeners, the store and the
+    /// user stay what they were until the next start.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn reload(&self, config: Config) -> Result<(), OpenError> {
+        let certificates = tls::load(&config.certificates).map_err(OpenError::Tls)?;
+        self.accounts.reload(&config).map_err(OpenError::Accounts)?;
+        *self.certificates.write().unwrap_or_else(PoisonError::into_inner) = certificates;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        Ok(())
+    }
+
+    /// The accounts.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// The mailboxes.
+    pub fn mailboxes(&self) -> &Mailboxes {
+        &self.mailboxes
+    }
+
+    pub(crate) fn spool(&self) -> &Arc<Spool> {
+        &self.spool
+    }
+
+    pub(crate) fn undelivered(&self) -> &Undelivered {
+        &self.undelivered
+    }
+
+    /// The name of this host in file names, which does not change while the server runs.
+    pub(crate) fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    /// The time of day.
+    pub(crate) fn now(&self) -> Stamp {
+        Stamp::utc(i64::try_from((self.clock)() / 1_000_000_000).unwrap_or(i64::MAX))
+    }
+
+    /// Monotonic milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Accounts(error) => error.fmt(f),
+            OpenError::Tls(error) => error.fmt(f),
+            OpenError::InUse(path) => write!(f, "{}: another server has it open", path.display()),
+            OpenError::Store(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+fn make_dirs(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    match disk.make_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match dir.parent() {
+            Some(parent) => {
+                make_dirs(disk, parent)?;
+                disk.make_dir(dir)
+            }
+            None => Err(error),
+        },
+        made => made,
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Sessions ask; the offices here answer. No socket is opened here (but to see, for `check` and `demo`, whether a port is free) and no thread is started.
 
+mod accept;
 pub mod account;
 pub mod admin;
 pub mod disk;
@@ -10,5 +11,6 @@ pub mod logging;
 pub mod mailbox;
 pub mod office;
 pub mod process;
+mod recover;
 pub mod spool;
 pub mod tls;

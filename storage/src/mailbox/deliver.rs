@@ -194,7 +194,7 @@ fn seconds_of(base: &str) -> i64 {
 }
 
 /// Writes a file in `tmp/`.
-fn write_draft(disk: &dyn Disk, dir: &Path, base: &str, pieces: &[&[u8]]) -> io::Result<PathBuf> {
+pub(super) fn write_draft(disk: &dyn Disk, dir: &Path, base: &str, pieces: &[&[u8]]) -> io::Result<PathBuf> {
     let path = dir.join("tmp").join(base);
     let file = create(disk, dir, &path)?;
     let written = match pieces {

@@ -20,6 +20,7 @@ mod pop;
 mod read;
 mod refresh;
 mod remove;
+mod restore;
 mod shelf;
 mod state;
 mod store;

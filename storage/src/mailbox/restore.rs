@@ -1,0 +1,89 @@
+//! Delivering again what a crash may have damaged.
+
+use super::{
+    deliver::{Content, Deposit, Placed, write_draft},
+    state::Mailbox,
+    trouble,
+};
+use crate::disk::{Disk, How};
+use imap::Refusal;
+use std::{io, path::Path};
+
+/// How much of two files is compared at a time.
+const PIECE: usize = 64 << 10;
+
+impl Mailbox {
+    /// Delivers a message of the spool again after a crash. If a file of its base name is there it is compared, because a name that survived may stand
+    /// for bytes that did not, and written again under the name it has now.
+    ///
+    /// # Errors
+    /// As [`Mailbox::deliver`].
+    pub fn restore(&self, deposit: &Deposit) -> Result<Placed, Refusal> {
+        if self.holds(deposit.base.as_bytes())? {
+            let (path, dir) = {
+                let mut state = self.lock()?;
+                let found = state.index.find(deposit.base.as_bytes()).map(|at| state.index.entries()[at]);
+                (found.map(|entry| state.path(&entry)), state.dir().to_owned())
+            };
+            let Some(path) = path else { return self.deliver(deposit) };
+            let disk = &*self.common.disk;
+            if !is_whole(disk, &path, &deposit.content).map_err(|e| trouble("compare", &path, &e))? {
+                tracing::warn!(path = %path.display(), "a crash damaged this message; it is written again");
+                let rewritten = match deposit.content {
+                    Content::Bytes(pieces) => write_draft(disk, &dir, deposit.base, pieces).and_then(|draft| disk.rename(&draft, &path)),
+                    // The file of a large message was synced before it was promised, so only its name here can be wrong.
+                    Content::Link(from) => disk.unlink(&path).and_then(|()| disk.link(from, &path)),
+                };
+                rewritten.map_err(|e| trouble("write", &path, &e))?;
+            }
+        }
+        self.deliver(deposit)
+    }
+}
+
+/// Whether the file at `path` has exactly this content.
+fn is_whole(disk: &dyn Disk, path: &Path, content: &Content<'_>) -> io::Result<bool> {
+    let file = disk.open(path, How::Read)?;
+    let mut at = 0;
+    let mut matches = |expected: &[u8]| -> io::Result<bool> {
+        let mut found = vec![0; expected.len()];
+        let mut have = 0;
+        while have < found.len() {
+            match file.read_at(&mut found[have..], at + have as u64)? {
+                0 => return Ok(false),
+                n => have += n,
+            }
+        }
+        at += have as u64;
+        Ok(found == expected)
+    };
+    let len = match content {
+        Content::Bytes(pieces) => {
+            for piece in pieces.iter().flat_map(|p| p.chunks(PIECE)) {
+                if !matches(piece)? {
+                    return Ok(false);
+                }
+            }
+            pieces.iter().map(|p| p.len() as u64).sum()
+        }
+        Content::Link(from) => {
+            if disk.stat(from)?.inode == disk.stat(path)?.inode {
+                return Ok(true);
+            }
+            let source = disk.open(from, How::Read)?;
+            let mut piece = vec![0; PIECE];
+            let mut read = 0;
+            loop {
+                let n = source.read_at(&mut piece, read)?;
+                if n == 0 {
+                    break read;
+                }
+                if !matches(&piece[..n])? {
+                    return Ok(false);
+                }
+                read += n as u64;
+            }
+        }
+    };
+    Ok(file.len()? == len)
+}

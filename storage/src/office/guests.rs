@@ -1,0 +1,160 @@
+//! Who is here: connections counted by listener and by address, so that no peer takes every place.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+use wire::{Nudge, Ring};
+
+/// The connections that are open.
+#[derive(Default)]
+pub struct Guests {
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    by_listener: BTreeMap<SocketAddr, u32>,
+    by_address: BTreeMap<IpAddr, u32>,
+    bells: BTreeMap<u64, Arc<dyn Ring>>,
+    next: u64,
+    closing: bool,
+}
+
+/// Why a connection is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// As many connections as the listener may have.
+    Listener,
+    /// As many as one address may have.
+    Address,
+    /// The server stops.
+    Closing,
+}
+
+impl Full {
+    /// One word for a log line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Full::Listener => "listener_full",
+            Full::Address => "address_full",
+            Full::Closing => "closing",
+        }
+    }
+}
+
+/// A place that is taken; free again when dropped.
+pub struct Guest {
+    guests: Arc<Guests>,
+    /// The number of the connection in the log, unique while the server runs.
+    pub number: u64,
+    /// Who.
+    pub peer: SocketAddr,
+    listener: SocketAddr,
+    /// Wakes whoever drives it.
+    pub bell: Arc<dyn Ring>,
+}
+
+impl Guests {
+    /// Takes a place, if there is one.
+    ///
+    /// # Errors
+    /// Says which limit is reached.
+    pub fn enter(
+        self: &Arc<Guests>,
+        listener: SocketAddr,
+        peer: SocketAddr,
+        bell: Arc<dyn Ring>,
+        most: u32,
+        most_per_address: u32,
+    ) -> Result<Guest, Full> {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if book.closing {
+            return Err(Full::Closing);
+        }
+        if book.by_listener.get(&listener).is_some_and(|n| *n >= most) {
+            return Err(Full::Listener);
+        }
+        if book.by_address.get(&network(peer.ip())).is_some_and(|n| *n >= most_per_address) {
+            return Err(Full::Address);
+        }
+        *book.by_listener.entry(listener).or_default() += 1;
+        *book.by_address.entry(network(peer.ip())).or_default() += 1;
+        book.next += 1;
+        let number = book.next;
+        book.bells.insert(number, bell.clone());
+        Ok(Guest { guests: self.clone(), number, peer, listener, bell })
+    }
+
+    /// Lets nobody in any more and tells everybody inside to leave.
+    pub fn close(&self) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.closing = true;
+        for bell in book.bells.values() {
+            bell.ring(Nudge::Shutdown);
+        }
+    }
+
+    /// How many are inside.
+    pub fn count(&self) -> usize {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner).bells.len()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut book = self.guests.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.bells.remove(&self.number);
+        let book = &mut *book;
+        leave(&mut book.by_listener, self.listener);
+        leave(&mut book.by_address, network(self.peer.ip()));
+    }
+}
+
+fn leave<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) {
+    if let std::collections::btree_map::Entry::Occupied(mut entry) = counts.entry(key) {
+        *entry.get_mut() -= 1;
+        if *entry.get() == 0 {
+            entry.remove();
+        }
+    }
+}
+
+/// What counts as one address: an IPv4 address, or the /64 that an IPv6 customer has at least.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Deaf;
+    impl Ring for Deaf {
+        fn ring(&self, _: Nudge) {}
+    }
+
+    #[test]
+    fn places_are_limited_and_come_back() {
+        let guests = Arc::new(Guests::default());
+        let (a, b) = ("127.0.0.1:25".parse().unwrap(), "127.0.0.1:143".parse().unwrap());
+        let enter = |listener, peer: &str| guests.enter(listener, peer.parse().unwrap(), Arc::new(Deaf), 2, 3);
+        let one = enter(a, "192.0.2.1:1").unwrap();
+        let _two = enter(a, "192.0.2.1:2").unwrap();
+        assert_eq!(enter(a, "192.0.2.2:1").err(), Some(Full::Listener));
+        let _three = enter(b, "[::ffff:192.0.2.1]:3").unwrap();
+        assert_eq!(enter(b, "192.0.2.1:4").err(), Some(Full::Address));
+        drop(one);
+        assert!(enter(a, "192.0.2.1:5").is_ok());
+        assert_eq!(guests.count(), 2);
+        guests.close();
+        assert_eq!(enter(a, "192.0.2.9:1").err(), Some(Full::Closing));
+    }
+}

@@ -1,0 +1,142 @@
+//! After a crash: what the log promised is done again, under the same names.
+//!
+//! Everything here can be done twice without harm, so a crash during recovery only means another recovery.
+
+use crate::{
+    house::House,
+    mailbox::{Content, Deposit, Mailbox, Reserved},
+    spool::Lsn,
+};
+use imap::Refusal;
+use mail::{MailboxName, UidValidity};
+use queue::{Place, Record, Replay};
+use std::{collections::BTreeMap, io, num::NonZeroU32, sync::Arc};
+
+/// Which targets of which records are to be delivered again.
+type Work = BTreeMap<Lsn, Vec<usize>>;
+
+impl House {
+    /// Does again what a replay of the log asks for. Returns how many records it delivered.
+    ///
+    /// # Errors
+    /// If the log itself cannot be read. A mailbox that cannot be written to keeps its records in the log and gets them later.
+    pub(crate) fn recover(&self, replay: &Replay) -> io::Result<usize> {
+        let mut work = Work::new();
+        for place in replay.places() {
+            if let Err(error) = self.recover_mailbox(replay, place, &mut work) {
+                tracing::error!(account = %place.account, mailbox = %place.mailbox, ?error, "mailbox cannot be recovered now");
+                // Its records wait; delivering them again later also opens it.
+                for (_, wanted) in replay.wanted(place) {
+                    work.entry(wanted.at).or_default().push(wanted.target);
+                }
+            }
+        }
+        let count = work.len();
+        for (at, targets) in work {
+            if let Err(error) = self.replay_one(at, Some(&targets)) {
+                let id = self.record_id(at)?;
+                tracing::error!(id = format!("{id:x}"), %error, "accepted, but not delivered yet");
+                self.spool().pin(at, id);
+                self.undelivered().note(at, id);
+            }
+        }
+        Ok(count)
+    }
+
+    fn recover_mailbox(&self, replay: &Replay, place: &Place, work: &mut Work) -> Result<(), Refusal> {
+        let Some(mailbox) = self.open_for_replay(&place.account, &place.mailbox)? else { return Ok(()) };
+        if let Some(reserved) = replay.reserved(place)
+            && let Some(uid_validity) = NonZeroU32::new(reserved.uid_validity)
+        {
+            let queue::Reserved { uid_upto, mod_seq_upto, .. } = reserved;
+            mailbox.recover(&Reserved { uid_validity: UidValidity(uid_validity), uid_upto, mod_seq_upto })?;
+        }
+        let unwanted: Vec<&[u8]> = replay.unwanted(place).collect();
+        if !unwanted.is_empty() {
+            mailbox.bury(&unwanted)?;
+        }
+        for (_, wanted) in replay.wanted(place) {
+            work.entry(wanted.at).or_default().push(wanted.target);
+        }
+        Ok(())
+    }
+
+    /// Delivers a record of the log again: all of its targets, or these. A file that is there and whole stays as it is.
+    ///
+    /// # Errors
+    /// If the log cannot be read or a mailbox cannot be written to.
+    pub(crate) fn replay_one(&self, at: Lsn, targets: Option<&[usize]>) -> io::Result<()> {
+        let bytes = self.spool().read(at)?;
+        let Record::Accept(accept) = decode(&bytes)? else { return Ok(()) };
+        let path;
+        let pieces: [&[u8]; 1];
+        let (content, size) = match accept.content {
+            queue::Content::Inline(bytes) => {
+                pieces = [bytes];
+                (Content::Bytes(&pieces), bytes.len() as u64)
+            }
+            queue::Content::Large { id, size } => {
+                path = self.spool().large_path(id);
+                (Content::Link(&path), size)
+            }
+        };
+        let mut failed = None;
+        for (n, target) in accept.targets.iter().enumerate() {
+            if targets.is_some_and(|targets| !targets.contains(&n)) {
+                continue;
+            }
+            let flags = target.flags();
+            let deposit =
+                Deposit { base: target.base, content, flags: &flags, date: target.date, size, wire: accept.wire_size, structure: None };
+            let restored = match self.open_for_replay(target.account, target.mailbox) {
+                Ok(Some(mailbox)) => mailbox.restore(&deposit).map(drop),
+                Ok(None) => Ok(()),
+                Err(refusal) => Err(refusal),
+            };
+            if let Err(refusal) = restored {
+                failed = Some(refusal);
+            }
+        }
+        match failed {
+            Some(refusal) => Err(io::Error::other(format!("a mailbox refused it: {refusal:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The mailbox of a record, made if its directory was lost; nothing if there is no such account any more.
+    fn open_for_replay(&self, account: &str, mailbox: &str) -> Result<Option<Arc<Mailbox>>, Refusal> {
+        let Some(found) = self.accounts().named(account) else {
+            tracing::warn!(account, "the log has mail for an account that does not exist any more");
+            return Ok(None);
+        };
+        let Ok(name) = MailboxName::new(mailbox) else { return Ok(None) };
+        match self.mailboxes().open(&found.maildir, &name) {
+            Err(Refusal::NoMailbox) => {
+                self.mailboxes().create(&found.maildir, &name, None)?;
+                self.mailboxes().open(&found.maildir, &name).map(Some)
+            }
+            opened => opened.map(Some),
+        }
+    }
+
+    fn record_id(&self, at: Lsn) -> io::Result<u64> {
+        match decode(&self.spool().read(at)?)? {
+            Record::Accept(accept) => Ok(accept.id),
+            _ => Ok(0),
+        }
+    }
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// If it is none, or one of a later version that must not be skipped.
+pub(crate) fn decode(bytes: &[u8]) -> io::Result<Record<'_>> {
+    match Record::decode(bytes) {
+        Ok(Record::Unknown { kind, skip: false }) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("the log has records of kind {kind}, which a later version wrote")))
+        }
+        Ok(record) => Ok(record),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("the log has a record that is none: {error:?}"))),
+    }
+}
