@@ -59,6 +59,11 @@ impl View {
         self.uids.binary_search(&uid).ok().map(|index| index + 1)
     }
 
+    /// Whether a message is known to be gone, though the client may not be told yet.
+    pub fn is_gone(&self, uid: Uid) -> bool {
+        !self.gone.is_empty() && self.gone.binary_search(&uid).is_ok()
+    }
+
     pub fn is_recent(&self, uid: Uid) -> bool {
         !self.recent.is_empty() && self.recent.binary_search(&uid).is_ok()
     }
@@ -215,7 +220,7 @@ impl View {
         let mut told = core::mem::take(&mut self.told);
         told.sort_unstable();
         for (uid, flags, mod_seq) in changes.flags {
-            if told.binary_search(&(uid, mod_seq)).is_ok() || self.gone.binary_search(&uid).is_ok() {
+            if told.binary_search(&(uid, mod_seq)).is_ok() || self.is_gone(uid) {
                 continue;
             }
             if let Some(n) = self.number(uid) {

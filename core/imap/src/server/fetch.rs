@@ -153,7 +153,7 @@ impl Fetch {
                     &chunk,
                     |size, tx| {
                         current.print(&self.items, current.cursor, view, tx);
-                        tx.put(b" ");
+                        tx.put(if current.printed > 0 { b" " } else { b"" });
                         print_name(section, tx);
                         _ = write!(tx, " {{{size}}}\r\n");
                     },

@@ -171,6 +171,9 @@ impl Search {
         while self.index < view.len() && uids.len() < most {
             let index = self.index;
             self.index += 1;
+            if view.is_gone(view.uid(index)) {
+                continue;
+            }
             match self.meets(view, index, None, &unknown) {
                 Some(true) => self.find(index, view.uid(index)),
                 Some(false) => {}
