@@ -146,7 +146,8 @@ fn imap_arguments_without_end() {
 /// A message is scanned as it passes; what is kept of it is bounded however it is nested.
 #[test]
 fn nesting_a_million_deep() {
-    let scan = |what: &str, pieces: &mut dyn FnMut(&mut mime::Scanner)| {
+    let mut worst = Vec::new();
+    let mut scan = |what: &str, pieces: &mut dyn FnMut(&mut mime::Scanner)| {
         let mut kept = None;
         let peak = peak(|| {
             let mut scanner = mime::Scanner::new();
@@ -154,7 +155,7 @@ fn nesting_a_million_deep() {
             kept = Some(scanner.finish());
         });
         println!("{what}: {} KiB", peak >> 10);
-        assert!(peak < BUDGET, "{what}: {peak} bytes");
+        worst.push((peak, what.to_owned()));
     };
     scan("multiparts in multiparts", &mut |scanner| {
         for depth in 0..1_000_000 {
@@ -197,4 +198,6 @@ fn nesting_a_million_deep() {
             scanner.feed(b"Subject: again and again\r\nFrom: a@b\r\nContent-Type: text/plain\r\n");
         }
     });
+    worst.retain(|(peak, _)| *peak >= BUDGET);
+    assert!(worst.is_empty(), "{worst:?}");
 }
