@@ -51,6 +51,7 @@ fn pop3() {
 fn imap() {
     let questions = [
         "Login",
+        "List",
         "Create",
         "Delete",
         "Rename",
@@ -60,6 +61,8 @@ fn imap() {
         "Unselect",
         "Sync",
         "Watch",
+        "Describe",
+        "Read",
         "Store",
         "Expunge",
         "Copy",
