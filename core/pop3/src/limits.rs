@@ -16,6 +16,9 @@ pub(crate) const COMMAND_MAX: usize = 1200;
 /// Bytes of a message that are asked for at once, so that a small one takes one question and a large one passes through little.
 pub(crate) const CHUNK: usize = 32 << 10;
 
+/// The same for what seems to be smaller: a size that is wrong must not make it trickle.
+pub(crate) const CHUNK_MIN: usize = 4 << 10;
+
 /// Mistakes of a session (bad syntax, wrong state, no such message). Beyond: -ERR, then it ends.
 pub(crate) const MISTAKES_MAX: u32 = 100;
 

@@ -56,7 +56,7 @@ impl SyntaxError {
 /// Parses a line without its CRLF.
 pub(crate) fn parse(line: &[u8]) -> Result<Command<'_>, SyntaxError> {
     let line = core::str::from_utf8(line).map_err(|_| SyntaxError::Characters)?;
-    if line.bytes().any(|b| b < b' ' || b == 0x7f) {
+    if line.chars().any(char::is_control) {
         return Err(SyntaxError::Characters);
     }
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn plain_refuses_what_is_not_three_parts() {
-        for text in ["", "a", "a\0b", "\0\0pw", "\0user\0", "\0a\0b\0c", "a\0b\0c\0"] {
+        for text in ["", "a", "a\0b", "\0\0pw", "\0user\0", "\0a\0b\0c", "a\0b\0c\0", "\0a\r\nb\0c", "a\n\0b\0c"] {
             assert_eq!(run(Mechanism::Plain, None, &[&STANDARD.encode(text)]), BAD, "{text:?}");
         }
         assert_eq!(run(Mechanism::Plain, Some("="), &[]), BAD);
@@ -149,6 +149,7 @@ mod tests {
         assert_eq!(run(Mechanism::Login, None, &[""]), BAD);
         assert_eq!(run(Mechanism::Login, None, &[&user, ""]), BAD);
         assert_eq!(run(Mechanism::Login, None, &[&STANDARD.encode("a\0b")]), BAD);
+        assert_eq!(run(Mechanism::Login, None, &[&STANDARD.encode("a\nb")]), BAD);
     }
 
     #[test]

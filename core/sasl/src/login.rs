@@ -29,6 +29,7 @@ impl State {
             return Err(SaslError::TooLong);
         }
         match self {
+            State::User if text.contains(char::is_control) => Err(SaslError::Malformed),
             State::User => {
                 *self = State::Password { user: text.into() };
                 Ok(None)

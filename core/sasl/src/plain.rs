@@ -9,8 +9,8 @@ pub(crate) fn take(response: &Secret) -> Result<Proof, SaslError> {
     let (Some(act_as), Some(user), Some(password), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return Err(SaslError::Malformed);
     };
-    // RFC 4616 §2: authcid and passwd are at least one character.
-    if user.is_empty() || password.is_empty() {
+    // RFC 4616 §2: authcid and passwd are at least one character. A name with a line end in it would forge lines of a log.
+    if user.is_empty() || password.is_empty() || [act_as, user].iter().any(|name| name.contains(char::is_control)) {
         return Err(SaslError::Malformed);
     }
     if [act_as, user, password].iter().any(|text| text.len() > TEXT_MAX) {

@@ -30,10 +30,14 @@ pub(crate) const MISTAKES_MAX: u32 = 20;
 /// Refused recipients since the last message that was taken; a mailing list may be stale, a harvester never ends. Beyond: 421 4.7.0.
 pub(crate) const REFUSED_MAX: u32 = 100;
 
+/// Recipients and senders that were put off (too many, full, not now) since the last message that was taken. Clients pipeline their whole list
+/// whatever is answered (RFC 2920), but no list is endless. Beyond: 421 4.7.0.
+pub(crate) const PUT_OFF_MAX: u32 = 1000;
+
 /// Refused logins in one connection. Beyond: 421 4.7.0.
 pub(crate) const LOGINS_MAX: u32 = 5;
 
-/// Commands that move nothing (NOOP, RSET, VRFY, HELP, a new EHLO) since the last message that was taken. Beyond: 421 4.7.0.
+/// Commands that move nothing (NOOP, RSET, VRFY, HELP, a new EHLO, an empty chunk) since the last message that was taken. Beyond: 421 4.7.0.
 pub(crate) const IDLE_MAX: u32 = 100;
 
 /// Time for one whole command line (RFC 5321 §4.5.3.2.7). A line that drips in does not move it. Beyond: 421 4.4.2.

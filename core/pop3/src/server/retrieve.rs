@@ -1,7 +1,7 @@
 //! RETR and TOP: a message streams through one buffer.
 
 use super::{Next, Phase, Question, Server, State};
-use crate::limits::CHUNK;
+use crate::limits::{CHUNK, CHUNK_MIN};
 use crate::stuffing::Stuffing;
 use crate::{Ask, reply};
 use alloc::vec::Vec;
@@ -47,7 +47,7 @@ impl Server {
         let mut buf = core::mem::take(&mut self.spare);
         buf.clear();
         // One octet more than is left, so that the answer falls short and the end shows without another question.
-        let wanted = sending.octets.saturating_sub(sending.at).saturating_add(1).min(CHUNK as u64) as usize;
+        let wanted = sending.octets.saturating_sub(sending.at).saturating_add(1).clamp(CHUNK_MIN as u64, CHUNK as u64) as usize;
         if buf.capacity() < wanted {
             buf = Vec::with_capacity(wanted);
         }

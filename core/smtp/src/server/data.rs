@@ -1,6 +1,6 @@
 //! The message: DATA, BDAT (RFC 3030), its end and what is said about it.
 
-use super::{Next, Opening, Phase, Question, Server, mail::is_final};
+use super::{Next, Opening, Phase, Question, Server, Tally, mail::is_final};
 use crate::content::{Incoming, Piece};
 use crate::limits::COMMAND_MS;
 use crate::reply::{self, Reply};
@@ -167,6 +167,7 @@ impl Server {
             let _ = self.mistake(reply, tx);
             return self.reset();
         }
+        self.tally.idle += u32::from(size == 0);
         let _ = write!(tx, "250 2.0.0 {size} octets received\r\n");
         self.turn(Phase::Command)
     }
@@ -209,9 +210,7 @@ impl Server {
         self.message = None;
         let outcome = match receipt {
             Ok(Receipt { id, each }) => {
-                self.tally.mistakes = 0;
-                self.tally.refused = 0;
-                self.tally.idle = 0;
+                self.tally = Tally::default();
                 Outcome::Each { id, verdicts: each }
             }
             Err(refusal) => {

@@ -50,7 +50,10 @@ impl Server {
             Ok(()) => reply::SENDER_OK.put(tx),
             Err(refusal) => {
                 self.transaction = None;
-                self.tally.mistakes += u32::from(is_final(refusal));
+                match is_final(refusal) {
+                    true => self.tally.mistakes += 1,
+                    false => self.tally.put_off += 1,
+                }
                 Reply::from(refusal).put(tx);
             }
         }
@@ -65,6 +68,7 @@ impl Server {
         }
         // RFC 5321 §4.5.3.1.10. The client goes on with those it has, so it was not wrong.
         if transaction.envelope.recipients.len() >= self.settings.recipients_max as usize {
+            self.tally.put_off += 1;
             return self.say(reply::TOO_MANY_RECIPIENTS, tx);
         }
         let recipient = recipient.unwrap_or_else(|| Address::new("postmaster", &self.settings.hostname));
@@ -82,7 +86,10 @@ impl Server {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.envelope.recipients.pop();
                 }
-                self.tally.refused += u32::from(is_final(refusal));
+                match is_final(refusal) {
+                    true => self.tally.refused += 1,
+                    false => self.tally.put_off += 1,
+                }
                 Reply::from(refusal).put(tx);
             }
         }

@@ -11,7 +11,7 @@ mod mail;
 mod tests;
 
 use crate::content::Incoming;
-use crate::limits::{COMMAND_MAX, COMMAND_MS, IDLE_MAX, LINE_MAX, LOGINS_MAX, MISTAKES_MAX, REFUSED_MAX};
+use crate::limits::{COMMAND_MAX, COMMAND_MS, IDLE_MAX, LINE_MAX, LOGINS_MAX, MISTAKES_MAX, PUT_OFF_MAX, REFUSED_MAX};
 use crate::reply::{self, Reply};
 use crate::syntax::{self, Command, SyntaxError};
 use crate::{Answer, Ask, INBOX_LIMIT, Settings};
@@ -102,6 +102,7 @@ enum Opening {
 struct Tally {
     mistakes: u32,
     refused: u32,
+    put_off: u32,
     logins: u32,
     idle: u32,
 }
@@ -233,11 +234,13 @@ impl Server {
 
     /// Whether the session has to end here, between two commands.
     fn verdict(&self) -> Option<(Reply, Why)> {
-        let Tally { mistakes, refused, logins, idle } = self.tally;
+        let Tally { mistakes, refused, put_off, logins, idle } = self.tally;
         if self.stopping {
             Some((reply::STOPPING, Why::Shutdown))
         } else if mistakes > MISTAKES_MAX || refused > REFUSED_MAX || logins > LOGINS_MAX {
             Some((reply::TOO_MANY_MISTAKES, Why::Abuse))
+        } else if put_off > PUT_OFF_MAX {
+            Some((reply::TOO_MANY_PUT_OFF, Why::Abuse))
         } else if idle > IDLE_MAX {
             Some((reply::TOO_IDLE, Why::Abuse))
         } else {

@@ -34,7 +34,7 @@ pub(crate) enum Command<'a> {
 /// Parses a line without its CRLF.
 pub(crate) fn parse(line: &[u8]) -> Result<Command<'_>, SyntaxError> {
     let line = core::str::from_utf8(line).map_err(|_| SyntaxError::Characters)?;
-    if line.bytes().any(|b| b < b' ' || b == 0x7f) {
+    if line.chars().any(char::is_control) {
         return Err(SyntaxError::Characters);
     }
     // Some clients leave blanks at the end (RFC 5321 §4.1.1).
