@@ -14,3 +14,4 @@ pub mod process;
 mod recover;
 pub mod spool;
 pub mod tls;
+mod welcome;

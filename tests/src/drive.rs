@@ -44,8 +44,6 @@ pub struct Host<S, O> {
     pub shortened: Vec<usize>,
     /// Whether handshakes fail.
     pub bad_handshakes: bool,
-    /// Whether nothing is written down and message bytes go nowhere: for more input than fits into memory.
-    pub forgetful: bool,
     /// Questions so far.
     pub asked: usize,
     /// Why the session closed, once it did.
@@ -74,7 +72,6 @@ where
             troubles: BTreeMap::new(),
             shortened: Vec::new(),
             bad_handshakes: false,
-            forgetful: false,
             asked: 0,
             closed: None,
             handshakes: 0,
@@ -153,7 +150,6 @@ where
                     busy = !self.tx.is_empty();
                     self.flush();
                 }
-                Step::Body(bytes) if self.forgetful => busy = !bytes.is_empty(),
                 Step::Body(bytes) => {
                     self.office.body(bytes);
                     busy = !bytes.is_empty();
@@ -166,9 +162,7 @@ where
                     }
                 }
                 Step::Ask(ask) => {
-                    if !self.forgetful {
-                        self.events.push(Event::Asked(format!("{ask:?}")));
-                    }
+                    self.events.push(Event::Asked(format!("{ask:?}")));
                     let mut answer = match self.troubles.get(&self.asked) {
                         Some(trouble) => self.office.fail(ask, *trouble),
                         None => ask.put_to(&mut self.office),
@@ -204,9 +198,7 @@ where
 
     fn flush(&mut self) {
         let n = self.tx.bytes().len();
-        if !self.forgetful {
-            self.output.extend_from_slice(self.tx.bytes());
-        }
+        self.output.extend_from_slice(self.tx.bytes());
         self.tx.sent(n);
     }
 }

@@ -109,8 +109,7 @@ impl Scene {
         lines
     }
 
-    /// What was asked.
-    pub fn questions(&self) -> impl Iterator<Item = &str> {
+    fn questions(&self) -> impl Iterator<Item = &str> {
         self.events.iter().filter_map(|event| match event {
             Event::Asked(question) => Some(question.as_str()),
             _ => None,

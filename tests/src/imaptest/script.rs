@@ -159,8 +159,6 @@ impl Script {
                 }
             }
             "ignore_extra_untagged" if value.starts_with('y') => {}
-            // One connection belongs to somebody else: nothing that is advertised here needs it.
-            user if user.starts_with("user ") => self.capabilities.push("URLAUTH".into()),
             _ => return Err("no such key".into()),
         }
         Ok(())

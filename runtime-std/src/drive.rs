@@ -1,0 +1,73 @@
+//! The loop that drives every session of every protocol. It decides nothing.
+
+use crate::{bell::Ear, line::Line};
+use rustls::ServerConfig;
+use std::{
+    io,
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
+use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Tick, Want, Why};
+
+/// Drives a session until it ends, and hangs up. `tls` gives the certificates of the moment.
+pub fn run<S, O>(
+    session: &mut S,
+    office: &mut O,
+    mut line: Line,
+    ear: &mut Ear,
+    mut rx: Inbox,
+    mut tx: Outbox,
+    tls: impl Fn() -> Option<Arc<ServerConfig>>,
+) -> Why
+where
+    S: Session,
+    S::Ask: Question<O, Answer = S::Answer>,
+    O: Sink,
+{
+    let end = loop {
+        while let Some(nudge) = ear.heard() {
+            session.tell(now(), News::Nudge(nudge), &mut tx);
+        }
+        let done = match session.step(now(), &mut rx, &mut tx) {
+            Step::Read => line.wait(&mut rx, &mut tx, ear, session.deadline()),
+            Step::Flush => line.flush(&mut tx),
+            Step::Body(bytes) => {
+                office.body(bytes);
+                if office.is_full() {
+                    office.drain();
+                }
+                Ok(())
+            }
+            Step::Ask(ask) => {
+                let answer = ask.put_to(office);
+                session.tell(now(), News::Answer(answer), &mut tx);
+                Ok(())
+            }
+            Step::StartTls(Want::Accept) => {
+                assert!(rx.is_empty(), "a session kept input across a handshake");
+                let secured = line.secure(tls(), &mut tx);
+                session.tell(now(), News::Secured(secured), &mut tx);
+                Ok(())
+            }
+            Step::Close(why) => break line.flush(&mut tx).map(|()| why),
+        };
+        if let Err(e) = done {
+            break Err(e);
+        }
+    };
+    match end {
+        Ok(why) => {
+            // A peer that said goodbye has nothing more to send, unless it sent it already.
+            line.hang_up(why != Why::Done || !rx.is_empty());
+            why
+        }
+        Err(e) if e.kind() == io::ErrorKind::TimedOut => Why::Timeout,
+        Err(_) => Why::Gone,
+    }
+}
+
+/// The time that sessions know.
+pub fn now() -> Tick {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Tick(START.elapsed().as_millis() as u64)
+}

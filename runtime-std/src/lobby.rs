@@ -1,0 +1,79 @@
+//! Everybody who is connected: how many they are, and how to part with them.
+
+use std::{
+    collections::BTreeMap,
+    net::{Shutdown, TcpStream},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// The sockets of all connections, whether the house knows them already or not.
+#[derive(Default)]
+pub struct Lobby {
+    book: Mutex<Book>,
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct Book {
+    sockets: BTreeMap<u64, Arc<TcpStream>>,
+    next: u64,
+}
+
+/// A place in the lobby; free again when dropped.
+pub struct Place {
+    lobby: Arc<Lobby>,
+    number: u64,
+}
+
+impl Lobby {
+    /// Takes a place.
+    pub fn enter(self: &Arc<Lobby>, socket: Arc<TcpStream>) -> Place {
+        let mut book = self.book();
+        book.next += 1;
+        let number = book.next;
+        book.sockets.insert(number, socket);
+        Place { lobby: self.clone(), number }
+    }
+
+    /// Waits until at most `most` are here; false if `limit` came first.
+    pub fn wait_for(&self, most: usize, limit: Instant) -> bool {
+        let mut book = self.book();
+        loop {
+            if book.sockets.len() <= most {
+                return true;
+            }
+            let left = limit.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return false;
+            }
+            book = self.left.wait_timeout(book, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// How many are here.
+    pub fn count(&self) -> usize {
+        self.book().sockets.len()
+    }
+
+    /// Hangs up on everybody: reads end, writes fail, sessions say that their peer is gone.
+    pub fn cut(&self) -> usize {
+        let book = self.book();
+        for socket in book.sockets.values() {
+            // It fails only for peers that are gone already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        book.sockets.len()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.lobby.book().sockets.remove(&self.number);
+        self.lobby.left.notify_all();
+    }
+}
