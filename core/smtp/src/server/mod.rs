@@ -167,6 +167,8 @@ impl Server {
         let len = match self.lines.find(rx, LINE_MAX) {
             Scan::Line(len) => len,
             Scan::Short => return Next::Wait,
+            // RFC 3030 has no way to go on after a BDAT that is none: the octets that follow would be taken for commands.
+            Scan::Bare(_) | Scan::Long if syntax::is_bdat(rx.bytes()) => return self.hang_up(reply::CHUNK_SYNTAX, Why::Abuse, tx),
             // A line feed alone ends nothing: whoever sends "NOOP\nMAIL ..." said one thing, and it is nonsense.
             Scan::Bare(len) => {
                 rx.take(len);
@@ -178,7 +180,6 @@ impl Server {
         let next = match syntax::parse(&rx.bytes()[..len - 2]) {
             Ok(command) => self.obey(now, command, tx),
             Err(SyntaxError::Http) => self.hang_up(reply::NO_HTTP, Why::Abuse, tx),
-            // RFC 3030 has no way to go on: the octets that follow would be taken for commands.
             Err(SyntaxError::Chunk) => self.hang_up(reply::CHUNK_SYNTAX, Why::Abuse, tx),
             Err(error) => self.mistake(error.reply(), tx),
         };

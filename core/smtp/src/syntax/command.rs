@@ -31,8 +31,17 @@ pub(crate) enum Command<'a> {
     },
 }
 
+/// Whether a line, if it is one, announces a chunk.
+pub(crate) fn is_bdat(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+}
+
 /// Parses a line without its CRLF.
 pub(crate) fn parse(line: &[u8]) -> Result<Command<'_>, SyntaxError> {
+    well_formed(line).map_err(|error| if is_bdat(line) { SyntaxError::Chunk } else { error })
+}
+
+fn well_formed(line: &[u8]) -> Result<Command<'_>, SyntaxError> {
     let line = core::str::from_utf8(line).map_err(|_| SyntaxError::Characters)?;
     if line.chars().any(char::is_control) {
         return Err(SyntaxError::Characters);
@@ -151,6 +160,9 @@ mod tests {
             ("AUTH", SyntaxError::Argument),
             ("BDAT", SyntaxError::Chunk),
             ("BDAT +1", SyntaxError::Chunk),
+            ("BDAT\t1", SyntaxError::Chunk),
+            ("bdat 1 \0", SyntaxError::Chunk),
+            ("BDAT1", SyntaxError::Chunk),
             ("BDAT 1 2", SyntaxError::Chunk),
             ("BDAT 1  LAST", SyntaxError::Chunk),
             ("BDAT 99999999999999999999", SyntaxError::Chunk),

@@ -4,7 +4,7 @@ mod command;
 mod parameter;
 mod path;
 
-pub(crate) use command::{Command, parse};
+pub(crate) use command::{Command, is_bdat, parse};
 pub(crate) use parameter::MailParameters;
 
 use crate::reply::{self, Reply};
