@@ -81,7 +81,8 @@ impl<S: Deref<Target = Spool>> Drop for Entry<S> {
                 state.flight.remove(&(at, self.id));
             }
             None => {
-                state.open -= 1;
+                // After a panic in the middle of a commit it is not counted any more.
+                state.open = state.open.saturating_sub(1);
                 if self.large {
                     state.large.remove(&self.id);
                     state.garbage.push(self.id);

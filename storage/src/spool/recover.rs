@@ -84,10 +84,8 @@ pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options, replay: &mut dyn 
         let text = format!("segment {:016x} is damaged at {at:#x}: what was durable there cannot be read", found.head.number);
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
-    // After a kill the system still holds what was written and not flushed, and it was read just now. What is acted upon must not be lost by a
-    // power cut that comes later, or numbers that were given out would be given out again.
-    for found in log.wanted() {
-        found.file.sync()?;
+    if let Some(last) = log.found.last() {
+        segment::rewrite(&*disk, dir, &last.head, last.end)?;
     }
     disk.sync_dir(dir)?;
     disk.sync_dir(&large::dir(dir))?;

@@ -145,6 +145,27 @@ pub fn scan(file: &dyn File, head: &SegmentHead, limit: Lsn, each: &mut dyn FnMu
     }
 }
 
+/// Makes durable what was read of the last segment, up to `end`.
+///
+/// After a kill the system still holds what was written and not flushed. What recovery acts upon must not be lost by a power cut that comes
+/// later, or numbers that were given out would be given out again. A flush is not enough: one may have failed before, and then the system holds the
+/// bytes and thinks that the disk has them too. So they are written again, as they are.
+pub fn rewrite(disk: &dyn Disk, dir: &Path, head: &SegmentHead, end: Lsn) -> io::Result<()> {
+    let file = disk.open(&live(dir, head.number), How::Write)?;
+    let len = end - head.base + SEGMENT_HEAD as u64;
+    let mut bytes = vec![0; CHUNK.min(len as usize)];
+    let mut at = 0;
+    while at < len {
+        let n = bytes.len().min((len - at) as usize);
+        if read_full(&*file, &mut bytes[..n], at)? < n {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(&bytes[..n], at)?;
+        at += n as u64;
+    }
+    file.sync()
+}
+
 /// Reads one record.
 pub fn read(disk: &dyn Disk, dir: &Path, segment: &Segment, at: Lsn) -> io::Result<Vec<u8>> {
     let file = disk.open(&live(dir, segment.number), How::Read)?;
@@ -178,10 +199,11 @@ impl Window<'_> {
     fn get(&mut self, offset: u64, n: usize) -> io::Result<Option<&[u8]>> {
         let inside = |w: &Window<'_>| offset >= w.at && offset + n as u64 <= w.at + w.bytes.len() as u64;
         if !inside(self) {
-            if self.file.len()? < offset.saturating_add(n as u64) {
+            let rest = self.file.len()?.saturating_sub(offset);
+            if rest < n as u64 {
                 return Ok(None);
             }
-            self.bytes.resize(n.max(CHUNK), 0);
+            self.bytes.resize(rest.min(n.max(CHUNK) as u64) as usize, 0);
             self.at = offset;
             let filled = read_full(self.file, &mut self.bytes, offset)?;
             self.bytes.truncate(filled);

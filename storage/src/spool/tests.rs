@@ -154,3 +154,29 @@ fn many_threads_share_flushes_and_lose_nothing() {
     Spool::open(Arc::new(Posix), &scratch.0, options, &mut |_, record| assert!(seen.insert(record.to_vec()))).unwrap();
     assert_eq!(seen.len(), 800);
 }
+
+#[test]
+fn damage_is_noticed_and_a_torn_tail_is_not_damage() {
+    let scratch = Scratch::new("damage");
+    let (spool, _) = scratch.open();
+    commit(&spool, b"one");
+    commit(&spool, b"two");
+    drop(spool);
+    let path = segment::live(&scratch.0, 1);
+    let flip = |from_end: bool| {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let needle: &[u8] = if from_end { b"two" } else { b"one" };
+        let at = bytes.windows(3).position(|w| w == needle).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    flip(true);
+    let (spool, seen) = scratch.open();
+    assert_eq!(seen.len(), 1);
+    drop(spool);
+    flip(false);
+    let error = Spool::open(Arc::new(Posix), &scratch.0, Options::default(), &mut |_, _| {}).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    let report = inspect(&Posix, &scratch.0, &mut |_| {}).unwrap();
+    assert_eq!(report.damage.len(), 1);
+}

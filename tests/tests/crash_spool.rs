@@ -1,0 +1,310 @@
+//! The spool keeps its promise at every crash.
+//!
+//! Scripted, seeded and concurrent work runs on a disk that is looked at before every operation: of each moment several disks that a crash could
+//! leave are opened again, and what is replayed is held against what had been promised by then.
+
+use fastrand::Rng;
+use hikyaku_tests::disk::{Crashing, World};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use storage::spool::{Lsn, Options, Spool, inspect};
+
+/// Disks looked at, over all tests of this file.
+static CRASHES: AtomicUsize = AtomicUsize::new(0);
+
+/// Errors of the system.
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// What was promised, and what was tried.
+#[derive(Default)]
+struct Book {
+    /// Records that were acknowledged and not released since, by id.
+    acked: BTreeMap<u64, Lsn>,
+    /// Records that were tried: all that may ever be seen.
+    tried: BTreeMap<u64, Vec<u8>>,
+    /// Records whose commit failed, and after which another succeeded.
+    refused: BTreeSet<u64>,
+    /// Records whose commit failed since the last success.
+    doubtful: BTreeSet<u64>,
+    /// Records that are delivered, and those whose release is under way or done.
+    released: BTreeSet<u64>,
+    /// Records that must not be replayed.
+    forgotten: BTreeSet<u64>,
+    /// The greatest id that was given out.
+    top_id: u64,
+    /// Entries with a large file.
+    large: BTreeSet<u64>,
+}
+
+type Shared = Arc<Mutex<Book>>;
+
+fn options(seed: u64) -> Options {
+    Options { segment: 4096, limit: 1 << 20, spares: 2, seed }
+}
+
+/// The content of a record: its id, then bytes that follow from it.
+fn record(id: u64) -> Vec<u8> {
+    let mut dice = Rng::with_seed(id);
+    let len = dice.choice([0, 10, 100, 700, 3000]).unwrap_or(0);
+    id.to_le_bytes().into_iter().chain(std::iter::repeat_with(|| dice.u8(..)).take(len)).collect()
+}
+
+fn id_of(record: &[u8]) -> u64 {
+    u64::from_le_bytes(*record.first_chunk().expect("a record begins with its id"))
+}
+
+fn open(disk: &Crashing, seed: u64, replay: &mut dyn FnMut(Lsn, &[u8])) -> std::io::Result<Spool> {
+    Spool::open(Arc::new(disk.clone()), Path::new("/spool"), options(seed), replay)
+}
+
+/// Opens what a crash left and compares. Returns what was replayed.
+fn check(disk: &Crashing, book: &Book) -> BTreeSet<u64> {
+    CRASHES.fetch_add(1, Ordering::Relaxed);
+    let mut seen = BTreeMap::new();
+    let mut last = None;
+    let spool = open(disk, 99, &mut |at, bytes| {
+        let id = id_of(bytes);
+        assert!(last.replace(at).is_none_or(|before| before < at), "out of order");
+        assert_eq!(book.tried.get(&id).map(Vec::as_slice), Some(bytes), "garbled, or nobody wrote {id:x}");
+        assert!(seen.insert(id, at).is_none(), "twice: {id:x}");
+    })
+    .expect("it opens after any crash");
+    for (id, at) in &book.acked {
+        assert_eq!(seen.get(id), Some(at), "acknowledged and lost: {id:x}");
+        assert_eq!(spool.read(*at).unwrap(), book.tried[id]);
+        assert!(spool.is_live(*id));
+        if book.large.contains(id) {
+            assert_eq!(disk.content(&spool.large_path(*id)).unwrap(), book.tried[id], "a large message was lost");
+        }
+    }
+    for id in seen.keys() {
+        assert!(!book.forgotten.contains(id), "released and back: {id:x}");
+        assert!(!book.refused.contains(id), "refused and back: {id:x}");
+        assert!(!book.released.contains(id) || spool.is_live(*id));
+    }
+    assert!(spool.next_id() > book.top_id, "an id is used again");
+    spool.garbage().unwrap();
+    for id in book.acked.keys().filter(|id| book.large.contains(id)) {
+        disk.content(&spool.large_path(*id)).expect("what is needed is no garbage");
+    }
+    seen.into_keys().collect()
+}
+
+/// Looks at every moment of what happens on `disk`: at one disk after a kill now and then, and at `each` after power cuts.
+fn look(disk: &Crashing, book: &Shared, seed: u64, each: usize) {
+    let book = book.clone();
+    let mut dice = Rng::with_seed(seed);
+    disk.watch(move |world: &World| {
+        let book = book.lock().unwrap();
+        for _ in 0..each {
+            check(&world.crash(&mut dice), &book);
+        }
+        if dice.u8(..8) == 0 {
+            twice(&world.kill(), &book, &mut dice);
+        }
+    });
+}
+
+/// A crash, and another one while the first is recovered from.
+fn twice(disk: &Crashing, book: &Book, dice: &mut Rng) {
+    let mut first = BTreeSet::new();
+    let total = {
+        let probe = disk.kill();
+        first.extend(check(&probe, book));
+        probe.ops() - disk.ops()
+    };
+    let stop = disk.kill();
+    stop.stop(disk.ops() + dice.u64(0..=total));
+    let mut acted = false;
+    let opened = open(&stop, 98, &mut |_, _| acted = true);
+    let after = stop.crash(dice);
+    drop(opened);
+    let second = check(&after, book);
+    // What a recovery has shown, others may have acted upon: it stays.
+    assert!(!acted || second == first, "a replay took something back");
+}
+
+/// Random work by one thread.
+fn work(disk: &Crashing, book: &Shared, seed: u64, steps: usize, faults: bool) {
+    let mut dice = Rng::with_seed(seed);
+    let mut spool = open(disk, seed, &mut |_, _| {}).expect("opens");
+    // Entries that are committed and not delivered.
+    let mut pinned: BTreeMap<u64, Lsn> = BTreeMap::new();
+    for _ in 0..steps {
+        if faults && dice.u8(..6) == 0 {
+            disk.fail(disk.ops() + dice.u64(..8), if dice.bool() { EIO } else { ENOSPC });
+        }
+        match dice.u8(..16) {
+            0 => {
+                drop(spool);
+                let mut seen = BTreeSet::new();
+                spool = loop {
+                    seen.clear();
+                    match open(disk, dice.u64(..), &mut |_, bytes| {
+                        seen.insert(id_of(bytes));
+                    }) {
+                        Ok(spool) => break spool,
+                        Err(error) => assert!(faults, "{error}"),
+                    }
+                };
+                let mut book = book.lock().unwrap();
+                assert!(book.acked.keys().all(|id| seen.contains(id)));
+                // Everything that is replayed is delivered by this thread, at once, unless it was pinned.
+                for (&id, &at) in &pinned {
+                    spool.pin(at, id);
+                }
+                // What was in doubt and is back is in the log for good.
+                for id in seen {
+                    book.doubtful.remove(&id);
+                }
+            }
+            1..=9 => {
+                let mut entry = spool.entry();
+                let id = entry.id();
+                let bytes = record(id);
+                {
+                    let mut book = book.lock().unwrap();
+                    assert!(id > book.top_id, "ids grow");
+                    book.top_id = id;
+                    book.tried.insert(id, record(id));
+                }
+                if dice.u8(..5) == 0 {
+                    let written = entry.large().and_then(|mut large| {
+                        let (head, tail) = bytes.split_at(bytes.len() / 2);
+                        large.append(head)?;
+                        large.append(tail)?;
+                        large.finish()
+                    });
+                    if written.is_err() {
+                        assert!(faults);
+                        continue;
+                    }
+                    book.lock().unwrap().large.insert(id);
+                }
+                match entry.commit(&[&bytes[..8], &bytes[8..]]) {
+                    Ok(at) => {
+                        let mut book = book.lock().unwrap();
+                        book.acked.insert(id, at);
+                        let doubtful = std::mem::take(&mut book.doubtful);
+                        book.refused.extend(doubtful);
+                        if dice.u8(..4) == 0 {
+                            assert_eq!(entry.pin(), at);
+                            pinned.insert(id, at);
+                        }
+                    }
+                    Err(error) => {
+                        assert!(faults, "{error}");
+                        book.lock().unwrap().doubtful.insert(id);
+                    }
+                }
+            }
+            10 | 11 => {
+                let mark = spool.mark();
+                assert!(pinned.values().all(|&at| at >= mark), "the mark passed what is not delivered");
+                let gone: Vec<u64> = {
+                    let mut book = book.lock().unwrap();
+                    let gone: Vec<u64> = book.acked.iter().filter(|(_, at)| **at < mark).map(|(id, _)| *id).collect();
+                    for id in &gone {
+                        book.acked.remove(id);
+                        book.released.insert(*id);
+                    }
+                    gone
+                };
+                match spool.release(mark) {
+                    Ok(()) => book.lock().unwrap().forgotten.extend(gone),
+                    Err(error) => assert!(faults, "{error}"),
+                }
+            }
+            12 => {
+                if let Some((id, at)) = pinned.pop_first() {
+                    spool.unpin(at, id);
+                }
+            }
+            13 => drop(spool.prepare().map_err(|error| assert!(faults, "{error}"))),
+            14 => drop(spool.garbage().map_err(|error| assert!(faults, "{error}"))),
+            _ => {
+                let report = inspect(disk, Path::new("/spool"), &mut |seen| assert_eq!(seen.record, record(id_of(seen.record)))).unwrap();
+                assert!(report.damage.is_empty(), "{report:?}");
+            }
+        }
+    }
+}
+
+fn fresh() -> (Crashing, Shared) {
+    (Crashing::new(), Shared::default())
+}
+
+fn told(name: &str) {
+    println!("{name}: {} crashes so far", CRASHES.load(Ordering::Relaxed));
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_at_any_operation() {
+    for seed in 0..12 {
+        let (disk, book) = fresh();
+        look(&disk, &book, seed, 4);
+        work(&disk, &book, seed, 60, false);
+    }
+    told("one thread");
+}
+
+#[test]
+fn a_failing_disk_is_never_taken_for_a_good_one() {
+    for seed in 100..112 {
+        let (disk, book) = fresh();
+        look(&disk, &book, seed, 3);
+        work(&disk, &book, seed, 60, true);
+    }
+    told("with faults");
+}
+
+#[test]
+fn many_threads() {
+    for seed in 200..206 {
+        let (disk, book) = fresh();
+        let spool = open(&disk, seed, &mut |_, _| {}).unwrap();
+        look(&disk, &book, seed, 2);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (spool, book) = (&spool, &book);
+                scope.spawn(move || {
+                    let mut dice = Rng::with_seed(seed * 10 + thread);
+                    for _ in 0..40 {
+                        let mut entry = spool.entry();
+                        let id = entry.id();
+                        {
+                            let mut book = book.lock().unwrap();
+                            book.tried.insert(id, record(id));
+                            book.top_id = book.top_id.max(id);
+                        }
+                        let at = entry.commit(&[&record(id)]).unwrap();
+                        book.lock().unwrap().acked.insert(id, at);
+                        if dice.u8(..10) == 0 {
+                            // Before it is delivered, and so before anybody can release it.
+                            drop(entry);
+                            let mark = spool.mark();
+                            let mut guard = book.lock().unwrap();
+                            let gone: Vec<u64> = guard.acked.iter().filter(|(_, at)| **at < mark).map(|(id, _)| *id).collect();
+                            for id in &gone {
+                                guard.acked.remove(id);
+                            }
+                            drop(guard);
+                            spool.release(mark).unwrap();
+                            book.lock().unwrap().forgotten.extend(gone);
+                        }
+                    }
+                });
+            }
+        });
+        disk.unwatch();
+        check(&disk.crash(&mut Rng::with_seed(seed)), &book.lock().unwrap());
+    }
+    told("threads");
+}
