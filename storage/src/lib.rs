@@ -14,4 +14,3 @@ pub mod process;
 mod recover;
 pub mod spool;
 pub mod tls;
-mod welcome;

@@ -44,13 +44,11 @@ impl House {
     }
 
     fn recover_mailbox(&self, replay: &Replay, place: &Place, work: &mut Work) -> Result<(), Refusal> {
-        let Some(mailbox) = self.open_for_replay(&place.account, &place.mailbox)? else { return Ok(()) };
-        if let Some(reserved) = replay.reserved(place)
-            && let Some(uid_validity) = NonZeroU32::new(reserved.uid_validity)
-        {
-            let queue::Reserved { uid_upto, mod_seq_upto, .. } = reserved;
-            mailbox.recover(&Reserved { uid_validity: UidValidity(uid_validity), uid_upto, mod_seq_upto })?;
-        }
+        let reserved = replay.reserved(place).and_then(|r| {
+            let uid_validity = UidValidity(NonZeroU32::new(r.uid_validity)?);
+            Some(Reserved { uid_validity, uid_upto: r.uid_upto, mod_seq_upto: r.mod_seq_upto })
+        });
+        let Some(mailbox) = self.open_for_replay(&place.account, &place.mailbox, reserved)? else { return Ok(()) };
         let unwanted: Vec<&[u8]> = replay.unwanted(place).collect();
         if !unwanted.is_empty() {
             mailbox.bury(&unwanted)?;
@@ -88,7 +86,7 @@ impl House {
             let flags = target.flags();
             let deposit =
                 Deposit { base: target.base, content, flags: &flags, date: target.date, size, wire: accept.wire_size, structure: None };
-            let restored = match self.open_for_replay(target.account, target.mailbox) {
+            let restored = match self.open_for_replay(target.account, target.mailbox, None) {
                 Ok(Some(mailbox)) => mailbox.restore(&deposit).map(drop),
                 Ok(None) => Ok(()),
                 Err(refusal) => Err(refusal),
@@ -104,16 +102,20 @@ impl House {
     }
 
     /// The mailbox of a record, made if its directory was lost; nothing if there is no such account any more.
-    fn open_for_replay(&self, account: &str, mailbox: &str) -> Result<Option<Arc<Mailbox>>, Refusal> {
+    fn open_for_replay(&self, account: &str, mailbox: &str, reserved: Option<Reserved>) -> Result<Option<Arc<Mailbox>>, Refusal> {
         let Some(found) = self.accounts().named(account) else {
             tracing::warn!(account, "the log has mail for an account that does not exist any more");
             return Ok(None);
         };
         let Ok(name) = MailboxName::new(mailbox) else { return Ok(None) };
-        match self.mailboxes().open(&found.maildir, &name) {
+        let open = || match &reserved {
+            Some(reserved) => self.mailboxes().recover(&found.maildir, &name, reserved),
+            None => self.mailboxes().open(&found.maildir, &name),
+        };
+        match open() {
             Err(Refusal::NoMailbox) => {
                 self.mailboxes().create(&found.maildir, &name, None)?;
-                self.mailboxes().open(&found.maildir, &name).map(Some)
+                open().map(Some)
             }
             opened => opened.map(Some),
         }

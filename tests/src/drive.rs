@@ -44,6 +44,8 @@ pub struct Host<S, O> {
     pub shortened: Vec<usize>,
     /// Whether handshakes fail.
     pub bad_handshakes: bool,
+    /// Whether nothing is written down and message bytes go nowhere: for more input than fits into memory.
+    pub forgetful: bool,
     /// Questions so far.
     pub asked: usize,
     /// Why the session closed, once it did.
@@ -72,6 +74,7 @@ where
             troubles: BTreeMap::new(),
             shortened: Vec::new(),
             bad_handshakes: false,
+            forgetful: false,
             asked: 0,
             closed: None,
             handshakes: 0,
@@ -150,6 +153,7 @@ where
                     busy = !self.tx.is_empty();
                     self.flush();
                 }
+                Step::Body(bytes) if self.forgetful => busy = !bytes.is_empty(),
                 Step::Body(bytes) => {
                     self.office.body(bytes);
                     busy = !bytes.is_empty();
@@ -162,7 +166,9 @@ where
                     }
                 }
                 Step::Ask(ask) => {
-                    self.events.push(Event::Asked(format!("{ask:?}")));
+                    if !self.forgetful {
+                        self.events.push(Event::Asked(format!("{ask:?}")));
+                    }
                     let mut answer = match self.troubles.get(&self.asked) {
                         Some(trouble) => self.office.fail(ask, *trouble),
                         None => ask.put_to(&mut self.office),
@@ -198,7 +204,9 @@ where
 
     fn flush(&mut self) {
         let n = self.tx.bytes().len();
-        self.output.extend_from_slice(self.tx.bytes());
+        if !self.forgetful {
+            self.output.extend_from_slice(self.tx.bytes());
+        }
         self.tx.sent(n);
     }
 }

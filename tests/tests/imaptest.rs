@@ -1,9 +1,11 @@
 //! Scripts written for imaptest, against live servers. `GROUP=name` runs those whose name holds the word.
 
 use hikyaku_tests::{
+    dialog::{Imap, Stage},
+    drive::Host,
     imaptest::{Server, Wire, report, run_all},
     live::{Live, Runtime, Setup},
-    model::PASSWORD,
+    model::{ImapOffice, PASSWORD, Shared, World},
 };
 
 /// Groups there may be; each gets an account.
@@ -23,6 +25,47 @@ impl Server for LiveServer {
 
     fn connect(&mut self) -> Box<dyn Wire> {
         Box::new(self.live.connect(self.live.ports.imap))
+    }
+}
+
+/// Sessions over the model, a world for each group.
+struct Model(Shared);
+
+struct Session(Host<imap::Server, ImapOffice>);
+
+impl Server for Model {
+    fn account(&mut self, _: &str) -> (String, String) {
+        self.0 = World::new().shared();
+        ("alice@example.test".into(), PASSWORD.into())
+    }
+
+    fn connect(&mut self) -> Box<dyn Wire> {
+        let mut options = vec![(0, "plaintext".into(), "yes".into()), (0, "tls".into(), "never".into())];
+        let mut host = Imap::open("imap", &mut options, self.0.clone()).unwrap();
+        host.drive();
+        Box::new(Session(host))
+    }
+}
+
+impl Wire for Session {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.0.send(bytes, &mut |left| left);
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Vec<u8>, String> {
+        match std::mem::take(&mut self.0.output) {
+            none if none.is_empty() => Err("the session says nothing more".into()),
+            some => Ok(some),
+        }
+    }
+}
+
+#[test]
+fn over_the_model() {
+    let only = std::env::var("GROUP").unwrap_or_default();
+    if let Some(outcomes) = run_all(&mut Model(World::new().shared()), &only) {
+        report("over the model", &outcomes);
     }
 }
 

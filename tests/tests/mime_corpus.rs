@@ -59,14 +59,17 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("weird-boundary", SPACES),
 ];
 const SPACES: &str = "a boundary never ends with white space (RFC 2046 §5.1.1): nothing can hang on what relays may strip";
-const ENCODED: &str = "a message in a message is never encoded (RFC 2046 §5.2.1), and an encoded one has no parts whose bytes could be fetched";
+const ENCODED: &str =
+    "a message in a message is never encoded (RFC 2046 §5.2.1), and an encoded one has no parts whose bytes could be fetched";
 
 #[test]
 fn trees_are_those_of_mime4j() {
     let mut wrong = Vec::new();
     for file in files("mime-mime4j", &["msg"]) {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let Ok(expected) = fs::read_to_string(file.with_extension("xml")).or_else(|_| latin1(&file.with_extension("xml"))) else { continue };
+        let Ok(expected) = fs::read_to_string(file.with_extension("xml")).or_else(|_| latin1(&file.with_extension("xml"))) else {
+            continue;
+        };
         let message = fs::read(&file).expect("a readable corpus");
         let (ours, theirs) = (show(&scan(&message)), tree(&expected));
         let excused = OTHERWISE.iter().any(|(n, _)| *n == name);

@@ -7,8 +7,9 @@ pub const INBOX_LIMIT: usize = 64 << 10;
 /// From how many waiting bytes on an outbox is to be flushed: one chunk of a body.
 pub const OUTBOX_MARK: usize = 32 << 10;
 
-/// The longest command before a login; strangers get little memory. Beyond: `BAD [TOOBIG]`.
-pub const FRAME_BEFORE_LOGIN: usize = 8 << 10;
+/// The longest command before a login; strangers get little memory, but an ID of 30 fields of 30 and 1024 octets fits (RFC 2971 §3.3).
+/// Beyond: `BAD [TOOBIG]`.
+pub const FRAME_BEFORE_LOGIN: usize = 36 << 10;
 
 /// Room that a held literal leaves for the rest of its command.
 pub const FRAME_REST: usize = 64;

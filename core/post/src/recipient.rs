@@ -32,7 +32,7 @@ pub enum Ruling {
 pub fn rule(path: &Address, facts: &impl Directory) -> Ruling {
     let local = facts.is_local_domain(&path.domain);
     let postmaster = path.local.eq_ignore_ascii_case("postmaster");
-    if !local && !(postmaster && *path.domain == *facts.hostname()) {
+    if !(local || postmaster && *path.domain == *facts.hostname()) {
         return Ruling::Foreign;
     }
     let separator = facts.detail_separator();

@@ -3,15 +3,14 @@
 use super::{Console, Done, Failure, console::fit, size, table};
 use crate::{
     account::{
-        Accounts, Hash,
+        Account, Accounts, Hash,
         file::{self, Record},
     },
     disk::Posix,
 };
 use config::{Config, cli, nearest};
-use indicatif::{ProgressBar, ProgressDrawTarget};
 use mail::Address;
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{fs, io, sync::Arc};
 
 /// Most lines that are read from standard input at once.
 const LINES_MAX: usize = 1_000_000;
@@ -50,8 +49,7 @@ fn add_many(add: &cli::AccountAdd, config: &Config, console: &mut Console<'_>) -
         }
         lines.push(std::mem::take(&mut line));
     }
-    let target = if console.colours { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(lines.len() as u64), target);
+    let bar = console.bar(lines.len());
     let mut records = Vec::with_capacity(lines.len());
     for (i, line) in lines.iter().enumerate() {
         bar.inc(1);
@@ -80,7 +78,7 @@ fn add_many(add: &cli::AccountAdd, config: &Config, console: &mut Console<'_>) -
 }
 
 fn list(config: &Config, console: &mut Console<'_>) -> Done {
-    let accounts = Accounts::load(Arc::new(Posix), config)?;
+    let accounts = load(config)?;
     let mut rows = vec![["ADDRESS", "PASSWORD", "QUOTA", "LOGIN", "MAILDIR"].map(String::from).to_vec()];
     for a in accounts.all() {
         rows.push(vec![
@@ -99,7 +97,7 @@ fn list(config: &Config, console: &mut Console<'_>) -> Done {
 }
 
 fn change_password(address: &str, hash: Option<&str>, config: &Config, console: &mut Console<'_>) -> Done {
-    let address = existing(config, address)?;
+    let address = existing(&load(config)?, address)?.address.clone();
     let hash = new_hash(&address, hash, console)?;
     file::change(&Posix, &config.accounts_path(), |records| {
         let record = records.iter_mut().find(|r| r.address == address).ok_or_else(|| gone(&address))?;
@@ -110,16 +108,14 @@ fn change_password(address: &str, hash: Option<&str>, config: &Config, console: 
 }
 
 fn remove(address: &str, delete_mail: bool, config: &Config, console: &mut Console<'_>) -> Done {
-    let address = existing(config, address)?;
-    let maildir =
-        Accounts::load(Arc::new(Posix), config)?.named(&format!("{}@{}", address.local, address.domain)).map(|a| a.maildir.clone());
+    let account = existing(&load(config)?, address)?;
+    let (address, maildir) = (&account.address, &account.maildir);
     // First the account, so that no mail arrives while its Maildir goes.
     file::change(&Posix, &config.accounts_path(), |records| {
         let before = records.len();
-        records.retain(|r| r.address != address);
-        if records.len() == before { Err(gone(&address)) } else { Ok(()) }
+        records.retain(|r| r.address != *address);
+        if records.len() == before { Err(gone(address)) } else { Ok(()) }
     })?;
-    let maildir: PathBuf = maildir.ok_or_else(|| gone(&address))?;
     if !delete_mail {
         writeln!(console.out, "{address} is removed")?;
         if maildir.exists() {
@@ -127,15 +123,19 @@ fn remove(address: &str, delete_mail: bool, config: &Config, console: &mut Conso
         }
         return Ok(());
     }
-    match fs::remove_dir_all(&maildir) {
+    match fs::remove_dir_all(maildir) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            return Err(Failure::at(&maildir, format!("{address} is removed, but not all of its mail: {e}")));
+            return Err(Failure::at(maildir, format!("{address} is removed, but not all of its mail: {e}")));
         }
         _ => {}
     }
     // The directory of the account, if nothing else is in it; it does not matter if something is.
     let _ = maildir.parent().filter(|p| *p != config.store).map(fs::remove_dir);
     Ok(writeln!(console.out, "{address} and its mail are removed")?)
+}
+
+pub(super) fn load(config: &Config) -> Result<Accounts, Failure> {
+    Ok(Accounts::load(Arc::new(Posix), config)?)
 }
 
 fn append(config: &Config, new: Vec<Record>) -> Done {
@@ -165,10 +165,9 @@ fn new_address(config: &Config, text: &str) -> Result<Address, Failure> {
     Ok(Address { local: address.local.to_lowercase().into(), ..address })
 }
 
-/// An address that has an account, by its address or its local part.
-fn existing(config: &Config, text: &str) -> Result<Address, Failure> {
-    let accounts = Accounts::load(Arc::new(Posix), config)?;
-    accounts.named(text).map(|a| a.address.clone()).ok_or_else(|| {
+/// The account that somebody means by its address or its local part.
+pub(super) fn existing(accounts: &Accounts, text: &str) -> Result<Arc<Account>, Failure> {
+    accounts.named(text).ok_or_else(|| {
         let names: Vec<String> = accounts.all().iter().map(|a| a.name()).collect();
         let hint = nearest(text, &names.iter().map(String::as_str).collect::<Vec<_>>());
         Failure::new(format!("there is no account `{text}`{}", hint.map_or(String::new(), |n| format!("; did you mean {n}?"))))

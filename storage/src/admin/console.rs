@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::account::PASSWORD_BYTES_MAX;
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 use std::io::{self, BufRead, Read as _, Write};
 
@@ -25,6 +26,12 @@ impl Console<'_> {
         let (terminal, colours) = (isatty(io::stdin()), isatty(io::stderr()));
         let (mut input, mut out, mut err) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
         work(&mut Console { input: &mut input, out: &mut out, err: &mut err, terminal, colours })
+    }
+
+    /// A bar of so many steps on standard error; it is not shown where nothing can move.
+    pub(super) fn bar(&self, steps: usize) -> ProgressBar {
+        let target = if self.colours { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        ProgressBar::with_draw_target(Some(steps as u64), target)
     }
 
     /// A new password: on a terminal asked for twice, otherwise the first line.

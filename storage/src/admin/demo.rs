@@ -7,9 +7,11 @@ use crate::{
         file::{self, Record},
     },
     disk::Posix,
+    house::House,
+    office::intake::Intake,
 };
 use config::{Certificate, Config, Listen, Speak, TlsMode, cli};
-use mail::{Address, Stamp};
+use mail::{Address, Flags, MailboxName, Stamp};
 use std::{
     fs::DirBuilder,
     io,
@@ -74,6 +76,28 @@ pub(super) fn prepare(demo: &cli::Demo) -> Result<Boot, Failure> {
     let welcome = new_accounts(&config)?.into_iter().map(|to| Welcome { message: welcome_message(&to, now), to }).collect();
     let notes = notes(&dir, scratch.is_some(), demo.ports);
     Ok(Boot { source: Source::Made(Arc::new(config.clone())), config, welcome, notes, scratch })
+}
+
+impl House {
+    /// Delivers the first messages, with the promise that all mail has. One that cannot be delivered is told to the log: it is no reason not to
+    /// serve.
+    pub fn welcome(&self, messages: &[Welcome]) {
+        for Welcome { to, message } in messages {
+            if let Err(error) = self.welcome_one(to, message) {
+                tracing::error!(%to, error, "the welcome message is not delivered");
+            }
+        }
+    }
+
+    fn welcome_one(&self, to: &Address, message: &[u8]) -> Result<(), String> {
+        let account = self.accounts().find(to).ok_or("there is no such account")?;
+        let mut intake = Intake::new(self.spool().own_entry(), &[], message.len() as u64);
+        intake.feed(message);
+        let taken = intake.finish().map_err(|e| format!("{e:?}"))?;
+        let now = self.now();
+        let inbox = self.destination(&account, MailboxName::inbox(), Flags::default(), now, Some(to)).map_err(|e| format!("{e:?}"))?;
+        self.accept(taken, now, None, &[inbox]).map(drop).map_err(|e| e.to_string())
+    }
 }
 
 /// Adds the accounts that are missing and says which.

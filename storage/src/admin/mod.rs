@@ -9,14 +9,15 @@ mod check;
 mod console;
 pub mod demo;
 mod init;
+mod mailbox;
 mod pages;
 mod spool;
 
 pub use console::Console;
 
-use crate::process;
+use crate::{logging, process};
 use config::{
-    Config,
+    Config, Logging,
     cli::{Cli, Command},
 };
 use mail::{Address, Stamp};
@@ -124,7 +125,7 @@ fn obey(program: &'static str, cli: Cli, console: &mut Console<'_>) -> Result<Op
         Command::Man { dir } => pages::man(program, &dir)?,
         Command::Completions { shell } => pages::completions(program, shell, console)?,
         Command::Spool(command) => spool::obey(command, &opened(file)?, console)?,
-        Command::Mailbox(_) => return Err(Failure::new("this command comes with the store")),
+        Command::Mailbox(command) => mailbox::obey(command, &opened(file)?, console)?,
     }
     console.out.flush()?;
     Ok(None)
@@ -136,6 +137,8 @@ fn opened(file: Option<&Path>) -> Result<Config, Failure> {
     if let Some(user) = config.user.as_deref().filter(|_| rustix::process::geteuid().is_root()) {
         process::become_user(user)?;
     }
+    // What the disk says of a mailbox goes to the log.
+    logging::start(&Logging { level: "warn".into(), ..config.log.clone() });
     Ok(config)
 }
 

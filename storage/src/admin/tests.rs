@@ -163,6 +163,12 @@ fn a_demo_from_nothing() {
         "{}",
         boot.notes
     );
+    let house = crate::house::House::open(boot.config.clone(), Arc::new(crate::disk::Posix)).unwrap();
+    house.welcome(&boot.welcome);
+    house.close();
+    drop(house);
+    let new = fs::read_dir(desk.dir.join("mail/example.test/bob/Maildir/new")).unwrap().next().unwrap().unwrap();
+    assert_eq!(fs::read_to_string(new.path()).unwrap().replace('\n', "\r\n").into_bytes(), boot.welcome[1].message);
     assert!(desk.type_in(&line, "").fine().boot.unwrap().welcome.is_empty(), "a kept store welcomes once");
     let scratch = desk.type_in(&format!("demo --ports {ports}"), "").fine().boot.unwrap();
     let dir = scratch.config.store.clone();
@@ -228,6 +234,38 @@ fn the_spool_is_looked_at() {
     assert!(list.out.contains("5 B   bob@example.test  alice@example.test") && list.err.contains("1 messages"), "{}{}", list.out, list.err);
     let check = desk.type_in("spool check", "").fine().out;
     assert!(check.contains("records: 1 accepted") && check.contains("all checksums are right"), "{check}");
+}
+
+#[test]
+fn mailboxes_are_counted() {
+    let desk = Desk::at("mailbox");
+    desk.type_in("account add alice@example.test", "x\n").fine();
+    assert!(desk.type_in("mailbox list", "").fine().err.contains("no mailboxes yet"));
+    let maildir = desk.dir.join("store/mail/example.test/alice/Maildir");
+    for (path, bytes) in
+        [("new/1.a.x,S=5,W=6", 9), ("cur/2.b.x:2,S", 2), ("cur/3.c.x:2,F", 3), ("cur/.hidden", 1), (".Sent.v1%2E0/cur/4.d.x,S=2048:2,S", 1)]
+    {
+        let path = maildir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x".repeat(bytes)).unwrap();
+    }
+    fs::create_dir_all(maildir.join(".NoMailbox")).unwrap();
+    let list = desk.type_in("mailbox list alice", "").fine().out;
+    let rows: Vec<Vec<&str>> = list.lines().skip(1).map(|l| l.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["alice@example.test", "INBOX", "3", "2", "10", "B"]);
+    assert_eq!(rows[1], ["alice@example.test", "Sent/v1.0", "1", "0", "2.0", "KiB"]);
+    assert_eq!(rows.len(), 2);
+    // Nothing has been indexed yet.
+    let check = desk.type_in("mailbox check", "").wrong("2 indexes differ").out;
+    assert!(check.contains("differs alice@example.test INBOX: 3 messages, 14 B\n        3 files are not in the index"), "{check}");
+    desk.type_in("mailbox rebuild", "").fine();
+    let check = desk.type_in("mailbox check alice", "").fine().out;
+    assert!(check.contains("ok     alice@example.test INBOX: 3 messages, 14 B"), "{check}");
+    let config = desk.type_in("serve", "").boot.unwrap().config;
+    let house = crate::house::House::open(config, Arc::new(crate::disk::Posix)).unwrap();
+    desk.type_in("mailbox rebuild", "").wrong("the server is running");
+    drop(house);
+    desk.type_in("mailbox list alise", "").wrong("no account `alise`");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
 use crate::disk::{Disk, File, How};
 use imap::Refusal;
 use mail::{Flags, Stamp, Uid, UidValidity};
-use maildir::{Add, Bits, Blob, Bounds, Facts, FileName, Place, Record, blob_frame};
+use maildir::{Add, Bits, Blob, Facts, FileName, Place, Record, blob_frame};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -100,18 +100,6 @@ impl Mailbox {
         let mut state = self.lock()?;
         state.refresh(None)?;
         Ok(state.index.find(base).is_some())
-    }
-
-    /// Takes over what a spool record says of the numbering, before messages of it are delivered again after a crash.
-    ///
-    /// # Errors
-    /// A fault of the disk.
-    pub fn recover(&self, reserved: &super::Reserved) -> Result<(), Refusal> {
-        self.lock()?.recover(Bounds {
-            uid_validity: reserved.uid_validity.0.get(),
-            uid_upto: reserved.uid_upto,
-            mod_seq_upto: reserved.mod_seq_upto,
-        })
     }
 }
 

@@ -38,12 +38,13 @@ impl Mailbox {
             }
             Err(e) => return Err(trouble("stat", &dir, &e)),
         }
-        let mut state = self.read_state(&dir).map_err(|e| trouble("read", &dir, &e))?;
+        let mut state = self.read_state(&dir, slot.floor).map_err(|e| trouble("read", &dir, &e))?;
         state.fresh = made;
         slot.life = Life::Awake(Box::new(state));
         let mut locked = Locked { mailbox: self, slot };
         match locked.begin().and_then(|()| locked.refresh(None)) {
             Ok(()) => {
+                locked.dirty |= locked.slot.floor.take().is_some();
                 locked.count();
                 Ok(locked)
             }
@@ -56,10 +57,13 @@ impl Mailbox {
         }
     }
 
-    fn read_state(&self, dir: &Path) -> io::Result<State> {
+    fn read_state(&self, dir: &Path, floor: Option<Bounds>) -> io::Result<State> {
         let disk = &*self.common.disk;
         let bytes = read_file(disk, &dir.join(INDEX))?;
         let mut bounds = read_file(disk, &dir.join(UIDS))?.and_then(|text| Bounds::parse(&text));
+        if let Some(floor) = floor {
+            bounds = Some(bounds.map_or(floor, |bounds| higher(bounds, floor)));
+        }
         let (mut index, sound) = Index::load(bytes.as_deref().unwrap_or_default(), self.common.seed());
         let mut index_len = (sound > 0).then_some(sound as u64);
         if bounds.is_some_and(|b| b.uid_validity != index.uid_validity) {
@@ -134,29 +138,35 @@ impl Locked<'_> {
         Ok(())
     }
 
-    /// Takes over a numbering and bounds from the spool.
-    pub fn recover(&mut self, bounds: Bounds) -> Result<(), Refusal> {
-        let own = self.durable;
-        if bounds.uid_validity > own.uid_validity {
+    /// Takes over bounds from the spool.
+    pub fn recover(&mut self, bounds: Bounds) {
+        self.durable = higher(self.durable, bounds);
+        if self.index.uid_validity != self.durable.uid_validity {
             // The file with the numbering was lost in a crash; what was given out since is not known to anybody.
             tracing::warn!(dir = %self.dir().display(), "the numbering comes from the spool");
-            self.index.uid_validity = bounds.uid_validity;
+            self.index.uid_validity = self.durable.uid_validity;
             self.index_len = None;
-            self.durable = bounds;
-        } else if bounds.uid_validity == own.uid_validity {
-            self.durable.uid_upto = own.uid_upto.max(bounds.uid_upto);
-            self.durable.mod_seq_upto = own.mod_seq_upto.max(bounds.mod_seq_upto);
         }
         let Bounds { uid_upto, mod_seq_upto, .. } = self.durable;
         self.put(&Record::Next { uid: uid_upto, mod_seq: mod_seq_upto.saturating_sub(1) });
         self.dirty = true;
         self.flush();
-        Ok(())
     }
 
     /// Whether so much of the log is history that a snapshot is due.
     pub fn is_long(&self) -> bool {
         self.index.records > self.index.entries().len() * 2 + limits::LOG_SLACK
+    }
+}
+
+/// What holds of two claims about the numbering: the later one, or if it is the same, the higher bounds.
+fn higher(a: Bounds, b: Bounds) -> Bounds {
+    match a.uid_validity.cmp(&b.uid_validity) {
+        std::cmp::Ordering::Less => b,
+        std::cmp::Ordering::Greater => a,
+        std::cmp::Ordering::Equal => {
+            Bounds { uid_validity: a.uid_validity, uid_upto: a.uid_upto.max(b.uid_upto), mod_seq_upto: a.mod_seq_upto.max(b.mod_seq_upto) }
+        }
     }
 }
 

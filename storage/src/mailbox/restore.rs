@@ -2,15 +2,35 @@
 
 use super::{
     deliver::{Content, Deposit, Placed, write_draft},
-    state::Mailbox,
+    shelf::Mailboxes,
+    state::{Mailbox, Reserved},
     trouble,
 };
 use crate::disk::{Disk, How};
 use imap::Refusal;
-use std::{io, path::Path};
+use mail::MailboxName;
+use maildir::Bounds;
+use std::{io, path::Path, sync::Arc};
 
 /// How much of two files is compared at a time.
 const PIECE: usize = 64 << 10;
+
+impl Mailboxes {
+    /// Opens a mailbox after a crash with what the spool says of its numbering, before messages of it are delivered again. The files may be all that
+    /// was left of it: then the numbering of the spool is the only one there is.
+    ///
+    /// # Errors
+    /// As [`Mailboxes::open`].
+    pub fn recover(&self, maildir: &Path, name: &MailboxName, reserved: &Reserved) -> Result<Arc<Mailbox>, Refusal> {
+        let bounds =
+            Bounds { uid_validity: reserved.uid_validity.0.get(), uid_upto: reserved.uid_upto, mod_seq_upto: reserved.mod_seq_upto };
+        let mailbox = self.slot(maildir, name)?;
+        mailbox.slot().floor = Some(bounds);
+        let mailbox = self.open(maildir, name)?;
+        mailbox.lock()?.recover(bounds);
+        Ok(mailbox)
+    }
+}
 
 impl Mailbox {
     /// Delivers a message of the spool again after a crash. If a file of its base name is there it is compared, because a name that survived may stand

@@ -48,6 +48,8 @@ pub(super) struct Slot {
     pub dir: PathBuf,
     pub name: MailboxName,
     pub life: Life,
+    /// What the spool says of the numbering, for when it is read: files that the index has forgotten must not get UIDs that others had.
+    pub floor: Option<Bounds>,
 }
 
 pub(super) enum Life {
@@ -131,7 +133,13 @@ impl DerefMut for Locked<'_> {
 
 impl Mailbox {
     pub(super) fn new(common: Arc<Common>, account: Arc<Account>, dir: PathBuf, name: MailboxName) -> Mailbox {
-        Mailbox { id: common.count(), common, account, slot: Mutex::new(Slot { dir, name, life: Life::Asleep }), used: AtomicU64::new(0) }
+        Mailbox {
+            id: common.count(),
+            common,
+            account,
+            slot: Mutex::new(Slot { dir, name, life: Life::Asleep, floor: None }),
+            used: AtomicU64::new(0),
+        }
     }
 
     /// Its name.

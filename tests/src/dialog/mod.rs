@@ -7,8 +7,8 @@ mod stage;
 mod stages;
 mod world;
 
-pub use parse::{Action, Dialog, Expect, Tap, Turn, parse};
-pub use stage::{Stage, play};
+pub use parse::{Action, Dialog, Expect, Tap, Turn, parse, unescape};
+pub use stage::{Scene, Stage, play};
 pub use stages::{Imap, Pop3, Smtp};
 
 use std::{fs, path::Path};

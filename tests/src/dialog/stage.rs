@@ -109,7 +109,8 @@ impl Scene {
         lines
     }
 
-    fn questions(&self) -> impl Iterator<Item = &str> {
+    /// What was asked.
+    pub fn questions(&self) -> impl Iterator<Item = &str> {
         self.events.iter().filter_map(|event| match event {
             Event::Asked(question) => Some(question.as_str()),
             _ => None,

@@ -10,5 +10,4 @@ pub use mime::{mime, mime_cache, mime_field, mime_match};
 pub type Body = fn(&[u8]);
 
 /// Every target. Each has a file of that name in fuzz/fuzz_targets, may have a folder in fuzz/corpus and a dictionary in fuzz/dict.
-pub const TARGETS: &[(&str, Body)] =
-    &[("mime", mime), ("mime_cache", mime_cache), ("mime_field", mime_field), ("mime_match", mime_match)];
+pub const TARGETS: &[(&str, Body)] = &[("mime", mime), ("mime_cache", mime_cache), ("mime_field", mime_field), ("mime_match", mime_match)];

@@ -159,6 +159,8 @@ impl Script {
                 }
             }
             "ignore_extra_untagged" if value.starts_with('y') => {}
+            // One connection belongs to somebody else: nothing that is advertised here needs it.
+            user if user.starts_with("user ") => self.capabilities.push("URLAUTH".into()),
             _ => return Err("no such key".into()),
         }
         Ok(())

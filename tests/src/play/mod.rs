@@ -9,34 +9,43 @@ pub mod soup;
 pub mod words;
 
 use crate::{
-    dialog::{self, Action, Dialog, Stage, Tap, Turn},
+    dialog::{self, Action, Dialog, Scene, Stage, Tap, Turn},
     model::Trouble,
 };
 use fastrand::Rng;
 use soup::Recipe;
+use std::collections::BTreeMap;
 
 /// Turns of one script.
 const TURNS: usize = 6;
 
-/// Plays `seeds` scripts of a protocol.
+/// Plays `seeds` scripts of a protocol. Returns how often each question was asked.
 ///
 /// # Panics
 /// With the seed and the script of the first that breaks a promise.
-pub fn play<P: Stage>(hall: &str, recipe: &Recipe, seeds: std::ops::Range<u64>) {
+pub fn play<P: Stage>(hall: &str, recipe: &Recipe, seeds: std::ops::Range<u64>) -> BTreeMap<String, u32> {
+    let mut asked = BTreeMap::new();
     for seed in seeds {
         let mut random = Rng::with_seed(seed);
         let script = script(recipe, &mut random);
-        if let Err(what) = check::<P>(hall, &script, seed) {
-            panic!("{hall}, seed {seed}: {what}\nthe script was\n{}", show(&script));
+        match check::<P>(hall, &script, seed) {
+            Ok(scenes) => {
+                for question in scenes.iter().flat_map(Scene::questions) {
+                    let end = question.find(|c: char| !c.is_alphanumeric()).unwrap_or(question.len());
+                    *asked.entry(question[..end].to_owned()).or_default() += 1;
+                }
+            }
+            Err(what) => panic!("{hall}, seed {seed}: {what}\nthe script was\n{}", show(&script)),
         }
     }
+    asked
 }
 
-/// Plays one script in several ways that must not differ.
+/// Plays one script in several ways that must not differ, and returns what happened.
 ///
 /// # Errors
 /// What went wrong.
-pub fn check<P: Stage>(hall: &str, script: &Dialog, seed: u64) -> Result<(), String> {
+pub fn check<P: Stage>(hall: &str, script: &Dialog, seed: u64) -> Result<Vec<Scene>, String> {
     let played = |how: &str, cut: &mut dyn FnMut(usize) -> usize| {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dialog::play::<P>(hall, script, cut)))
             .map_err(|panic| {
@@ -57,7 +66,7 @@ pub fn check<P: Stage>(hall: &str, script: &Dialog, seed: u64) -> Result<(), Str
             }
         }
     }
-    Ok(())
+    Ok(whole)
 }
 
 /// A script from dice.

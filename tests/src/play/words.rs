@@ -334,6 +334,10 @@ pub const IMAP: Recipe = Recipe {
         "done",
     ],
     bodies: &[
+        "a append inbox {10+}\r\n0123456789\r\n",
+        "a append inbox (\\Seen $z) {26}\r\nSubject: x\r\n\r\n0123456789\r\n\r\n",
+        "a append inbox {10+}\r\n0123456789\r\n",
+        "a append inbox (\\Seen $z) {26}\r\nSubject: x\r\n\r\n0123456789\r\n\r\n",
         "0123456789\r\n",
         "DONE\r\n",
         "done\r\n",

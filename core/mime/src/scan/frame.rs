@@ -159,7 +159,11 @@ impl Frame {
             kind: match self.inside {
                 Inside::Leaf | Inside::Message(None) => Kind::Leaf,
                 Inside::Message(Some(message)) => Kind::Message(message),
-                Inside::Multipart(_, parts) => Kind::Multipart(parts),
+                Inside::Multipart(_, mut parts) => {
+                    // Room for four where one is would let a thousand multiparts cost a megabyte.
+                    parts.shrink_to_fit();
+                    Kind::Multipart(parts)
+                }
             },
         }
     }

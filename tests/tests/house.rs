@@ -1,0 +1,166 @@
+//! The house as its offices see it: what comes in by one protocol is there for the others, and what a crash undid is done again.
+
+use config::{Listen, Speak};
+use mail::{Address, Envelope, Flags, MailboxName, Span};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use storage::{
+    disk::Posix,
+    house::{House, Seat},
+    office,
+};
+use wire::{Nudge, Ring, Sink, Tick};
+
+struct Deaf;
+impl Ring for Deaf {
+    fn ring(&self, _: Nudge) {}
+}
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("hikyaku-house-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        // {SSHA} of "hikyaku" with the salt "salt": cheap, so that the test is about something else.
+        let account = |local: &str| format!("(address: \"{local}@example.test\", hash: \"{{SSHA}}ev3P3p8pGsxpYfBqdhSjbVQRyidzYWx0\")");
+        std::fs::write(path.join("accounts.ron"), format!("(version: 1, accounts: [{}, {}])", account("alice"), account("bob"))).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn open(store: &Path) -> Arc<House> {
+    let text = format!("(domains: [\"example.test\"], store: {store:?}, plaintext_logins: true)");
+    House::open(config::parse("test", &text).unwrap(), Arc::new(Posix)).unwrap()
+}
+
+fn seat(house: &Arc<House>, speak: Speak) -> Seat {
+    let peer: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    let listen = Listen { on: "127.0.0.1:25".parse().unwrap(), speak, tls: config::TlsMode::Never };
+    let guest = house.knock(&listen, peer, Arc::new(Deaf)).unwrap();
+    house.seat(guest, &listen, None, Tick(0))
+}
+
+fn send(house: &Arc<House>, to: &[&str], text: &[u8]) -> smtp::Receipt {
+    let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!() };
+    use smtp::Office;
+    let recipients = to.iter().map(|t| Address::parse(t).unwrap()).collect();
+    let start = smtp::Start {
+        envelope: Envelope { sender: Address::parse("carol@elsewhere.test"), recipients },
+        helo: "elsewhere.test".into(),
+        with: "ESMTP",
+        body: smtp::Body::SevenBit,
+        utf8: false,
+    };
+    office.open(start).unwrap();
+    for piece in text.chunks(50_000) {
+        office.body(piece);
+        if office.is_full() {
+            office.drain();
+        }
+    }
+    office.commit().unwrap()
+}
+
+fn imap(house: &Arc<House>, who: &str) -> Box<office::Imap> {
+    let Seat::Imap(_, mut office) = seat(house, Speak::Imap) else { panic!() };
+    let proof = sasl::Proof::Password { act_as: String::new(), user: who.into(), password: sasl::Secret::new("hikyaku".into()) };
+    imap::Office::login(&mut *office, proof).unwrap();
+    office
+}
+
+fn whole(office: &mut office::Imap, uid: mail::Uid) -> Vec<u8> {
+    use imap::Office;
+    let need = imap::Need { size: true, ..imap::Need::default() };
+    let span: Span = office.describe(vec![uid], need).unwrap()[0].span;
+    let mut text = Vec::new();
+    loop {
+        let piece = office.read(uid, span, text.len() as u64, Vec::with_capacity(10_000)).unwrap();
+        text.extend_from_slice(&piece);
+        if piece.len() < 10_000 {
+            assert_eq!(text.len() as u64, span.wire, "RFC822.SIZE");
+            return text;
+        }
+    }
+}
+
+fn texts(house: &Arc<House>, who: &str, mailbox: &str) -> Vec<(u32, Vec<u8>)> {
+    use imap::Office;
+    let mut office = imap(house, who);
+    let selected = office.select(MailboxName::new(mailbox).unwrap(), true).unwrap();
+    selected.uids.iter().map(|uid| (uid.get(), whole(&mut office, *uid))).collect()
+}
+
+#[test]
+fn what_comes_in_is_there_for_everybody() {
+    let scratch = Scratch::new("trip");
+    let house = open(&scratch.0);
+    let large = [&b"Subject: large\r\n\r\n"[..], &b"0123456789 a line of a large message\r\n".repeat(20_000)].concat();
+    send(&house, &["alice@example.test", "alice+tag@example.test", "bob@example.test"], b"Subject: small\r\n\r\nHello\r\n");
+    send(&house, &["alice@example.test"], &large);
+    let alice = texts(&house, "alice@example.test", "INBOX");
+    assert_eq!(alice.len(), 2, "two paths to one mailbox are one message");
+    assert!(alice[0].1.ends_with(b"\r\nSubject: small\r\n\r\nHello\r\n"));
+    assert!(alice[0].1.starts_with(b"Return-Path: <carol@elsewhere.test>\r\nReceived: from elsewhere.test ([127.0.0.1])\r\n"));
+    assert!(alice[1].1.ends_with(&large));
+
+    let Seat::Pop3(_, mut pop) = seat(&house, Speak::Pop3) else { panic!() };
+    use pop3::Office;
+    let proof = sasl::Proof::Password { act_as: String::new(), user: "alice".into(), password: sasl::Secret::new("hikyaku".into()) };
+    pop.login(proof).unwrap();
+    let entries = pop.open().unwrap();
+    assert_eq!(entries.iter().map(|e| e.span.wire).collect::<Vec<_>>(), alice.iter().map(|(_, t)| t.len() as u64).collect::<Vec<_>>());
+    assert_eq!(pop.read(0, 0, Vec::with_capacity(1 << 20)).unwrap(), alice[0].1);
+    pop.remove(vec![0]).unwrap();
+    assert_eq!(texts(&house, "alice@example.test", "INBOX"), alice[1..]);
+    assert_eq!(texts(&house, "bob@example.test", "INBOX").len(), 1);
+}
+
+#[test]
+fn what_was_promised_comes_back_and_what_was_removed_does_not() {
+    use imap::Office;
+    let scratch = Scratch::new("crash");
+    let house = open(&scratch.0);
+    for n in 0..4 {
+        send(&house, &["alice@example.test"], format!("Subject: {n}\r\n\r\n").as_bytes());
+    }
+    let mut office = imap(&house, "alice@example.test");
+    office.select(MailboxName::inbox(), false).unwrap();
+    let inbox = texts(&house, "alice@example.test", "INBOX");
+    office.store(vec![mail::Uid::new(inbox[1].0).unwrap()], imap::Change::Add, Flags::system(mail::System::DELETED)).unwrap();
+    assert_eq!(office.expunge(None).unwrap().len(), 1);
+    let archive = MailboxName::new("Archive").unwrap();
+    office.create(archive.clone(), None).unwrap();
+    office.move_to(vec![mail::Uid::new(inbox[2].0).unwrap()], archive).unwrap();
+    drop(office);
+    // The server dies without a word; then a power cut takes names and bytes that nobody synced.
+    drop(house);
+    let maildir = scratch.0.join("mail/example.test/alice/Maildir");
+    let mut files: Vec<PathBuf> =
+        ["new", "cur"].iter().flat_map(|d| std::fs::read_dir(maildir.join(d)).unwrap()).map(|e| e.unwrap().path()).collect();
+    files.retain(|f| f.to_str().unwrap().contains("N0."));
+    files.sort();
+    std::fs::remove_file(&files[0]).unwrap();
+    std::fs::write(files.last().unwrap(), b"").unwrap();
+    std::fs::remove_file(maildir.join("hikyaku.index")).unwrap();
+
+    let house = open(&scratch.0);
+    let after = texts(&house, "alice@example.test", "INBOX");
+    let mut expected = vec![inbox[0].1.clone(), inbox[3].1.clone()];
+    expected.sort();
+    let mut found: Vec<Vec<u8>> = after.iter().map(|(_, text)| text.clone()).collect();
+    found.sort();
+    assert_eq!(found, expected);
+    assert!(after.iter().all(|(uid, text)| inbox.iter().all(|(old, same)| old != uid || same == text)), "a UID means another message now");
+    assert_eq!(texts(&house, "alice@example.test", "Archive")[0].1, inbox[2].1);
+}
