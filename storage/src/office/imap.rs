@@ -91,7 +91,9 @@ impl Office for Imap {
 
     fn delete(&mut self, name: MailboxName) -> Result<(), Refusal> {
         let account = self.account()?;
-        self.settle()?;
+        if !name.is_inbox() && !self.desk.house.mailboxes().open(&account.maildir, &name)?.is_settled()? {
+            self.settle()?;
+        }
         self.desk.house.mailboxes().delete(&account.maildir, &name)
     }
 
@@ -152,7 +154,10 @@ impl Office for Imap {
     }
 
     fn copy(&mut self, uids: Vec<Uid>, to: MailboxName) -> Result<Copied, Refusal> {
-        let target = self.desk.house.mailboxes().open(&self.account()?.maildir, &to)?;
+        let (house, account) = (&self.desk.house, self.account()?);
+        let target = house.mailboxes().open(&account.maildir, &to)?;
+        // What the copies add is not known before they are measured; whoever is over the quota already gets no more.
+        house.check_quota(&account, 1)?;
         self.view().mailbox().copy(&uids, &target)
     }
 
