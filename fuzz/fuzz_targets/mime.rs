@@ -1,3 +1,3 @@
-//! See `fuzz::mime` of tests/.
+//! See `fuzz::mime` in tests/.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| hikyaku_tests::fuzz::mime(data));

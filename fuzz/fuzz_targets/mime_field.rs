@@ -1,3 +1,3 @@
-//! See `fuzz::mime_field` of tests/.
+//! See `fuzz::mime_field` in tests/.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| hikyaku_tests::fuzz::mime_field(data));

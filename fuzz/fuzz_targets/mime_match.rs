@@ -1,3 +1,3 @@
-//! See `fuzz::mime_match` of tests/.
+//! See `fuzz::mime_match` in tests/.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| hikyaku_tests::fuzz::mime_match(data));

@@ -25,10 +25,12 @@ impl Address {
     pub fn parse(text: &str) -> Option<Address> {
         let (local, domain) = text.rsplit_once('@')?;
         let bad = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | '"' | ',' | ';' | ':' | '\\' | '(' | ')');
-        if local.is_empty() || domain.is_empty() || text.len() > 254 || local.contains(bad) || domain.contains(bad) || local.contains('@') {
+        if local.is_empty() || text.len() > 254 || local.contains(bad) || domain.contains(bad) || local.contains('@') {
             return None;
         }
-        Some(Address::new(local, domain))
+        let address = Address::new(local, domain);
+        // A domain of several dots would be another one each time it is read.
+        (!address.domain.split('.').any(str::is_empty)).then_some(address)
     }
 
     /// Whether any character is beyond ASCII, so that the address needs SMTPUTF8 (RFC 6531).

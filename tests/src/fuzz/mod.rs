@@ -2,12 +2,39 @@
 //!
 //! A target of fuzz/ is one line that calls one of these. On stable, tests/fuzz.rs calls them with the committed corpus and with noise.
 
+mod disk;
 mod mime;
+mod noise;
+mod session;
+mod text;
 
+pub use disk::{maildir_index, maildir_names, maildir_texts, queue_record};
 pub use mime::{mime, mime_cache, mime_field, mime_match};
+pub use noise::{dictionary, noise, seeds};
+pub use session::{imap_message, imap_name, imap_session, lmtp_session, pop3_session, smtp_session, submission_session};
+pub use text::{address, config, sasl};
 
 /// A body by the name of its target.
 pub type Body = fn(&[u8]);
 
-/// Every target. Each has a file of that name in fuzz/fuzz_targets, may have a folder in fuzz/corpus and a dictionary in fuzz/dict.
-pub const TARGETS: &[(&str, Body)] = &[("mime", mime), ("mime_cache", mime_cache), ("mime_field", mime_field), ("mime_match", mime_match)];
+/// Every target. Each has a file of that name in fuzz/fuzz_targets, seeds in fuzz/corpus and may have a dictionary in fuzz/dict.
+pub const TARGETS: &[(&str, Body)] = &[
+    ("address", address),
+    ("config", config),
+    ("imap_message", imap_message),
+    ("imap_name", imap_name),
+    ("imap_session", imap_session),
+    ("lmtp_session", lmtp_session),
+    ("maildir_index", maildir_index),
+    ("maildir_names", maildir_names),
+    ("maildir_texts", maildir_texts),
+    ("mime", mime),
+    ("mime_cache", mime_cache),
+    ("mime_field", mime_field),
+    ("mime_match", mime_match),
+    ("pop3_session", pop3_session),
+    ("queue_record", queue_record),
+    ("sasl", sasl),
+    ("smtp_session", smtp_session),
+    ("submission_session", submission_session),
+];

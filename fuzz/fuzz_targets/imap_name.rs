@@ -1,0 +1,3 @@
+//! See `fuzz::imap_name` in tests/.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| hikyaku_tests::fuzz::imap_name(data));
