@@ -23,10 +23,14 @@ pub(super) struct Manage {
 /// What follows if it went well.
 enum After {
     Say(&'static str),
-    /// The mailbox is gone: if it was selected, it is not any more.
-    Deselect(MailboxName),
+    /// The mailbox is gone from that name, and those below it if `below`: if it was selected, it is not any more.
+    Deselect {
+        name: MailboxName,
+        below: bool,
+        say: &'static str,
+    },
     /// That was asked for.
-    Deselected,
+    Deselected(&'static str),
     Print(MailboxName, StatusItems),
 }
 
@@ -48,7 +52,7 @@ impl Manage {
         if name.is_inbox() {
             return Err(Reply::no("CANNOT", "There is always an INBOX."));
         }
-        Manage::begin(Ask::Delete(name.clone()), After::Deselect(name))
+        Manage::begin(Ask::Delete(name.clone()), After::Deselect { name, below: false, say: "Deleted." })
     }
 
     pub fn rename(desk: &Desk, from: &[u8], to: &[u8]) -> Result<Begun, Reply> {
@@ -60,7 +64,12 @@ impl Manage {
         if to.is_below(&from) && !from.is_inbox() {
             return Err(Reply::no("CANNOT", "A mailbox cannot be below itself."));
         }
-        Manage::begin(Ask::Rename(from, to), After::Say("Renamed."))
+        // INBOX stays where it is, only its messages move (RFC 3501 §6.3.5).
+        let after = match from.is_inbox() {
+            true => After::Say("Renamed."),
+            false => After::Deselect { name: from.clone(), below: true, say: "Renamed." },
+        };
+        Manage::begin(Ask::Rename(from, to), after)
     }
 
     pub fn subscribe(desk: &Desk, wire: &[u8], on: bool) -> Result<Begun, Reply> {
@@ -85,15 +94,18 @@ impl Job for Manage {
                 "Done."
             }),
             After::Say(text) => answer!(answer, Done).map(|()| *text),
-            After::Deselect(name) => match answer!(answer, Done) {
-                Ok(()) if desk.view.as_ref().is_some_and(|view| view.name == *name) => {
-                    desk.view = None;
-                    self.after = After::Deselected;
-                    return Next::Ask(Ask::Unselect);
+            After::Deselect { name, below, say } => {
+                let say = *say;
+                match answer!(answer, Done) {
+                    Ok(()) if desk.view.as_ref().is_some_and(|view| view.name == *name || *below && view.name.is_below(name)) => {
+                        desk.view = None;
+                        self.after = After::Deselected(say);
+                        return Next::Ask(Ask::Unselect);
+                    }
+                    done => done.map(|()| say),
                 }
-                done => done.map(|()| "Deleted."),
-            },
-            After::Deselected => Ok("Deleted."),
+            }
+            After::Deselected(say) => Ok(*say),
         };
         Next::Done(done.map_or_else(Reply::from, Reply::ok), News::All)
     }
