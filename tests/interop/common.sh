@@ -49,6 +49,16 @@ count() {
     curl -sS --cacert "$CA" -u "$ADDRESS:$PASSWORD" "imaps://$HOST:$IMAPS" -X "STATUS $1 (MESSAGES)" | sed -n 's/.*MESSAGES \([0-9]*\).*/\1/p' | tr -d '\r'
 }
 
+# humbly COMMAND...: as somebody else than root, for programs that refuse to be root or warn of it. $DIR becomes theirs.
+humbly() {
+    if [ "$(id -u)" = 0 ]; then
+        chown -R 65534:65534 "$DIR"
+        HOME=$DIR setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+    else
+        HOME=$DIR "$@"
+    fi
+}
+
 # done_: the verdict.
 done_() {
     [ "$failures" = 0 ]

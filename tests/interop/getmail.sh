@@ -23,12 +23,13 @@ read_all = false
 delete = false
 verbose = 0
 END
+    chmod 600 "$DIR/rc"
     post "getmail $protocol one"
-    try "$protocol" getmail --getmaildir="$DIR" --rcfile=rc
+    try "$protocol" humbly getmail --getmaildir="$DIR" --rcfile=rc
     first=$(find "$DIR/$protocol/new" -type f | wc -l)
     is "$protocol: all came" "$first" "$(count INBOX)"
     post "getmail $protocol two"
-    try "$protocol again" getmail --getmaildir="$DIR" --rcfile=rc
+    try "$protocol again" humbly getmail --getmaildir="$DIR" --rcfile=rc
     is "$protocol: only the new one came" "$(find "$DIR/$protocol/new" -type f | wc -l)" "$((first + 1))"
     is "$protocol: the letter is whole" "$(cat "$DIR/$protocol"/new/* | grep -c '^\.A line with a dot\.$')" "$((first + 1))"
 done

@@ -15,7 +15,6 @@ set folder="imaps://$user@$HOST:$IMAPS/"
 set spoolfile="+INBOX"
 set record="+Sent"
 set ssl_force_tls=yes
-set ssl_usesystemcerts=no
 set certificate_file="$CA"
 set ssl_ca_certificates_file="$CA"
 set header_cache=

@@ -238,7 +238,7 @@ impl Drop for Live {
         if thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("the last words of {}:\n{}", self.runtime.name(), lines[lines.len().saturating_sub(60)..].join("\n"));
+            eprintln!("the last words of {}:\n{}", self.runtime.name(), lines[lines.len().saturating_sub(20)..].join("\n"));
         }
         if self.scratch {
             _ = fs::remove_dir_all(&self.dir);
