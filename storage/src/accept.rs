@@ -75,7 +75,8 @@ impl House {
     /// # Errors
     /// [`Refusal::OverQuota`], or a fault of the disk.
     pub(crate) fn check_quota(&self, account: &Account, more: u64) -> Result<(), Refusal> {
-        let limit = if account.quota > 0 { account.quota } else { self.config().limits.quota };
+        // That of the configuration is in it already, unless the account has one of its own: 0 means none even where others have one.
+        let limit = account.quota;
         if limit > 0 && self.mailboxes().usage(&account.maildir)?.saturating_add(more) > limit {
             return Err(Refusal::OverQuota);
         }

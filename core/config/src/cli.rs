@@ -94,12 +94,13 @@ pub struct Init {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Account {
     /// Add an account
-    #[command(after_help = "The password is asked for, or read from standard input if that is no terminal. It is never an argument:\n\
-        other users see arguments.\n\n\
+    #[command(after_help = "The password is asked for, or read from standard input if that is no terminal. It is never\n\
+        an argument: other users see those.\n\n\
         Examples:\n  hikyaku account add alice@example.org\n  \
         echo 'her password' | hikyaku account add alice@example.org\n  \
         hikyaku account add bob@example.org --hash '$6$...'       from another server\n  \
-        hikyaku account add --stdin < users                       lines: ADDRESS PASSWORD, or ADDRESS {HASH}... with --hashed")]
+        hikyaku account add --stdin < users                       lines: ADDRESS PASSWORD\n  \
+        hikyaku account add --stdin --hashed < users              lines: ADDRESS HASH")]
     Add(AccountAdd),
     /// List the accounts
     List,
