@@ -110,8 +110,17 @@ mod tests {
 
     #[test]
     fn strings() {
-        for (text, wire) in [("a", "a"), ("", "\"\""), ("nil", "\"nil\""), ("a b", "\"a b\""), ("q\"\\", "\"q\\\"\\\\\"")] {
+        for (text, wire) in [
+            ("a", "a"),
+            ("", "\"\""),
+            ("nil", "\"nil\""),
+            ("a b", "\"a b\""),
+            ("q\"\\", "\"q\\\"\\\\\""),
+            ("a\n", "{2}\r\na\n"),
+            ("x]", "\"x]\""),
+        ] {
             assert_eq!(printed(|tx| print_astring(text.as_bytes(), tx)), wire);
+            assert_eq!(&*crate::syntax::parse_astring(wire.as_bytes()).unwrap(), text.as_bytes());
         }
     }
 }

@@ -176,6 +176,7 @@ pub(crate) fn printed(print: impl FnOnce(&mut Outbox)) -> alloc::string::String 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::syntax::SequenceSet;
 
     #[test]
     fn numbers() {
@@ -187,6 +188,11 @@ mod tests {
     #[test]
     fn sets_keep_their_order() {
         assert_eq!(printed(|tx| print_set([3, 4, 5, 9, 7, 8, 1].into_iter(), tx)), "3:5,9,7:8,1");
+        // They come back as they were.
+        let text = printed(|tx| print_set([3, 4, 5, 9, 7, 8, 1].into_iter(), tx));
+        let SequenceSet(ranges) = crate::syntax::parse_set(&text).unwrap();
+        let numbers: alloc::vec::Vec<u32> = ranges.into_iter().flat_map(|(a, b)| a..=b).collect();
+        assert_eq!(numbers, [3, 4, 5, 9, 7, 8, 1]);
         assert_eq!(printed(|tx| print_set([u32::MAX, u32::MAX].into_iter(), tx)), "4294967295,4294967295");
     }
 }

@@ -5,6 +5,7 @@
 
 mod append;
 mod begin;
+mod condition;
 mod copy;
 mod desk;
 mod fetch;
@@ -13,11 +14,12 @@ mod idle;
 mod list;
 mod login;
 mod mailbox;
+mod probe;
 mod search;
 mod select;
 mod store;
 mod swallow;
-mod test;
+
 mod text;
 
 use crate::{
@@ -389,5 +391,103 @@ impl Session for Server {
             Mode::Idle(idle) => Some(idle.deadline()),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use sasl::Login;
+
+    /// Says `pieces` to a fresh session of somebody who may log in, and gives what it prints and how it ends.
+    fn say(pieces: impl Iterator<Item = &'static [u8]>) -> (String, Option<Why>) {
+        let settings = Settings {
+            hostname: "mx.example.test".into(),
+            tls: Tls::Never,
+            plaintext_logins: true,
+            separator: '/',
+            inbox_prefix: false,
+            append_max: 1000,
+        };
+        let mut server = Server::new(settings, Tick(0));
+        let (mut rx, mut tx) = (Inbox::new(limits::INBOX_LIMIT), Outbox::new(limits::OUTBOX_MARK));
+        let mut output = String::new();
+        for piece in pieces {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let room = rx.spare();
+                let n = room.len().min(rest.len());
+                room[..n].copy_from_slice(&rest[..n]);
+                rx.filled(n);
+                rest = &rest[n..];
+                loop {
+                    match server.step(Tick(0), &mut rx, &mut tx) {
+                        Step::Read => break,
+                        Step::Ask(Ask::Login(_)) => {
+                            let login = Login { account: "alice@example.test".into() };
+                            server.tell(Tick(0), wire::News::Answer(Answer::Login(Ok(login))), &mut tx);
+                        }
+                        Step::Close(why) => {
+                            output.push_str(core::str::from_utf8(tx.bytes()).unwrap());
+                            return (output, Some(why));
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                assert!(!rx.is_full(), "it waits for more with a full inbox");
+            }
+            output.push_str(core::str::from_utf8(tx.bytes()).unwrap());
+            let n = tx.bytes().len();
+            tx.sent(n);
+        }
+        (output, None)
+    }
+
+    const LOGIN: &[u8] = b"a LOGIN alice x\r\n";
+    const KIB: &[u8] = &[b'x'; 1024];
+
+    fn many(n: usize) -> impl Iterator<Item = &'static [u8]> {
+        core::iter::repeat_n(KIB, n)
+    }
+
+    #[test]
+    fn a_long_line_is_dropped_and_forgiven() {
+        let before = [LOGIN, b"b SEARCH TEXT "].into_iter();
+        let (output, end) = say(before.chain(many(100)).chain([&b"\r\nc NOOP\r\n"[..]]));
+        assert_eq!(end, None);
+        assert!(output.ends_with("b BAD [TOOBIG] The command is too long.\r\nc OK Done.\r\n"), "{output}");
+    }
+
+    #[test]
+    fn a_line_without_end_is_not() {
+        let (output, end) = say([LOGIN, b"b SEARCH TEXT "].into_iter().chain(many(2000)));
+        assert_eq!(end, Some(Why::Abuse));
+        assert!(output.ends_with("* BYE That is too much.\r\n"), "{output}");
+        let (_, end) = say(many(2000));
+        assert_eq!(end, Some(Why::Abuse));
+    }
+
+    #[test]
+    fn a_literal_that_nobody_asked_for_is_dropped_up_to_a_limit() {
+        let small = [LOGIN, b"b SELECT {102400+}\r\n"].into_iter();
+        let (output, end) = say(small.chain(many(100)).chain([&b" {3+}\r\nabc\r\nc NOOP\r\n"[..]]));
+        assert_eq!(end, None);
+        assert!(output.ends_with("b BAD [TOOBIG] The command is too long.\r\nc OK Done.\r\n"), "{output}");
+        let (_, end) = say([LOGIN, b"b SELECT {9000000000000000000+}\r\n"].into_iter().chain(many(2000)));
+        assert_eq!(end, Some(Why::Abuse));
+    }
+
+    #[test]
+    fn the_message_of_a_refused_append_is_dropped_whatever_its_length() {
+        let append = [LOGIN, b"b APPEND INBOX {3072000+}\r\n"].into_iter();
+        let (output, end) = say(append.chain(many(3000)).chain([&b"\r\nc NOOP\r\n"[..]]));
+        assert_eq!(end, None);
+        assert!(output.ends_with("b NO [TOOBIG] The message is too large.\r\nc OK Done.\r\n"), "{output}");
+    }
+
+    #[test]
+    fn an_idle_session_is_small() {
+        assert!(size_of::<Server>() <= 512, "{}", size_of::<Server>());
     }
 }

@@ -1,20 +1,20 @@
 //! SEARCH (RFC 3501 §6.4.4, 4731): what the view tells first, then the index, then envelopes, and only then the text of messages.
 
 use super::{
+    condition::{Condition, Facts, envelope_has},
     desk::{Desk, Job, News, Next, answer},
-    test::{Facts, Test, Where, envelope_has, places},
+    probe::Probe,
 };
 use crate::{
     limits,
     office::{Answer, Ask, Detail, Need, Refusal},
     reply::{Code, Reply, Status, number, print_set},
-    syntax::{self, Place, Results},
+    syntax::{self, Results},
     view::View,
 };
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::fmt::Write;
-use mail::{Span, Uid};
-use mime::{Matcher, Piece};
+use mail::Uid;
 use wire::Outbox;
 
 /// Searches the selected mailbox.
@@ -22,7 +22,7 @@ pub(super) struct Search {
     tag: Box<[u8]>,
     results: Option<Results>,
     uid: bool,
-    test: Test,
+    condition: Condition,
     needles: Vec<syntax::Needle>,
     folded: Vec<mime::Needle>,
     /// What the index must tell.
@@ -50,20 +50,6 @@ enum Open {
     Read,
 }
 
-/// A message whose text is searched.
-struct Probe {
-    detail: Detail,
-    index: usize,
-    texts: Vec<Option<bool>>,
-    /// What is still to be read.
-    places: Vec<Where>,
-    place: Where,
-    pieces: VecDeque<(Span, Vec<Matcher>)>,
-    /// Which needle each matcher's finds are.
-    which: Vec<usize>,
-    at: u64,
-}
-
 const BAD_CHARSET: Reply =
     Reply { status: Status::No, code: Some(Code::Word("BADCHARSET (US-ASCII UTF-8)")), text: "Texts are UTF-8 here." };
 
@@ -75,17 +61,17 @@ impl Search {
         let folded = |needle: &syntax::Needle| core::str::from_utf8(&needle.text).map(mime::Needle::new);
         let folded: Result<_, _> = search.texts.iter().map(folded).collect();
         let folded = folded.map_err(|_| Reply::bad("That is not UTF-8."))?;
-        let test = Test::new(search.key, view);
+        let condition = Condition::new(search.key, view);
         let need = Need {
-            size: test.asks(|test| matches!(test, Test::Larger(_) | Test::Smaller(_))),
-            date: test.asks(|test| matches!(test, Test::Date(..))),
+            size: condition.asks(|one| matches!(one, Condition::Larger(_) | Condition::Smaller(_))),
+            date: condition.asks(|one| matches!(one, Condition::Date(..))),
             structure: false,
         };
         Ok(Search {
             tag: tag.into(),
             results: search.results,
             uid,
-            test,
+            condition,
             needles: search.texts,
             folded,
             need,
@@ -150,7 +136,7 @@ impl Search {
 
     fn meets(&self, view: &View, index: usize, detail: Option<&Detail>, texts: &[Option<bool>]) -> Option<bool> {
         let recent = view.is_recent(view.uid(index));
-        self.test.meets(&Facts { index, recent, detail, texts })
+        self.condition.meets(&Facts { index, recent, detail, texts })
     }
 
     fn unknown(&self) -> Vec<Option<bool>> {
@@ -187,27 +173,22 @@ impl Search {
     fn go_on(&mut self, view: &View) -> Option<Ask> {
         loop {
             let mut probe = self.probe.take()?;
-            if let Some((span, _)) = probe.pieces.front() {
+            if let Some((span, at)) = probe.next(&self.needles, &self.folded) {
                 let mut buf = core::mem::take(&mut self.buf);
                 buf.clear();
                 if buf.capacity() == 0 {
                     buf.reserve_exact(limits::CHUNK);
                 }
-                let ask = Ask::Read { uid: probe.detail.uid, span: *span, at: probe.at, buf };
+                let uid = probe.detail.uid;
                 self.open = Open::Read;
                 self.probe = Some(probe);
-                return Some(ask);
+                return Some(Ask::Read { uid, span, at, buf });
             }
             match self.meets(view, probe.index, Some(&probe.detail), &probe.texts) {
                 Some(true) => self.find(probe.index, probe.detail.uid),
                 Some(false) => {}
-                None => {
-                    // Every place has been read when this runs out, so that all is known then.
-                    if let Some(place) = probe.places.pop() {
-                        probe.begin(place, &self.needles, &self.folded);
-                        self.probe = Some(probe);
-                    }
-                }
+                // When every place has been read, all is known.
+                None => self.probe = probe.go_on(&self.needles).then_some(probe),
             }
         }
     }
@@ -274,18 +255,7 @@ impl Job for Search {
             if let Some(detail) = self.structured.pop_front() {
                 let Some(n) = view.number(detail.uid) else { continue };
                 let texts = self.in_envelope(&detail);
-                let mut places = places(&self.needles);
-                places.reverse();
-                self.probe = Some(Box::new(Probe {
-                    detail,
-                    index: n - 1,
-                    texts,
-                    places,
-                    place: Where::Fields,
-                    pieces: VecDeque::new(),
-                    which: Vec::new(),
-                    at: 0,
-                }));
+                self.probe = Some(Box::new(Probe::new(detail, n - 1, texts)));
                 continue;
             }
             if !self.described.is_empty() {
@@ -303,58 +273,6 @@ impl Job for Search {
                 return Next::Flush;
             }
             return Next::Done(Reply::ok("That is all."), self.news());
-        }
-    }
-}
-
-impl Probe {
-    /// Begins to read for the needles of a place.
-    fn begin(&mut self, place: Where, needles: &[syntax::Needle], folded: &[mime::Needle]) {
-        let Some(structure) = &self.detail.structure else { panic!("a structure was asked for and not given") };
-        self.place = place;
-        self.at = 0;
-        self.which = (0..needles.len()).filter(|&i| place.holds(&needles[i].place)).collect();
-        let all: Vec<mime::Needle> = self.which.iter().map(|&i| folded[i].clone()).collect();
-        for &i in &self.which {
-            self.texts[i] = Some(false);
-        }
-        let read = |piece: Piece| (piece.span, alloc::vec![Matcher::new(&piece, &all)]);
-        self.pieces = match place {
-            Where::Fields => {
-                let matcher = |&i: &usize| match &needles[i].place {
-                    Place::Field(name) => Matcher::field(name, core::slice::from_ref(&folded[i])),
-                    _ => unreachable!("the place holds fields"),
-                };
-                VecDeque::from([(structure.root.header, self.which.iter().map(matcher).collect())])
-            }
-            Where::Body => structure.pieces(false).into_iter().map(read).collect(),
-            Where::Text => structure.pieces(true).into_iter().map(read).collect(),
-        };
-    }
-
-    /// The next bytes of the first piece; none if the message ends before it should.
-    fn feed(&mut self, chunk: &[u8]) {
-        let Some((span, matchers)) = self.pieces.front_mut() else { unreachable!("a piece is read") };
-        self.at += chunk.len() as u64;
-        matchers.iter_mut().for_each(|matcher| matcher.feed(chunk));
-        let known = matchers.iter().all(Matcher::all);
-        if self.at < span.wire && !chunk.is_empty() && !known {
-            return;
-        }
-        matchers.iter_mut().for_each(Matcher::finish);
-        for (n, &i) in self.which.iter().enumerate() {
-            let found = match self.place {
-                Where::Fields => matchers[n].found(0),
-                Where::Body | Where::Text => matchers[0].found(n),
-            };
-            if found {
-                self.texts[i] = Some(true);
-            }
-        }
-        self.at = 0;
-        self.pieces.pop_front();
-        if self.which.iter().all(|&i| self.texts[i] == Some(true)) {
-            self.pieces.clear();
         }
     }
 }

@@ -157,3 +157,56 @@ fn cut(section: &Section, size: u64) -> (u64, u64) {
     let first = first.min(size);
     (first, count.min(size - first))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{reply::printed, syntax::Name};
+    use alloc::{format, string::String, sync::Arc, vec};
+    use mail::{Flags, ModSeq, Stamp, Uid};
+
+    /// Fetches HEADER.FIELDS (X) of a header, in chunks as a host gives them; how often the header was read comes first.
+    fn fetch(header: &str, partial: Option<(u64, u64)>) -> (u64, String) {
+        let mut scanner = mime::Scanner::new();
+        scanner.feed(header.as_bytes());
+        let structure = Arc::new(scanner.finish());
+        let detail = Detail {
+            uid: Uid::MIN,
+            flags: Flags::default(),
+            mod_seq: ModSeq(1),
+            span: Span::default(),
+            date: Stamp::default(),
+            structure: Some(structure),
+        };
+        let what = What::Fields { not: false, names: vec![(*b"x").into()] };
+        let section = Section { name: Name::Body, path: vec![], what, sees: false, partial };
+        let mut reading = Reading::begin(&section, &detail).unwrap();
+        let mut read = 0;
+        let text = printed(|tx| {
+            loop {
+                let (span, at, most) = reading.next();
+                let chunk = &header.as_bytes()[(span.at + at) as usize..][..most];
+                read += most as u64;
+                match reading.take(&section, chunk, |size, tx| tx.put(format!("{{{size}}}").as_bytes()), tx) {
+                    Taken::More => {}
+                    Taken::All => break,
+                    Taken::Short => panic!("short"),
+                }
+            }
+        });
+        (read / header.len() as u64, text)
+    }
+
+    #[test]
+    fn few_fields_are_read_once_and_many_twice() {
+        let small = format!("{}X: 1\r\n\r\n", "Y: 2\r\n".repeat(20_000));
+        assert_eq!(fetch(&small, None), (1, "{8}X: 1\r\n\r\n".into()));
+        let fields = "X: 1\r\nY: 2\r\n".repeat(20_000);
+        let (times, text) = fetch(&format!("{fields}\r\n"), None);
+        assert_eq!((times, text), (2, format!("{{120002}}{}\r\n", "X: 1\r\n".repeat(20_000))));
+        assert_eq!(fetch(&format!("{fields}\r\n"), Some((119_999, 9))), (2, "{3}\n\r\n".into()));
+        assert_eq!(fetch(&format!("{fields}\r\n"), Some((6, 4))).1, "{4}X: 1");
+        assert_eq!(fetch(&format!("{fields}\r\n"), Some((500_000, 4))).1, "{0}");
+        assert_eq!(fetch("Y: 2\r\n\r\n", None).1, "{2}\r\n");
+    }
+}

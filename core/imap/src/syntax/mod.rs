@@ -171,6 +171,18 @@ pub(crate) fn is_bad_append(frame: &[u8]) -> bool {
     found.is_ok_and(|(rest, _)| !is_name(rest)) && append_of(frame).is_none()
 }
 
+/// A whole sequence set, for tests of what is printed.
+#[cfg(test)]
+pub(crate) fn parse_set(text: &str) -> Option<SequenceSet> {
+    set::set(text.as_bytes()).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, set)| set)
+}
+
+/// A whole `astring`, for tests of what is printed.
+#[cfg(test)]
+pub(crate) fn parse_astring(text: &[u8]) -> Option<Text<'_>> {
+    word::astring(text).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, text)| text)
+}
+
 fn named<'a>(uid: bool) -> impl FnMut(&'a [u8]) -> Out<'a, Command<'a>> {
     move |i| {
         let unknown = nom::Err::Failure(Bad::Unknown);

@@ -2,7 +2,7 @@
 
 use crate::{
     office::Detail,
-    syntax::{EnvelopeField, Key, Needle, Place, When},
+    syntax::{EnvelopeField, Key, Place, When},
     view::{Chosen, View},
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -11,10 +11,10 @@ use mime::{Correspondent, text_matches};
 
 /// A condition; sets are messages of the view by now.
 #[derive(Debug)]
-pub(super) enum Test {
-    And(Vec<Test>),
-    Or(Box<(Test, Test)>),
-    Not(Box<Test>),
+pub(super) enum Condition {
+    And(Vec<Condition>),
+    Or(Box<(Condition, Condition)>),
+    Not(Box<Condition>),
     Within(Chosen),
     Recent,
     Flag(System),
@@ -38,33 +38,33 @@ pub(super) struct Facts<'a> {
     pub texts: &'a [Option<bool>],
 }
 
-impl Test {
-    pub fn new(key: Key, view: &View) -> Test {
+impl Condition {
+    pub fn new(key: Key, view: &View) -> Condition {
         match key {
-            Key::And(all) => Test::And(all.into_iter().map(|key| Test::new(key, view)).collect()),
-            Key::Or(both) => Test::Or(Box::new((Test::new(both.0, view), Test::new(both.1, view)))),
-            Key::Not(key) => Test::Not(Box::new(Test::new(*key, view))),
-            Key::Set(set) => Test::Within(view.by_number_where_possible(&set)),
-            Key::Uid(set) => Test::Within(view.by_uid(&set)),
-            Key::Recent => Test::Recent,
-            Key::Flag(flag) => Test::Flag(flag),
-            Key::Keyword(keyword) => Test::Keyword(keyword),
-            Key::Never => Test::Never,
-            Key::Larger(n) => Test::Larger(n),
-            Key::Smaller(n) => Test::Smaller(n),
-            Key::Date(when, day) => Test::Date(when, day),
-            Key::Sent(when, day) => Test::Sent(when, day),
-            Key::Text(n) => Test::Text(n),
+            Key::And(all) => Condition::And(all.into_iter().map(|key| Condition::new(key, view)).collect()),
+            Key::Or(both) => Condition::Or(Box::new((Condition::new(both.0, view), Condition::new(both.1, view)))),
+            Key::Not(key) => Condition::Not(Box::new(Condition::new(*key, view))),
+            Key::Set(set) => Condition::Within(view.by_number_where_possible(&set)),
+            Key::Uid(set) => Condition::Within(view.by_uid(&set)),
+            Key::Recent => Condition::Recent,
+            Key::Flag(flag) => Condition::Flag(flag),
+            Key::Keyword(keyword) => Condition::Keyword(keyword),
+            Key::Never => Condition::Never,
+            Key::Larger(n) => Condition::Larger(n),
+            Key::Smaller(n) => Condition::Smaller(n),
+            Key::Date(when, day) => Condition::Date(when, day),
+            Key::Sent(when, day) => Condition::Sent(when, day),
+            Key::Text(n) => Condition::Text(n),
         }
     }
 
     /// Whether `part` is asked anywhere.
-    pub fn asks(&self, part: fn(&Test) -> bool) -> bool {
+    pub fn asks(&self, part: fn(&Condition) -> bool) -> bool {
         part(self)
             || match self {
-                Test::And(all) => all.iter().any(|test| test.asks(part)),
-                Test::Or(both) => both.0.asks(part) || both.1.asks(part),
-                Test::Not(test) => test.asks(part),
+                Condition::And(all) => all.iter().any(|test| test.asks(part)),
+                Condition::Or(both) => both.0.asks(part) || both.1.asks(part),
+                Condition::Not(test) => test.asks(part),
                 _ => false,
             }
     }
@@ -72,7 +72,7 @@ impl Test {
     /// Yes, no, or not yet known.
     pub fn meets(&self, facts: &Facts<'_>) -> Option<bool> {
         match self {
-            Test::And(all) => {
+            Condition::And(all) => {
                 let mut sure = true;
                 for test in all {
                     match test.meets(facts) {
@@ -83,26 +83,26 @@ impl Test {
                 }
                 sure.then_some(true)
             }
-            Test::Or(both) => match (both.0.meets(facts), both.1.meets(facts)) {
+            Condition::Or(both) => match (both.0.meets(facts), both.1.meets(facts)) {
                 (Some(true), _) | (_, Some(true)) => Some(true),
                 (Some(false), Some(false)) => Some(false),
                 _ => None,
             },
-            Test::Not(test) => test.meets(facts).map(|yes| !yes),
-            Test::Within(chosen) => Some(chosen.has(facts.index)),
-            Test::Recent => Some(facts.recent),
-            Test::Flag(flag) => facts.detail.map(|detail| detail.flags.system.has(*flag)),
-            Test::Keyword(keyword) => facts.detail.map(|detail| detail.flags.keywords.contains(keyword)),
-            Test::Never => Some(false),
-            Test::Larger(n) => facts.detail.map(|detail| detail.span.wire > *n),
-            Test::Smaller(n) => facts.detail.map(|detail| detail.span.wire < *n),
+            Condition::Not(test) => test.meets(facts).map(|yes| !yes),
+            Condition::Within(chosen) => Some(chosen.has(facts.index)),
+            Condition::Recent => Some(facts.recent),
+            Condition::Flag(flag) => facts.detail.map(|detail| detail.flags.system.has(*flag)),
+            Condition::Keyword(keyword) => facts.detail.map(|detail| detail.flags.keywords.contains(keyword)),
+            Condition::Never => Some(false),
+            Condition::Larger(n) => facts.detail.map(|detail| detail.span.wire > *n),
+            Condition::Smaller(n) => facts.detail.map(|detail| detail.span.wire < *n),
             // RFC 3501 §6.4.4: time and time zone are disregarded.
-            Test::Date(when, day) => facts.detail.map(|detail| when.is(detail.date, *day)),
-            Test::Sent(when, day) => facts.detail.and_then(|detail| detail.structure.as_ref()).map(|structure| {
+            Condition::Date(when, day) => facts.detail.map(|detail| when.is(detail.date, *day)),
+            Condition::Sent(when, day) => facts.detail.and_then(|detail| detail.structure.as_ref()).map(|structure| {
                 let date = structure.envelope.date.as_deref().and_then(mime::date);
                 date.is_some_and(|date| when.is(date, *day))
             }),
-            Test::Text(n) => facts.texts[*n],
+            Condition::Text(n) => facts.texts[*n],
         }
     }
 }
@@ -154,35 +154,4 @@ fn written(list: &[Correspondent]) -> Vec<u8> {
         text.extend_from_slice(b", ");
     }
     text
-}
-
-/// Where texts are looked for, the cheapest place first.
-pub(super) fn places(needles: &[Needle]) -> Vec<Where> {
-    let mut places = Vec::new();
-    for place in [Where::Fields, Where::Body, Where::Text] {
-        if needles.iter().any(|needle| place.holds(&needle.place)) {
-            places.push(place);
-        }
-    }
-    places
-}
-
-/// A piece of a message that must be read for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Where {
-    /// Its header, for fields by name.
-    Fields,
-    Body,
-    Text,
-}
-
-impl Where {
-    pub fn holds(self, place: &Place) -> bool {
-        match place {
-            Place::Envelope(_) => false,
-            Place::Field(_) => self == Where::Fields,
-            Place::Body => self == Where::Body,
-            Place::Text => self == Where::Text,
-        }
-    }
 }
