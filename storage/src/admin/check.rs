@@ -5,14 +5,7 @@ use crate::{account::Accounts, disk::Posix, tls};
 use config::Config;
 use nix::unistd::{Uid, User};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use std::{
-    fmt::Display,
-    io,
-    net::TcpListener,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt::Display, io, net::TcpListener, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
 
 /// A certificate that ends within so many seconds is worth a word: two weeks.
 const SOON: i64 = 14 * 86_400;
@@ -68,7 +61,7 @@ fn accounts(config: &Config, found: &mut Findings) {
     } else {
         found.good(path.display(), format!("{} accounts", accounts.len()));
     }
-    private(&path, found);
+    private(config, &path, found);
 }
 
 fn certificates(config: &Config, found: &mut Findings) {
@@ -90,7 +83,7 @@ fn certificates(config: &Config, found: &mut Findings) {
             Some((left, date)) if left < SOON => found.worth(chain, format!("this certificate ends soon, on {date}")),
             Some((_, date)) => found.good(chain, format!("valid until {date}")),
         }
-        private(&certificate.key, found);
+        private(config, &certificate.key, found);
     }
 }
 
@@ -144,8 +137,16 @@ fn ports(config: &Config, found: &mut Findings) {
     }
 }
 
-/// A file that holds secrets should be its owner's only.
-fn private(path: &PathBuf, found: &mut Findings) {
+/// A file that holds secrets should be its owner's only, who should be the user of the server.
+fn private(config: &Config, path: &Path, found: &mut Findings) {
+    let user = config.user.as_deref().and_then(|name| User::from_name(name).ok().flatten()).filter(|u| !u.uid.is_root());
+    if let (Some(user), Ok(facts)) = (user, std::fs::metadata(path)) {
+        let by_group = facts.gid() == user.gid.as_raw() && facts.mode() & 0o040 != 0;
+        if facts.uid() != user.uid.as_raw() && !by_group && facts.mode() & 0o004 == 0 {
+            // It may be in another of the file's groups, which only the system can tell.
+            found.worth(path.display(), format!("{} must be able to read this file again on SIGHUP", user.name));
+        }
+    }
     if let Ok(facts) = std::fs::metadata(path)
         && facts.mode() & 0o077 != 0
     {
