@@ -117,7 +117,7 @@ impl Server {
             Command::StartTls => hello::starttls(desk),
             Command::Login { user, password } => Begun::job(Login::new(desk, &user, &password)?),
             Command::Authenticate { mechanism, initial } => login::authenticate(desk, tag, mechanism, initial, tx)?,
-            Command::Create { mailbox, special_use } => Manage::create(desk, &mailbox, special_use)?,
+            Command::Create { mailbox, uses } => Manage::create(desk, &mailbox, &uses)?,
             Command::Delete(mailbox) => Manage::delete(desk, &mailbox)?,
             Command::Rename { from, to } => Manage::rename(desk, &from, &to)?,
             Command::Subscribe { mailbox, on } => Manage::subscribe(desk, &mailbox, on)?,

@@ -39,7 +39,13 @@ impl Manage {
         Ok(Begun::job(Manage { ask: Some(ask), after }))
     }
 
-    pub fn create(desk: &Desk, wire: &[u8], special_use: Option<SpecialUse>) -> Result<Begun, Reply> {
+    pub fn create(desk: &Desk, wire: &[u8], uses: &[Option<SpecialUse>]) -> Result<Begun, Reply> {
+        // RFC 6154 §3
+        let special_use = match uses {
+            [] => None,
+            [Some(one)] => Some(*one),
+            _ => return Err(Reply::no("USEATTR", "A mailbox cannot be for that here.")),
+        };
         let name = desk.naming().read_new(wire).ok_or(NO_NAME)?;
         if name.is_inbox() {
             return Err(Reply::no("ALREADYEXISTS", "There is always an INBOX."));

@@ -238,6 +238,7 @@ impl Server {
 
     fn conclude(&mut self, now: Tick, tag: &[u8], reply: &Reply, tx: &mut Outbox) {
         reply.print(tag, tx);
+        self.begun = None;
         if self.desk.logged_in {
             self.since = now;
         }

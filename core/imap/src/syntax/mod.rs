@@ -75,9 +75,10 @@ pub(crate) enum Command<'a> {
         mailbox: Text<'a>,
         read_only: bool,
     },
+    /// With the uses it is to have; none for one that is not known here.
     Create {
         mailbox: Text<'a>,
-        special_use: Option<SpecialUse>,
+        uses: Vec<Option<SpecialUse>>,
     },
     Delete(Text<'a>),
     Rename {
@@ -226,7 +227,9 @@ fn arguments<'a>(name: &[u8], i: &'a [u8], uid: bool) -> Out<'a, Command<'a>> {
         b"ID" => preceded(sp, id).parse(i),
         b"SELECT" => map(mailbox, |mailbox| Command::Select { mailbox, read_only: false }).parse(i),
         b"EXAMINE" => map(mailbox, |mailbox| Command::Select { mailbox, read_only: true }).parse(i),
-        b"CREATE" => map((mailbox, opt(create_use)), |(mailbox, u)| Command::Create { mailbox, special_use: u.flatten() }).parse(i),
+        b"CREATE" => {
+            map((mailbox, opt(create_uses)), |(mailbox, uses)| Command::Create { mailbox, uses: uses.unwrap_or_default() }).parse(i)
+        }
         b"DELETE" => map(mailbox, Command::Delete).parse(i),
         b"RENAME" => map((mailbox, mailbox), |(from, to)| Command::Rename { from, to }).parse(i),
         b"SUBSCRIBE" => map(mailbox, |mailbox| Command::Subscribe { mailbox, on: true }).parse(i),
@@ -273,17 +276,12 @@ fn id(i: &[u8]) -> Out<'_, Command<'_>> {
     value(Command::Id, alt((value((), word::word("NIL")), map(pairs, |_| ())))).parse(i)
 }
 
-/// `(USE (\Drafts))` (RFC 6154 §3). A mailbox has one use here; of several the first counts.
-fn create_use(i: &[u8]) -> Out<'_, Option<SpecialUse>> {
-    fn special(i: &[u8]) -> Out<'_, SpecialUse> {
-        let (rest, name) = preceded(tag("\\"), word::atom).parse(i)?;
-        match SpecialUse::NAMES.iter().find(|(_, known)| known.as_bytes()[1..].eq_ignore_ascii_case(name)) {
-            Some((special_use, _)) => Ok((rest, *special_use)),
-            None => Err(Bad::syntax()),
-        }
-    }
+/// `(USE (\Drafts))` (RFC 6154 §3).
+fn create_uses(i: &[u8]) -> Out<'_, Vec<Option<SpecialUse>>> {
+    let known = |name: &[u8]| SpecialUse::NAMES.iter().find(|(_, known)| known.as_bytes()[1..].eq_ignore_ascii_case(name)).map(|(u, _)| *u);
+    let one = map(preceded(tag("\\"), word::atom), known);
     let (i, _) = (word::sp, tag("("), word::word("USE"), word::sp).parse(i)?;
-    map(terminated(word::list(0, limits::FLAGS, special), tag(")")), |all| all.first().copied()).parse(i)
+    terminated(word::list(0, limits::FLAGS, one), tag(")")).parse(i)
 }
 
 #[cfg(test)]
@@ -348,7 +346,7 @@ mod tests {
             ("a STORE 1 FLAGS (\\Foo)", Bad::Syntax),
             ("a FETCH 0 FLAGS", Bad::Syntax),
             ("a UID", Bad::Unknown),
-            ("a CREATE x (USE (\\Foo))", Bad::Syntax),
+            ("a CREATE x (USE (Foo))", Bad::Syntax),
             ("a SELECT x\0", Bad::Syntax),
             ("a SELECT x\ry", Bad::Syntax),
         ] {
