@@ -48,6 +48,19 @@ fn every_message_keeps_what_holds_of_any() {
     }
 }
 
+#[test]
+fn messages_that_want_all_they_can_get() {
+    let quotes = "\"".repeat(900);
+    let addresses = format!("\"{}\" <{quotes}@b>,", "\\\"".repeat(400));
+    let header = format!("Subject: {quotes}\nTo: {}\nCc: {}\n", addresses.repeat(20), "a,".repeat(8000)).repeat(20);
+    let part = format!("--b\nContent-Description: {quotes}\nContent-Type: a/b; {}\n\n", "a=\"\\\\\";".repeat(100));
+    let multipart = "Content-Type: multipart/mixed; boundary=b\n\n";
+    fuzz::mime(format!("{header}{multipart}{}", "--b\n".repeat(1100)).as_bytes());
+    fuzz::mime(format!("{multipart}{}", part.repeat(1100)).as_bytes());
+    fuzz::mime(format!("{multipart}{}", "--b\nContent-Type: multipart/x; boundary=c\n\n--c\n".repeat(1100)).as_bytes());
+    fuzz::mime(format!("{multipart}{}", "--b\nContent-Type: message/rfc822\n\n\n".repeat(1100)).as_bytes());
+}
+
 /// Messages whose tree we see differently, and why.
 const OTHERWISE: &[(&str, &str)] = &[
     ("multi-2gifs-base64", ENCODED),

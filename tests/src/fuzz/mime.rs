@@ -14,7 +14,7 @@ pub fn mime(data: &[u8]) {
     let mut bytes = Vec::new();
     whole.encode(&mut bytes);
     assert_eq!(Structure::decode(&bytes).as_ref(), Some(&whole), "the cache forgets");
-    check_print(&whole);
+    assert!(check_print(&whole) < PRINTED, "an outbox must hold what is printed of a structure in one go");
     check_sections(&whole, data);
     check_wire(data, &whole);
 }
@@ -145,16 +145,22 @@ fn check_walk(part: &Part, depth: usize) -> usize {
     count
 }
 
-/// What FETCH prints is one parenthesised list of the grammar's tokens.
-fn check_print(structure: &Structure) {
+/// The longest that is printed of one structure, in bytes.
+const PRINTED: usize = 384 << 10;
+
+/// What FETCH prints is one parenthesised list of the grammar's tokens. Gives its length.
+fn check_print(structure: &Structure) -> usize {
     let mut tx = Outbox::new(1 << 16);
     print::envelope(&mut tx, &structure.envelope);
     one_list(tx.bytes());
+    let mut longest = tx.bytes().len();
     for show in [print::body, print::body_structure] {
         let mut tx = Outbox::new(1 << 16);
         show(&mut tx, &structure.root);
         one_list(tx.bytes());
+        longest = longest.max(tx.bytes().len());
     }
+    longest
 }
 
 fn one_list(printed: &[u8]) {
