@@ -87,7 +87,7 @@ pub enum Change {
 /// What `Describe` has to find out beyond what the index holds (UID, flags, change number).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Need {
-    /// [`Detail::size`]; may read the file of a message that nobody measured yet.
+    /// [`Detail::span`]; may read the file of a message that nobody measured yet.
     pub size: bool,
     /// [`Detail::date`].
     pub date: bool,
