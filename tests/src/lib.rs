@@ -9,3 +9,4 @@ pub mod imaptest;
 pub mod live;
 pub mod model;
 pub mod play;
+pub mod promise;

@@ -124,19 +124,33 @@ impl Client {
     /// If it is not.
     pub fn ok(&mut self, text: &[u8]) -> Result<Vec<Vec<Arg>>, String> {
         let mut untagged = Vec::new();
-        let (tag, mut reply) = self.command(text, &mut |args| untagged.push(args))?;
-        while reply.is_none() {
-            match self.next()? {
-                Line::Untagged(args) => untagged.push(args),
-                Line::Tagged(t, args) if t == tag => reply = Some(args),
-                other => return Err(format!("unexpected {other:?}")),
-            }
-        }
-        let reply = reply.unwrap_or_default();
+        let reply = self.finish(text, &mut |args| untagged.push(args))?;
         if reply.first().is_some_and(|a| a.is("OK")) {
             Ok(untagged)
         } else {
             Err(format!("{} got {}", text.escape_ascii(), args::show(&reply)))
+        }
+    }
+
+    /// Sends a command and returns its tagged reply, whatever it is.
+    ///
+    /// # Errors
+    /// If none comes.
+    pub fn reply(&mut self, text: &[u8]) -> Result<Vec<Arg>, String> {
+        self.finish(text, &mut drop)
+    }
+
+    fn finish(&mut self, text: &[u8], heard: &mut dyn FnMut(Vec<Arg>)) -> Result<Vec<Arg>, String> {
+        let (tag, mut reply) = self.command(text, heard)?;
+        loop {
+            if let Some(reply) = reply {
+                return Ok(reply);
+            }
+            match self.next()? {
+                Line::Untagged(args) => heard(args),
+                Line::Tagged(t, args) if t == tag => reply = Some(args),
+                other => return Err(format!("unexpected {other:?}")),
+            }
         }
     }
 }

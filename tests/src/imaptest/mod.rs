@@ -9,7 +9,8 @@ mod matching;
 mod run;
 mod script;
 
-pub use client::{Line, Wire};
+pub use args::Arg;
+pub use client::{Client, Line, Wire};
 pub use script::Script;
 
 use crate::corpus;

@@ -178,10 +178,11 @@ impl Hearing<'_> {
                 break;
             }
         }
-        if let [Arg::Atom(place), name, ..] = reply.as_slice() {
-            if let (true, Ok(place)) = (name.is("EXPUNGE"), String::from_utf8_lossy(place).parse()) {
-                variables.expunged(place);
-            }
+        if let [Arg::Atom(place), name, ..] = reply.as_slice()
+            && name.is("EXPUNGE")
+            && let Ok(place) = String::from_utf8_lossy(place).parse()
+        {
+            variables.expunged(place);
         }
         self.heard.push(reply);
         Ok(())

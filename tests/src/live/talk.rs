@@ -25,12 +25,23 @@ enum Stream {
 
 impl Talk {
     /// In clear text.
+    ///
+    /// # Panics
+    /// If nobody listens there.
     pub fn plain(to: SocketAddr) -> Talk {
-        let stream = TcpStream::connect(to).unwrap_or_else(|e| panic!("{to}: {e}"));
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
-        stream.set_nodelay(true).expect("a socket option");
-        Talk { stream: Stream::Plain(stream), bytes: Vec::new() }
+        Talk::try_plain(to).unwrap_or_else(|e| panic!("{to}: {e}"))
+    }
+
+    /// In clear text.
+    ///
+    /// # Errors
+    /// As connect(2).
+    pub fn try_plain(to: SocketAddr) -> io::Result<Talk> {
+        let stream = TcpStream::connect(to)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Talk { stream: Stream::Plain(stream), bytes: Vec::new() })
     }
 
     /// With TLS from the start.
@@ -219,11 +230,22 @@ pub struct Mailer(pub Talk);
 
 impl Mailer {
     /// Greets; `hello` is EHLO or LHLO.
-    pub fn new(mut talk: Talk, hello: &str) -> Mailer {
-        talk.reply("220");
-        talk.send(&format!("{hello} client.example.test\r\n"));
-        talk.reply("250");
-        Mailer(talk)
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub fn new(talk: Talk, hello: &str) -> Mailer {
+        Mailer::try_new(talk, hello).unwrap_or_else(|e| panic!("{hello}: {e}"))
+    }
+
+    /// Greets.
+    ///
+    /// # Errors
+    /// If the connection fails.
+    pub fn try_new(mut talk: Talk, hello: &str) -> io::Result<Mailer> {
+        talk.try_line()?;
+        talk.try_send(format!("{hello} client.example.test\r\n").as_bytes())?;
+        while talk.try_line()?.starts_with("250-") {}
+        Ok(Mailer(talk))
     }
 
     /// Sends a message whose lines all end with CRLF and returns the replies to its end: one, or with LMTP one for each recipient.

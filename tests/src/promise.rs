@@ -1,0 +1,287 @@
+//! The promise, as books that are kept while a server is under load and compared with its mailboxes after it fell: nothing acknowledged is
+//! lost, nothing is there twice, nothing removed comes back, no UID is ever used again.
+
+use crate::{
+    imaptest::{Arg, Client},
+    live::{Live, Mailer, Ports, Talk},
+    model::PASSWORD,
+};
+use fastrand::Rng;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Who gets mail.
+pub const USERS: [&str; 2] = ["alice", "bob"];
+/// Connections that deliver or append, besides one that removes.
+const WRITERS: usize = 6;
+
+/// What was told to whom.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    next: AtomicU64,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    /// By user and letter.
+    fates: BTreeMap<(&'static str, u64), Fate>,
+    /// Which letter a UID was given to, by user and UIDVALIDITY.
+    uids: BTreeMap<(&'static str, u64, u64), u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// May have arrived.
+    Sent,
+    /// Was acknowledged: must be there.
+    Kept,
+    /// May be gone.
+    Leaving,
+    /// Was acknowledged to be gone: must not come back.
+    Gone,
+}
+
+impl Ledger {
+    /// Loads a server for `time` and then calls `fall`, while the load goes on until every connection has failed.
+    pub fn load(&self, live: &mut Live, seed: u64, time: Duration, fall: impl FnOnce(&mut Live)) {
+        let ports = live.ports;
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for number in 0..=WRITERS {
+                let over = &over;
+                let random = Rng::with_seed(seed * 100 + number as u64);
+                scope.spawn(move || {
+                    // A connection that fails is the end of it: the server fell.
+                    _ = match number {
+                        WRITERS => self.remove(ports, random, over),
+                        4 | 5 => self.append(ports, random, over),
+                        _ => self.deliver(ports, random, number == 3, over),
+                    };
+                });
+            }
+            thread::sleep(time);
+            fall(live);
+            over.store(true, Ordering::Relaxed);
+        });
+    }
+
+    fn deliver(&self, ports: Ports, mut random: Rng, lmtp: bool, over: &AtomicBool) -> Result<(), String> {
+        let (port, hello) = if lmtp { (ports.lmtp, "LHLO") } else { (ports.smtp, "EHLO") };
+        let mut mailer = Mailer::try_new(Talk::try_plain(local(port)).map_err(text)?, hello).map_err(text)?;
+        while !over.load(Ordering::Relaxed) {
+            let letter = self.write(&mut random);
+            let to: Vec<&'static str> = if random.u8(0..4) == 0 { USERS.to_vec() } else { vec![USERS[random.usize(0..2)]] };
+            let addresses: Vec<String> = to.iter().map(|u| format!("{u}@example.test")).collect();
+            let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+            to.iter().for_each(|user| self.note(user, letter, Fate::Sent));
+            let replies =
+                mailer.try_mail("carol@example.org", &addresses, &words(letter), if lmtp { to.len() } else { 1 }).map_err(text)?;
+            for (number, user) in to.iter().enumerate() {
+                if replies.get(if lmtp { number } else { 0 }).is_some_and(|r| r.starts_with("250")) {
+                    self.note(user, letter, Fate::Kept);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&self, ports: Ports, mut random: Rng, over: &AtomicBool) -> Result<(), String> {
+        let user = USERS[random.usize(0..2)];
+        let mut client = login(ports, user)?;
+        while !over.load(Ordering::Relaxed) {
+            let letter = self.write(&mut random);
+            self.note(user, letter, Fate::Sent);
+            let message = words(letter);
+            let command = format!("APPEND INBOX {{{}+}}\r\n{message}", message.len());
+            let reply = client.reply(command.as_bytes())?;
+            if !reply.first().is_some_and(|a| a.is("OK")) {
+                continue;
+            }
+            self.note(user, letter, Fate::Kept);
+            if let [_, code, validity, uid, ..] = reply.as_slice() {
+                assert!(code.is("[APPENDUID"), "no APPENDUID in {reply:?}");
+                self.numbered(user, number(validity), number(uid), letter);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes letters of bob for good, a few at a time.
+    fn remove(&self, ports: Ports, mut random: Rng, over: &AtomicBool) -> Result<(), String> {
+        let user = USERS[1];
+        let mut client = login(ports, user)?;
+        client.ok(b"SELECT INBOX")?;
+        while !over.load(Ordering::Relaxed) {
+            client.ok(b"NOOP")?;
+            let letters = letters(&mut client, false)?;
+            let chosen: Vec<_> = letters.iter().filter(|_| random.u8(0..8) == 0).take(3).collect();
+            if chosen.is_empty() {
+                thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            let uids = chosen.iter().map(|l| l.uid.to_string()).collect::<Vec<_>>().join(",");
+            chosen.iter().for_each(|l| self.note(user, l.letter, Fate::Leaving));
+            client.ok(format!("UID STORE {uids} +FLAGS.SILENT (\\Deleted)").as_bytes())?;
+            client.ok(format!("UID EXPUNGE {uids}").as_bytes())?;
+            chosen.iter().for_each(|l| self.note(user, l.letter, Fate::Gone));
+        }
+        Ok(())
+    }
+
+    /// Compares the books with the mailboxes and brings them up to date. Returns how many letters are there.
+    ///
+    /// # Errors
+    /// Each broken promise.
+    pub fn check(&self, live: &Live) -> Result<usize, String> {
+        let mut wrong = Vec::new();
+        let mut count = 0;
+        for user in USERS {
+            let mut client = login(live.ports, user)?;
+            let selected = client.ok(b"SELECT INBOX")?;
+            let code = |name: &str| selected.iter().find(|r| r.get(1).is_some_and(|a| a.is(name))).and_then(|r| r.get(2)).map(number);
+            let (validity, next) = (code("[UIDVALIDITY").ok_or("no UIDVALIDITY")?, code("[UIDNEXT").ok_or("no UIDNEXT")?);
+            let there = letters(&mut client, true)?;
+            count += there.len();
+            let mut books = self.books();
+            let mut seen = BTreeSet::new();
+            for found in &there {
+                let letter = found.letter;
+                if !seen.insert(letter) {
+                    wrong.push(format!("{user}: letter {letter} is there twice"));
+                }
+                match books.fates.get(&(user, letter)) {
+                    None => wrong.push(format!("{user}: letter {letter} was never sent")),
+                    Some(Fate::Gone) => wrong.push(format!("{user}: letter {letter} was removed and is back")),
+                    Some(_) => _ = books.fates.insert((user, letter), Fate::Kept),
+                }
+                if !found.whole {
+                    wrong.push(format!("{user}: letter {letter} is not as it was sent"));
+                }
+                if let Some(before) = books.uids.insert((user, validity, found.uid), letter).filter(|before| *before != letter) {
+                    wrong.push(format!("{user}: UID {} was letter {before} and is letter {letter}", found.uid));
+                }
+                if found.uid >= next {
+                    wrong.push(format!("{user}: UID {} is not below UIDNEXT {next}", found.uid));
+                }
+            }
+            if let Some(((.., uid), _)) = books.uids.range((user, validity, next)..=(user, validity, u64::MAX)).next() {
+                wrong.push(format!("{user}: UIDNEXT {next} was given away already: UID {uid}"));
+            }
+            if let Some((other, ..)) =
+                books.uids.keys().filter(|(u, ..)| *u == user).map(|(_, v, _)| (*v, ())).find(|(v, ())| *v != validity)
+            {
+                wrong.push(format!("{user}: UIDVALIDITY was {other} and is {validity}"));
+            }
+            for ((_, letter), fate) in books.fates.iter_mut().filter(|((u, _), _)| *u == user) {
+                if seen.contains(letter) {
+                    continue;
+                }
+                if *fate == Fate::Kept {
+                    wrong.push(format!("{user}: letter {letter} was acknowledged and is lost"));
+                }
+                // Whatever did not make it must not appear later.
+                *fate = Fate::Gone;
+            }
+        }
+        if wrong.is_empty() { Ok(count) } else { Err(wrong.join("\n")) }
+    }
+
+    fn write(&self, random: &mut Rng) -> u64 {
+        // The lower digits say how long it is.
+        let size = match random.u8(0..40) {
+            0 => random.u64(300_000..900_000),
+            1..=5 => random.u64(2_000..60_000),
+            _ => random.u64(10..2_000),
+        };
+        self.next.fetch_add(1, Ordering::Relaxed) * 1_000_000 + size
+    }
+
+    fn note(&self, user: &'static str, letter: u64, fate: Fate) {
+        let mut books = self.books();
+        let now = books.fates.entry((user, letter)).or_insert(fate);
+        // Somebody may have removed it before its sender heard that it arrived.
+        if !(fate == Fate::Kept && matches!(*now, Fate::Leaving | Fate::Gone)) {
+            *now = fate;
+        }
+    }
+
+    fn numbered(&self, user: &'static str, validity: u64, uid: u64, letter: u64) {
+        let before = self.books().uids.insert((user, validity, uid), letter);
+        assert!(before.is_none_or(|before| before == letter), "{user}: UID {uid} was given to two letters");
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A letter in a mailbox.
+struct Found {
+    uid: u64,
+    letter: u64,
+    whole: bool,
+}
+
+/// The letters of the selected mailbox; `text` to read them whole.
+fn letters(client: &mut Client, text: bool) -> Result<Vec<Found>, String> {
+    let items = if text { "UID BODY.PEEK[HEADER.FIELDS (X-Letter)] BODY.PEEK[TEXT]" } else { "UID BODY.PEEK[HEADER.FIELDS (X-Letter)]" };
+    let mut found = Vec::new();
+    for reply in client.ok(format!("UID FETCH 1:* ({items})").as_bytes())? {
+        let [_, name, Arg::List(items)] = reply.as_slice() else { continue };
+        if !name.is("FETCH") {
+            continue;
+        }
+        let after = |key: &str| items.iter().position(|a| a.is(key)).map(|at| &items[at + 1..]);
+        let Some([uid, ..]) = after("UID") else { continue };
+        let Some([_, _, header, ..]) = after("BODY[HEADER.FIELDS") else { continue };
+        let header = String::from_utf8_lossy(header.text().unwrap_or_default()).into_owned();
+        let letter = header.trim().rsplit(' ').next().and_then(|n| n.parse().ok()).ok_or_else(|| format!("not one of ours: {header:?}"))?;
+        let expected = words(letter);
+        let body = expected.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let whole = !text || after("BODY[TEXT]").and_then(|a| a.first()).and_then(Arg::text) == Some(body.as_bytes());
+        found.push(Found { uid: number(uid), letter, whole });
+    }
+    Ok(found)
+}
+
+/// The message of a letter, always the same for the same number.
+fn words(letter: u64) -> String {
+    let mut text = format!("From: carol@example.org\r\nSubject: Letter\r\nX-Letter: {letter}\r\n\r\n");
+    let mut random = Rng::with_seed(letter);
+    let end = text.len() + (letter % 1_000_000) as usize;
+    while text.len() < end {
+        let n = random.usize(0..78);
+        text.extend((0..n).map(|_| random.alphanumeric()));
+        text += "\r\n";
+    }
+    text
+}
+
+fn login(ports: Ports, user: &str) -> Result<Client, String> {
+    let mut client = Client::new(Box::new(Talk::try_plain(local(ports.imap)).map_err(text)?), 1);
+    client.next()?;
+    client.ok(format!("LOGIN {user}@example.test {PASSWORD}").as_bytes())?;
+    Ok(client)
+}
+
+fn number(arg: &Arg) -> u64 {
+    let text = String::from_utf8_lossy(arg.text().unwrap_or_default()).into_owned();
+    text.trim_end_matches(']').parse().unwrap_or_else(|_| panic!("{text} is no number"))
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn text(e: std::io::Error) -> String {
+    e.to_string()
+}

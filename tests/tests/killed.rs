@@ -1,0 +1,138 @@
+//! Servers fall under load: kill -9, and the power cut of a file system. What was promised holds. `ROUNDS=20` falls more often, `SEED=n` begins
+//! elsewhere.
+
+use hikyaku_tests::{
+    live::{Live, Runtime, Setup},
+    promise::Ledger,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// Falls in an ordinary run.
+const USUAL: u64 = 3;
+
+fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
+
+fn fall_again_and_again(live: &mut Live, fall: &dyn Fn(&mut Live)) {
+    let ledger = Ledger::default();
+    let seed = number("SEED", 1);
+    for round in 0..number("ROUNDS", USUAL) {
+        let mut random = fastrand::Rng::with_seed(seed + round);
+        ledger.load(live, seed + round, Duration::from_millis(random.u64(50..1200)), fall);
+        live.restart();
+        match ledger.check(live) {
+            Ok(letters) => println!("{}: round {round}: {letters} letters", live.runtime.name()),
+            Err(wrong) => panic!("{}, SEED={seed}, round {round}:\n{wrong}", live.runtime.name()),
+        }
+    }
+    // What recovery left must also survive an orderly end.
+    live.stop();
+    live.restart();
+    ledger.check(live).unwrap_or_else(|wrong| panic!("{}, SEED={seed}, after an orderly end:\n{wrong}", live.runtime.name()));
+}
+
+fn kill_nine(runtime: Runtime) {
+    fall_again_and_again(&mut Live::new(runtime), &Live::kill);
+}
+
+/// A file system of its own in a file.
+struct Volume {
+    image: PathBuf,
+    mount: PathBuf,
+    device: String,
+}
+
+impl Volume {
+    /// `None` where root does not allow it, or the tools are missing.
+    fn new(image: PathBuf, mount: PathBuf) -> Option<Volume> {
+        fs::File::create(&image).and_then(|f| f.set_len(1 << 30)).expect("room for an image");
+        let device = output(Command::new("losetup").args(["--find", "--show"]).arg(&image))?;
+        let volume = Volume { image, mount, device: device.trim().to_owned() };
+        let made = output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&volume.device)).is_some();
+        (made && volume.mount() && output(Command::new("xfs_io").arg("-V")).is_some()).then_some(volume)
+    }
+
+    fn mount(&self) -> bool {
+        output(Command::new("mount").args(["-t", "ext4"]).arg(&self.device).arg(&self.mount)).is_some()
+    }
+
+    fn unmount(&self) -> bool {
+        output(Command::new("umount").arg(&self.mount)).is_some()
+    }
+
+    /// From here on nothing reaches the disk, not even the journal.
+    fn cut_power(&self) {
+        output(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(&self.mount)).expect("xfs_io can cut the power");
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        self.unmount();
+        output(Command::new("losetup").arg("--detach").arg(&self.device));
+        _ = fs::remove_file(&self.image);
+    }
+}
+
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    if !output.status.success() {
+        println!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn power_cut(runtime: Runtime) {
+    let dir = std::env::temp_dir().join(format!("hikyaku-power-{}-{}", std::process::id(), runtime.name()));
+    fs::create_dir_all(dir.join("store")).unwrap();
+    let _remains = Remains(&dir);
+    let Some(volume) = Volume::new(dir.join("image"), dir.join("store")) else {
+        println!("skipped: no loop-mounted ext4 whose power can be cut here (it takes root, losetup, mkfs.ext4 and xfs_io)");
+        return;
+    };
+    let mut live = Live::start(runtime, &Setup { dir: Some(dir.clone()), ..Setup::default() });
+    // Accounts were written there, too, and are not what is tested.
+    output(Command::new("sync").arg("-f").arg(dir.join("store/accounts.ron"))).unwrap();
+    fall_again_and_again(&mut live, &|live| {
+        volume.cut_power();
+        // What is acknowledged from here on would be a lie; give it time to be told.
+        std::thread::sleep(Duration::from_millis(50));
+        live.kill();
+        assert!(volume.unmount() && volume.mount(), "the volume cannot be mounted again");
+    });
+    live.stop();
+}
+
+struct Remains<'a>(&'a Path);
+
+impl Drop for Remains<'_> {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(self.0);
+    }
+}
+
+#[test]
+fn kill_nine_on_threads() {
+    kill_nine(Runtime::Threads);
+}
+
+#[test]
+fn kill_nine_on_smol() {
+    kill_nine(Runtime::Smol);
+}
+
+#[test]
+fn power_cut_on_threads() {
+    power_cut(Runtime::Threads);
+}
+
+#[test]
+fn power_cut_on_smol() {
+    power_cut(Runtime::Smol);
+}
