@@ -10,7 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often somebody who waits for others to leave looks again.
+/// How often somebody who waits for others to leave looks again. It happens at the end and under attack; to be told would cost every
+/// connection.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The tasks of all connections, whether the house knows them already or not.

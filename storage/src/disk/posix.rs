@@ -182,21 +182,10 @@ fn open_dir(dir: &Path) -> io::Result<OwnedFd> {
 fn facts(stat: &fs::Stat) -> Stat {
     Stat {
         len: stat.st_size as u64,
-        modified_ns: stat.st_mtime as i128 * 1_000_000_000 + nanoseconds(stat),
+        modified_ns: stat.st_mtime as i128 * 1_000_000_000 + stat.st_mtime_nsec as i128,
         is_dir: FileType::from_raw_mode(stat.st_mode as _) == FileType::Directory,
         inode: stat.st_ino as u64,
     }
-}
-
-#[cfg(not(target_os = "netbsd"))]
-#[allow(clippy::unnecessary_cast)]
-fn nanoseconds(stat: &fs::Stat) -> i128 {
-    stat.st_mtime_nsec as i128
-}
-
-#[cfg(target_os = "netbsd")]
-fn nanoseconds(stat: &fs::Stat) -> i128 {
-    i128::from(stat.st_mtimensec)
 }
 
 /// A signal is no failure.
