@@ -6,12 +6,13 @@ use imap::{Change, Need, Refusal};
 use mail::{Flags, Keyword, MailboxName, Stamp, System, Uid};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 use storage::{
-    disk::{Disk, How},
-    mailbox::{Content, Cursor, Deposit, Mailbox, Mailboxes, Options, Reserved},
+    disk::{Disk, File, How, Lock, Stat},
+    mailbox::{Content, Cursor, Deposit, Mailbox, Mailboxes, Options, Placed, Reserved},
 };
 
 fn root() -> PathBuf {
@@ -22,9 +23,52 @@ fn maildir() -> PathBuf {
     "/store/Maildir".into()
 }
 
-fn open(disk: &Crashing) -> Mailboxes {
+/// A disk of a system without syncfs(2).
+#[derive(Clone)]
+struct Plain(Crashing);
+
+impl Disk for Plain {
+    fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn File>> {
+        self.0.open(path, how)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.link(from, to)
+    }
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.0.unlink(path)
+    }
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.make_dir(path)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_dir(path)
+    }
+    fn list(&self, dir: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        self.0.list(dir, each)
+    }
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.0.stat(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+    fn sync_all(&self, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()> {
+        self.0.set_modified(path, seconds)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.0.lock(path)
+    }
+}
+
+fn open(disk: impl Disk + 'static) -> Mailboxes {
     let clock = Arc::new(|| 1_795_600_000_000_000_000);
-    Mailboxes::new(Arc::new(disk.clone()), Options { host: "mx.test".into(), root: root(), budget: 0, clock })
+    Mailboxes::new(Arc::new(disk), Options { host: "mx.test".into(), root: root(), budget: 0, clock })
 }
 
 fn inbox(boxes: &Mailboxes) -> Arc<Mailbox> {
@@ -53,7 +97,10 @@ struct Promise {
     points: u64,
 }
 
-fn deliver(mailbox: &Mailbox, base: &str, text: &str) -> Result<(u32, u32), Refusal> {
+/// Delivery, or delivery after a crash.
+type Way = fn(&Mailbox, &Deposit) -> Result<Placed, Refusal>;
+
+fn put(mailbox: &Mailbox, base: &str, text: &str, how: Way) -> Result<(u32, u32), Refusal> {
     let deposit = Deposit {
         base,
         content: Content::Bytes(&[text.as_bytes()]),
@@ -63,24 +110,31 @@ fn deliver(mailbox: &Mailbox, base: &str, text: &str) -> Result<(u32, u32), Refu
         wire: text.len() as u64,
         structure: None,
     };
-    mailbox.deliver(&deposit).map(|placed| (placed.uid_validity.0.get(), placed.uid.get()))
+    how(mailbox, &deposit).map(|placed| (placed.uid_validity.0.get(), placed.uid.get()))
 }
 
 /// Starts again on what a crash left, and looks.
 fn recover(disk: &Crashing, promise: &Promise) {
-    let boxes = open(disk);
-    let mailbox = inbox(&boxes);
-    for record in &promise.spool {
-        if let Record::Accept { reserved, .. } = record {
-            mailbox.recover(reserved).unwrap();
-        }
-    }
+    let boxes = open(disk.clone());
+    let reserved = promise.spool.iter().filter_map(|r| match r {
+        Record::Accept { reserved, .. } => Some(*reserved),
+        Record::Gone(_) => None,
+    });
+    let highest = reserved.reduce(|a, b| Reserved {
+        uid_validity: a.uid_validity.max(b.uid_validity),
+        uid_upto: a.uid_upto.max(b.uid_upto),
+        mod_seq_upto: a.mod_seq_upto.max(b.mod_seq_upto),
+    });
+    let mailbox = match highest {
+        Some(reserved) => boxes.recover(&maildir(), &MailboxName::inbox(), &reserved).expect("the inbox opens"),
+        None => inbox(&boxes),
+    };
     for (i, record) in promise.spool.iter().enumerate() {
         match record {
             Record::Accept { base, text, .. } => {
                 let gone = |r: &Record| matches!(r, Record::Gone(bases) if bases.iter().any(|b| **b == *base.as_bytes()));
-                if !promise.spool[i..].iter().any(gone) && !mailbox.holds(base.as_bytes()).unwrap() {
-                    deliver(&mailbox, base, text).unwrap();
+                if !promise.spool[i..].iter().any(gone) {
+                    put(&mailbox, base, text, Mailbox::restore).unwrap();
                 }
             }
             Record::Gone(bases) => mailbox.bury(&bases.iter().map(|b| &**b).collect::<Vec<_>>()).unwrap(),
@@ -123,11 +177,11 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    fn new(seed: u64, plain: bool) -> World {
         let disk = Crashing::new();
         disk.make_dir(&root()).unwrap();
         disk.sync_all(&root()).unwrap();
-        let boxes = open(&disk);
+        let boxes = if plain { open(Plain(disk.clone())) } else { open(disk.clone()) };
         let mailbox = inbox(&boxes);
         World { dice: Rng::with_seed(seed), disk, boxes, mailbox, promise: Arc::default(), count: 0 }
     }
@@ -147,7 +201,8 @@ impl World {
             0..8 => {
                 self.count += 1;
                 let text = format!("message {}", self.count);
-                let base = maildir::base_name(1_700_000_000, &format!("L{:x}N0", self.count), "mx.test", text.len() as u64, text.len() as u64);
+                let base =
+                    maildir::base_name(1_700_000_000, &format!("L{:x}N0", self.count), "mx.test", text.len() as u64, text.len() as u64);
                 let reserved = self.mailbox.reserve()?;
                 // Durable from here on.
                 self.change(|p| {
@@ -155,7 +210,7 @@ impl World {
                     p.kept.insert(base.clone(), text.clone());
                 });
                 self.mailbox.confirm(&reserved);
-                let told = deliver(&self.mailbox, &base, &text)?;
+                let told = put(&self.mailbox, &base, &text, Mailbox::deliver)?;
                 self.change(|p| p.told.insert(told, base));
             }
             8..11 => {
@@ -229,11 +284,20 @@ impl World {
 
 #[test]
 fn at_every_operation() {
+    crash_at_every_operation(false);
+}
+
+#[test]
+fn at_every_operation_without_syncfs() {
+    crash_at_every_operation(true);
+}
+
+fn crash_at_every_operation(plain: bool) {
     let mut points = 0;
     for seed in 0..30 {
         println!("seed {seed}");
-        let mut world = World::new(seed);
-        world.watch(seed + 1000, 100);
+        let mut world = World::new(seed, plain);
+        world.watch(seed + 1000, 160);
         for _ in 0..50 {
             world.step().unwrap();
         }
@@ -246,7 +310,7 @@ fn at_every_operation() {
 fn on_a_disk_that_fails() {
     for seed in 0..40 {
         println!("seed {seed}");
-        let mut world = World::new(seed);
+        let mut world = World::new(seed, seed % 2 == 1);
         world.watch(seed + 1000, 20);
         for _ in 0..40 {
             if world.dice.u8(..3) == 0 {
@@ -263,11 +327,11 @@ fn on_a_disk_that_fails() {
 
 #[test]
 fn a_tear_at_every_byte_of_the_index() {
-    let mut world = World::new(7);
+    let world = World::new(7, false);
     for i in 0..8 {
         let text = format!("message {i}");
         let base = maildir::base_name(1_700_000_000 + i, &format!("L{i:x}N0"), "mx.test", text.len() as u64, text.len() as u64);
-        deliver(&world.mailbox, &base, &text).unwrap();
+        put(&world.mailbox, &base, &text, Mailbox::deliver).unwrap();
     }
     let uids: Vec<_> = (1..=8).map(|n| Uid::new(n).unwrap()).collect();
     let flags = Flags { system: System::SEEN, keywords: [Keyword::new("Junk").unwrap()].into() };
@@ -277,16 +341,16 @@ fn a_tear_at_every_byte_of_the_index() {
     let before = world.mailbox.describe(&uids, Need::default()).unwrap();
     let path = maildir().join("hikyaku.index");
     let whole = world.disk.content(&path).unwrap();
-    for cut in 0..whole.len() {
+    for (cut, byte) in whole.iter().enumerate() {
         for flip in [false, true] {
             let disk = world.disk.kill();
             let file = disk.open(&path, How::Write).unwrap();
             if flip {
-                file.write_at(&[whole[cut] ^ 0x20], cut as u64).unwrap();
+                file.write_at(&[byte ^ 0x20], cut as u64).unwrap();
             } else {
                 file.set_len(cut as u64).unwrap();
             }
-            let boxes = open(&disk);
+            let boxes = open(disk);
             let mailbox = inbox(&boxes);
             let here: Vec<_> = mailbox.doomed(None, false).unwrap().into_iter().map(|d| d.uid).collect();
             assert!(here.is_sorted() && here.len() == 5, "{cut} {here:?}");
@@ -295,5 +359,4 @@ fn a_tear_at_every_byte_of_the_index() {
             assert_eq!(seen.iter().filter(|f| **f == flags).count(), 3);
         }
     }
-    world.count = 0;
 }

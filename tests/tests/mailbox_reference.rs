@@ -313,7 +313,6 @@ impl World {
                 let next = self.inbox.counts().unwrap().uid_next;
                 self.reopen();
                 assert_eq!(self.inbox.counts().unwrap().uid_next, next, "no UID is skipped after a clean end");
-                return;
             }
             // The index is lost, and so is the cache sometimes.
             2 => {

@@ -10,6 +10,7 @@ use crate::disk::How;
 use imap::Refusal;
 use maildir::{Bounds, Place};
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
+use wire::Fault;
 
 impl Mailboxes {
     /// Makes durable whatever was delivered, changed or removed before this call: removes files that wait for it, writes bounds, and syncs. Then the
@@ -18,6 +19,10 @@ impl Mailboxes {
     /// # Errors
     /// A fault of the disk: the spool keeps everything.
     pub fn checkpoint(&self) -> Result<(), Refusal> {
+        if self.common.is_distrusted() {
+            tracing::error!("no checkpoint: a sync failed before");
+            return Err(Refusal::Fault(Fault::Later));
+        }
         let mut settling = Vec::new();
         for mailbox in self.all() {
             if let Some(upto) = mailbox.prepare()? {
@@ -58,7 +63,7 @@ impl Mailboxes {
                         mailbox.sync_each()?;
                     }
                 }
-                Err(e) => return Err(trouble("sync", place, &e)),
+                Err(e) => return Err(self.common.distrust(place, &e)),
             }
         }
         Ok(())
@@ -130,7 +135,7 @@ impl Mailbox {
             match self.common.disk.open(&path, How::Read).and_then(|file| file.sync()) {
                 // Renamed or removed meanwhile; a rename is in the directory, and its bytes were synced or will be by whoever writes next.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(|e| trouble("sync", &path, &e))?,
+                other => other.map_err(|e| self.common.distrust(&path, &e))?,
             }
         }
         for dir in &dirs {

@@ -42,8 +42,12 @@ impl Mailbox {
     fn try_copy(&self, uids: &[Uid], target: &Mailbox, again: bool) -> Result<Copied, Refusal> {
         let sources = self.sources(uids, again)?;
         for source in sources.iter().filter(|s| s.unsettled) {
-            let sync = || self.common.disk.open(&source.path, How::Read)?.sync();
-            sync().map_err(|e| gone_or_trouble(&source.path, &e))?;
+            if self.common.is_distrusted() {
+                // A sync that succeeds after one that failed says nothing about the bytes in between.
+                return Err(Refusal::Fault(wire::Fault::Later));
+            }
+            let file = self.common.disk.open(&source.path, How::Read).map_err(|e| gone_or_trouble(&source.path, &e))?;
+            file.sync().map_err(|e| self.common.distrust(&source.path, &e))?;
         }
         let mut state = target.lock()?;
         state.refresh(None)?;

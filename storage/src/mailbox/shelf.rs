@@ -7,12 +7,14 @@ use mail::MailboxName;
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher, Hasher, RandomState},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+use wire::Fault;
 
 /// Tells nanoseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> i128 + Send + Sync>;
@@ -45,9 +47,22 @@ pub(super) struct Common {
     /// Makes names unique and hash tables unguessable.
     seed: u64,
     counter: AtomicU64,
+    /// A sync failed: what the system then takes for clean may never reach the disk, and no later sync would say so.
+    distrust: AtomicBool,
 }
 
 impl Common {
+    /// A sync of something that is in the spool failed: the spool must never let go of it.
+    pub fn distrust(&self, path: &Path, error: &io::Error) -> Refusal {
+        tracing::error!(path = %path.display(), %error, "the disk lost writes; the log keeps everything from now on. Look at the disk and restart");
+        self.distrust.store(true, Ordering::Relaxed);
+        Refusal::Fault(Fault::Later)
+    }
+
+    pub fn is_distrusted(&self) -> bool {
+        self.distrust.load(Ordering::Relaxed)
+    }
+
     pub fn now_s(&self) -> i64 {
         ((self.options.clock)() / 1_000_000_000) as i64
     }
@@ -95,7 +110,7 @@ impl Mailboxes {
     pub fn new(disk: Arc<dyn Disk>, options: Options) -> Mailboxes {
         let seed = RandomState::new().build_hasher().finish();
         Mailboxes {
-            common: Arc::new(Common { disk, options, seed, counter: AtomicU64::new(1) }),
+            common: Arc::new(Common { disk, options, seed, counter: AtomicU64::new(1), distrust: AtomicBool::new(false) }),
             shelf: Mutex::default(),
             trash: Mutex::default(),
         }

@@ -55,9 +55,10 @@ impl Mailbox {
         };
         let heard = view.mod_seq;
         state.views.insert(id, heard);
-        if !read_only {
-            state.claim()?;
-        }
+        let claimed = if read_only { Ok(()) } else { state.claim() };
+        // A view that is dropped takes the lock itself.
+        drop(state);
+        claimed?;
         Ok((view, selected))
     }
 }
