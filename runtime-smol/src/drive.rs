@@ -10,83 +10,127 @@ use std::{
 };
 use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Tick, Want, Why};
 
+/// A session, who answers it, and what lies between it and its peer. In one box: it goes to where waiting is allowed and comes back.
+pub struct Desk<S, O> {
+    /// Who decides.
+    pub session: S,
+    /// Who answers.
+    pub office: O,
+    /// What came.
+    pub rx: Inbox,
+    /// What goes.
+    pub tx: Outbox,
+    /// Who else has something to say.
+    pub ear: Ear,
+}
+
+/// What a desk cannot do by itself.
+enum Next<A> {
+    /// The answer may have to wait.
+    Ask(A),
+    /// The sink is full, and to empty it may have to wait.
+    Drain,
+    Read,
+    Flush,
+    StartTls,
+    Close(Why),
+}
+
 /// Drives a session until it ends, and hangs up. `tls` gives the certificates of the moment.
-pub async fn run<S, O>(
-    mut session: Box<S>,
-    mut office: Box<O>,
-    mut line: Line,
-    mut ear: Ear,
-    mut rx: Inbox,
-    mut tx: Outbox,
-    tls: impl Fn() -> Option<Arc<ServerConfig>>,
-) -> (Box<O>, Why)
+pub async fn run<S, O>(mut desk: Box<Desk<S, O>>, mut line: Line, tls: impl Fn() -> Option<Arc<ServerConfig>>) -> (Box<Desk<S, O>>, Why)
 where
-    S: Session,
+    S: Session + Send + 'static,
     S::Ask: Question<O, Answer = S::Answer> + Send + 'static,
-    S::Answer: Send + 'static,
     O: Sink + Send + 'static,
 {
+    let mut next = desk.work(false);
     let end = loop {
-        while let Some(nudge) = ear.heard() {
-            session.tell(now(), News::Nudge(nudge), &mut tx);
-        }
-        let done = match session.step(now(), &mut rx, &mut tx) {
-            Step::Read => line.wait(&mut rx, &mut tx, &mut ear, session.deadline()).await,
-            Step::Flush => line.flush(&mut tx).await,
-            Step::Body(bytes) => {
-                office.body(bytes);
-                if office.is_full() {
-                    office = unblock(move || {
-                        office.drain();
-                        office
-                    })
-                    .await;
-                }
+        let done = match next {
+            Next::Ask(_) | Next::Drain => {
+                // What follows is done over there as well, up to the next word with the peer: the way there and back is what costs.
+                (desk, next) = unblock(move || {
+                    desk.wait(next);
+                    let next = desk.work(true);
+                    (desk, next)
+                })
+                .await;
+                continue;
+            }
+            Next::Read => line.wait(&mut desk.rx, &mut desk.tx, &mut desk.ear, desk.session.deadline()).await,
+            Next::Flush => line.flush(&mut desk.tx).await,
+            Next::StartTls => {
+                assert!(desk.rx.is_empty(), "a session kept input across a handshake");
+                let secured = line.secure(tls(), &mut desk.tx).await;
+                desk.session.tell(now(), News::Secured(secured), &mut desk.tx);
                 Ok(())
             }
-            Step::Ask(ask) => {
-                let answer;
-                (office, answer) = put(ask, office).await;
-                session.tell(now(), News::Answer(answer), &mut tx);
-                Ok(())
-            }
-            Step::StartTls(Want::Accept) => {
-                assert!(rx.is_empty(), "a session kept input across a handshake");
-                let secured = line.secure(tls(), &mut tx).await;
-                session.tell(now(), News::Secured(secured), &mut tx);
-                Ok(())
-            }
-            Step::Close(why) => break line.flush(&mut tx).await.map(|()| why),
+            Next::Close(why) => break line.flush(&mut desk.tx).await.map(|()| why),
         };
         if let Err(e) = done {
             break Err(e);
         }
+        next = desk.work(false);
     };
     let why = match end {
         Ok(why) => {
             // A peer that said goodbye has nothing more to send, unless it sent it already.
-            line.hang_up(why != Why::Done || !rx.is_empty()).await;
+            line.hang_up(why != Why::Done || !desk.rx.is_empty()).await;
             why
         }
         Err(e) if e.kind() == io::ErrorKind::TimedOut => Why::Timeout,
         Err(_) => Why::Gone,
     };
-    (office, why)
+    (desk, why)
 }
 
-/// Asks where waiting is allowed, if the answer may have to wait.
-async fn put<A, O>(ask: A, mut office: Box<O>) -> (Box<O>, A::Answer)
+impl<S, O> Desk<S, O>
 where
-    A: Question<O> + Send + 'static,
-    A::Answer: Send + 'static,
-    O: Send + 'static,
+    S: Session,
+    S::Ask: Question<O, Answer = S::Answer>,
+    O: Sink,
 {
-    let waits = ask.waits();
-    let answer = move || {
-        let answer = ask.put_to(&mut office);
-        (office, answer)
-    };
-    if waits { unblock(answer).await } else { answer() }
+    /// Goes on without the peer as far as possible; only as far as nothing waits, if waiting is not allowed here.
+    fn work(&mut self, may_wait: bool) -> Next<S::Ask> {
+        loop {
+            while let Some(nudge) = self.ear.heard() {
+                self.session.tell(now(), News::Nudge(nudge), &mut self.tx);
+            }
+            let next = match self.session.step(now(), &mut self.rx, &mut self.tx) {
+                Step::Body(bytes) => {
+                    self.office.body(bytes);
+                    if !self.office.is_full() {
+                        continue;
+                    }
+                    Next::Drain
+                }
+                Step::Ask(ask) if ask.waits() => Next::Ask(ask),
+                Step::Ask(ask) => {
+                    self.wait(Next::Ask(ask));
+                    continue;
+                }
+                Step::Read => return Next::Read,
+                Step::Flush => return Next::Flush,
+                Step::StartTls(Want::Accept) => return Next::StartTls,
+                Step::Close(why) => return Next::Close(why),
+            };
+            if !may_wait {
+                return next;
+            }
+            self.wait(next);
+        }
+    }
+
+    /// Does what may have to wait.
+    fn wait(&mut self, next: Next<S::Ask>) {
+        match next {
+            Next::Ask(ask) => {
+                let answer = ask.put_to(&mut self.office);
+                self.session.tell(now(), News::Answer(answer), &mut self.tx);
+            }
+            Next::Drain => self.office.drain(),
+            Next::Read | Next::Flush | Next::StartTls | Next::Close(_) => unreachable!("this is between the line and its peer"),
+        }
+    }
 }
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);

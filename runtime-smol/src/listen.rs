@@ -2,7 +2,7 @@
 
 use crate::{
     bell::bell,
-    drive::{self, now},
+    drive::{self, Desk, now},
     line::Line,
     lobby::Lobby,
 };
@@ -103,9 +103,10 @@ async fn attend(listen: Listen, mut line: Line, peer: SocketAddr, house: Arc<Hou
     macro_rules! drive {
         ($protocol:ident, $session:ident, $office:ident) => {{
             let (rx, tx) = (Inbox::new($protocol::INBOX_LIMIT), Outbox::new($protocol::OUTBOX_MARK));
+            let desk = Box::new(Desk { session: *$session, office: *$office, rx, tx, ear });
             // Boxed one by one: each connection carries the state of its own protocol, not room for the largest.
-            let (office, why) = Box::pin(drive::run($session, $office, line, ear, rx, tx, certificates)).await;
-            office.closed(why);
+            let (desk, why) = Box::pin(drive::run(desk, line, certificates)).await;
+            desk.office.closed(why);
         }};
     }
     match house.seat(guest, &listen, tls, now()) {
