@@ -14,6 +14,7 @@ use std::{
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
+use wire::Fault;
 
 /// Entries whose delivery failed after they were promised, before nothing more is accepted: something is wrong with the disk then.
 const UNDELIVERED_MAX: usize = 1000;
@@ -50,7 +51,27 @@ pub struct Origin<'a> {
 
 /// Promised, and not delivered yet. Their records stay in the log.
 #[derive(Default)]
-pub struct Undelivered(Mutex<Vec<(Lsn, u64)>>);
+pub struct Undelivered(Mutex<Vec<Waiting>>);
+
+/// A record that was not delivered everywhere.
+#[derive(Clone)]
+pub struct Waiting {
+    /// Where it is.
+    pub at: Lsn,
+    /// The id of its entry.
+    pub id: u64,
+    /// The targets that do not have it. Others may have removed it again meanwhile, and must not get it twice.
+    pub left: Vec<Left>,
+}
+
+/// A target that does not have its message.
+#[derive(Clone)]
+pub struct Left {
+    /// Which of the record.
+    pub target: usize,
+    /// Whose mailbox it is.
+    pub account: String,
+}
 
 impl House {
     /// Opens the mailbox a message is for.
@@ -81,6 +102,15 @@ impl House {
             return Err(Refusal::OverQuota);
         }
         Ok(())
+    }
+
+    /// Whether an account takes mail at the moment: not while mail that was promised cannot be written there. One mailbox in trouble (a full disk
+    /// of its own, wrong permissions) would otherwise fill the log that all share.
+    ///
+    /// # Errors
+    /// `Later` if mail waits for it.
+    pub(crate) fn check_waiting(&self, account: &Account) -> Result<(), Refusal> {
+        if self.undelivered().waits_for(&account.name()) { Err(Refusal::Fault(Fault::Later)) } else { Ok(()) }
     }
 
     /// Makes a message durable and delivers it. When this returns without an error the promise is given; a mailbox that could not take the file now
@@ -142,32 +172,44 @@ impl House {
             }
             Some((error, _)) => {
                 tracing::error!(id = format!("{id:x}"), ?error, "accepted, but not delivered yet");
-                self.undelivered().put(at, taken.entry);
+                let left = placed.iter().zip(to).enumerate().filter(|(_, (placed, _))| placed.is_err());
+                let left = left.map(|(target, (_, to))| Left { target, account: to.account.name() }).collect();
+                self.undelivered().note(Waiting { at, id, left });
+                taken.entry.pin();
             }
         }
         Ok(placed)
     }
 
-    /// Makes it durable that messages are gone from a mailbox: no crash brings them back. Call it before their files are removed.
+    /// Makes it durable that messages are gone from a mailbox: no crash brings them back. Call it before their files are removed, and keep what it
+    /// returns until the mailbox knows of it: a checkpoint in between would let go of the record while the files are there.
     ///
     /// # Errors
     /// If it could not be made durable. Remove nothing then.
-    pub(crate) fn bury(&self, account: &Account, mailbox: &MailboxName, bases: &[&[u8]]) -> io::Result<()> {
+    pub(crate) fn bury(&self, account: &Account, mailbox: &MailboxName, bases: &[&[u8]]) -> io::Result<Vec<Entry<&Spool>>> {
+        let mut entries = Vec::new();
         for bases in bases.chunks(queue::BASES_MAX) {
             let gone = queue::Gone { account: &account.name(), mailbox: mailbox.as_str(), bases: queue::Bases::new(bases) };
-            self.spool().entry().commit(&[&gone.encode()])?;
+            let mut entry = self.spool().entry();
+            entry.commit(&[&gone.encode()])?;
+            entries.push(entry);
         }
-        Ok(())
+        Ok(entries)
     }
 
     /// Tries again to deliver what was promised.
-    pub(crate) fn deliver_again(&self) {
-        for (at, id) in self.undelivered().all() {
-            match self.replay_one(at, None) {
-                Ok(()) => {
+    pub fn deliver_again(&self) {
+        for Waiting { at, id, left } in self.undelivered().all() {
+            let targets: Vec<usize> = left.iter().map(|left| left.target).collect();
+            match self.replay_one(at, &targets) {
+                Ok(left) if left.is_empty() => {
                     self.undelivered().remove(at);
                     self.spool().unpin(at, id);
                     tracing::info!(id = format!("{id:x}"), "delivered after all");
+                }
+                Ok(left) => {
+                    tracing::error!(id = format!("{id:x}"), mailboxes = left.len(), "accepted, but not delivered yet");
+                    self.undelivered().leave(at, left);
                 }
                 Err(error) => tracing::error!(id = format!("{id:x}"), %error, "accepted, but not delivered yet"),
             }
@@ -176,21 +218,25 @@ impl House {
 }
 
 impl Undelivered {
-    fn put(&self, at: Lsn, entry: Entry<Arc<Spool>>) {
-        self.list().push((at, entry.id()));
-        entry.pin();
+    /// Notes a record that could not be delivered everywhere. It is pinned in the log.
+    pub fn note(&self, waiting: Waiting) {
+        self.list().push(waiting);
     }
 
-    /// Notes a record that a replay could not deliver.
-    pub fn note(&self, at: Lsn, id: u64) {
-        self.list().push((at, id));
+    /// Whether mail for this account waits.
+    pub fn waits_for(&self, account: &str) -> bool {
+        self.list().iter().any(|waiting| waiting.left.iter().any(|left| left.account == account))
+    }
+
+    fn leave(&self, at: Lsn, left: Vec<Left>) {
+        self.list().iter_mut().filter(|waiting| waiting.at == at).for_each(|waiting| waiting.left.clone_from(&left));
     }
 
     fn remove(&self, at: Lsn) {
-        self.list().retain(|(other, _)| *other != at);
+        self.list().retain(|waiting| waiting.at != at);
     }
 
-    fn all(&self) -> Vec<(Lsn, u64)> {
+    fn all(&self) -> Vec<Waiting> {
         self.list().clone()
     }
 
@@ -198,7 +244,7 @@ impl Undelivered {
         self.list().len()
     }
 
-    fn list(&self) -> std::sync::MutexGuard<'_, Vec<(Lsn, u64)>> {
+    fn list(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

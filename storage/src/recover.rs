@@ -3,6 +3,7 @@
 //! Everything here can be done twice without harm, so a crash during recovery only means another recovery.
 
 use crate::{
+    accept::{Left, Waiting},
     house::House,
     mailbox::{Content, Deposit, Mailbox, Reserved},
     spool::Lsn,
@@ -33,11 +34,12 @@ impl House {
         }
         let count = work.len();
         for (at, targets) in work {
-            if let Err(error) = self.replay_one(at, Some(&targets)) {
+            let left = self.replay_one(at, &targets)?;
+            if !left.is_empty() {
                 let id = self.record_id(at)?;
-                tracing::error!(id = format!("{id:x}"), %error, "accepted, but not delivered yet");
+                tracing::error!(id = format!("{id:x}"), mailboxes = left.len(), "accepted, but not delivered yet");
                 self.spool().pin(at, id);
-                self.undelivered().note(at, id);
+                self.undelivered().note(Waiting { at, id, left });
             }
         }
         Ok(count)
@@ -59,13 +61,15 @@ impl House {
         Ok(())
     }
 
-    /// Delivers a record of the log again: all of its targets, or these. A file that is there and whole stays as it is.
+    /// Delivers a record of the log to these targets again. A file that is there and whole stays as it is. Returns the targets whose mailbox could
+    /// not be written to.
     ///
     /// # Errors
-    /// If the log cannot be read or a mailbox cannot be written to.
-    pub(crate) fn replay_one(&self, at: Lsn, targets: Option<&[usize]>) -> io::Result<()> {
+    /// If the log cannot be read.
+    pub(crate) fn replay_one(&self, at: Lsn, targets: &[usize]) -> io::Result<Vec<Left>> {
         let bytes = self.spool().read(at)?;
-        let Record::Accept(accept) = decode(&bytes)? else { return Ok(()) };
+        let mut left = Vec::new();
+        let Record::Accept(accept) = decode(&bytes)? else { return Ok(left) };
         let path;
         let pieces: [&[u8]; 1];
         let (content, size) = match accept.content {
@@ -78,11 +82,7 @@ impl House {
                 (Content::Link(&path), size)
             }
         };
-        let mut failed = None;
-        for (n, target) in accept.targets.iter().enumerate() {
-            if targets.is_some_and(|targets| !targets.contains(&n)) {
-                continue;
-            }
+        for (n, target) in accept.targets.iter().enumerate().filter(|(n, _)| targets.contains(n)) {
             let flags = target.flags();
             let deposit =
                 Deposit { base: target.base, content, flags: &flags, date: target.date, size, wire: accept.wire_size, structure: None };
@@ -91,14 +91,12 @@ impl House {
                 Ok(None) => Ok(()),
                 Err(refusal) => Err(refusal),
             };
-            if let Err(refusal) = restored {
-                failed = Some(refusal);
+            if let Err(error) = restored {
+                tracing::warn!(id = format!("{:x}", accept.id), account = target.account, ?error, "could not be delivered again");
+                left.push(Left { target: n, account: target.account.into() });
             }
         }
-        match failed {
-            Some(refusal) => Err(io::Error::other(format!("a mailbox refused it: {refusal:?}"))),
-            None => Ok(()),
-        }
+        Ok(left)
     }
 
     /// The mailbox of a record, made if its directory was lost; nothing if there is no such account any more.

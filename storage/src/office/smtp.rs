@@ -52,6 +52,17 @@ impl Smtp {
         }
     }
 
+    /// Whether a message of this size can be delivered now, as far as can be told.
+    fn room(&self, account: &Account, size: u64) -> Result<(), Refusal> {
+        self.desk.house.check_waiting(account).map_err(|_| Refusal::Fault(Fault::Later))?;
+        match self.desk.house.check_quota(account, size) {
+            Err(imap::Refusal::OverQuota) => Err(Refusal::MailboxFull),
+            // Not known whether it is full: the disk does not tell now.
+            Err(_) => Err(Refusal::Fault(Fault::Later)),
+            Ok(()) => Ok(()),
+        }
+    }
+
     fn refuse(&self, what: &'static str, address: Option<&Address>, refusal: Refusal) -> Refusal {
         let (conn, protocol, peer) = (self.desk.guest.number, self.desk.protocol, self.desk.guest.peer);
         let address = address.map(ToString::to_string).unwrap_or_default();
@@ -72,7 +83,7 @@ impl Smtp {
         }
         let (mut each, mut to): (Vec<Verdict>, Vec<Destination>) = (Vec::new(), Vec::new());
         for (recipient, account) in open.start.envelope.recipients.iter().zip(&open.to) {
-            let room = house.check_quota(account, taken.stored).map_err(|_| Refusal::MailboxFull);
+            let room = self.room(account, taken.stored);
             let verdict = match room {
                 // Two paths to one mailbox are one delivery (RFC 5321 §5.1 speaks of one copy for a host; here it is one for a mailbox).
                 Ok(()) if to.iter().any(|d| Arc::ptr_eq(&d.account, account) || d.account.address == account.address) => Ok(()),
@@ -167,8 +178,7 @@ impl Office for Smtp {
     }
 
     fn recipient(&mut self, recipient: Address) -> Verdict {
-        let verdict =
-            self.account(&recipient).and_then(|account| self.desk.house.check_quota(&account, 0).map_err(|_| Refusal::MailboxFull));
+        let verdict = self.account(&recipient).and_then(|account| self.room(&account, 0));
         verdict.map_err(|refusal| self.refuse("recipient", Some(&recipient), refusal))
     }
 

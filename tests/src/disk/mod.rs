@@ -81,6 +81,11 @@ impl Crashing {
         self.world().crash(dice)
     }
 
+    /// The disk that the worst power cut now leaves: nothing but what is durable.
+    pub fn lose(&self) -> Crashing {
+        self.world().lose(&mut Rng::with_seed(0), 0, 0)
+    }
+
     /// The disk as it is after the program was killed: nothing is lost yet, what was not durable still is not, locks are gone.
     pub fn kill(&self) -> Crashing {
         self.world().kill()

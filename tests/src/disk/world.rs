@@ -72,6 +72,11 @@ impl World {
     pub fn crash(&self, dice: &mut Rng) -> Crashing {
         let luck = |dice: &mut Rng| dice.choice([0, 32, 128, 224, 255]).unwrap_or(0);
         let (data, names) = (luck(dice), luck(dice));
+        self.lose(dice, data, names)
+    }
+
+    /// A disk that keeps what is not durable with these chances of 256, for data and names.
+    pub(super) fn lose(&self, dice: &mut Rng, data: u8, names: u8) -> Crashing {
         let mut world = self.kill_world();
         for node in &mut world.nodes {
             match &mut node.what {

@@ -1,0 +1,219 @@
+//! A house on a disk that fails and crashes: what was promised stays, what was removed stays away, and one mailbox in trouble is nobody else's.
+
+use config::{Listen, Speak};
+use hikyaku_tests::disk::Crashing;
+use imap::Office as _;
+use mail::{Address, Envelope, Flags, MailboxName, System, Uid};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+use storage::{
+    disk::{Disk, File, How, Lock, Stat},
+    house::{House, Seat},
+    mailbox, office, spool,
+};
+use wire::{Nudge, Ring, Sink as _, Tick};
+
+const EIO: i32 = 5;
+
+struct Deaf;
+impl Ring for Deaf {
+    fn ring(&self, _: Nudge) {}
+}
+
+/// What a test wants to fail, or to see: the name of an operation and its path.
+type Rule = Box<dyn FnMut(&'static str, &Path) -> std::io::Result<()> + Send>;
+
+/// A disk with a rule.
+#[derive(Clone)]
+struct Ruled {
+    disk: Crashing,
+    rule: Arc<Mutex<Option<Rule>>>,
+}
+
+impl Ruled {
+    fn new() -> Ruled {
+        let disk = Crashing::new();
+        disk.make_dir(Path::new("/store")).unwrap();
+        let account = |local: &str| format!("(address: \"{local}@example.test\", hash: \"{{SSHA}}ev3P3p8pGsxpYfBqdhSjbVQRyidzYWx0\")");
+        let text = format!("(version: 1, accounts: [{}, {}])", account("alice"), account("bob"));
+        disk.open(Path::new("/store/accounts.ron"), How::Create).unwrap().append(text.as_bytes()).unwrap();
+        disk.sync_all(Path::new("/store")).unwrap();
+        Ruled::of(disk)
+    }
+
+    fn of(disk: Crashing) -> Ruled {
+        Ruled { disk, rule: Arc::default() }
+    }
+
+    fn rule(&self, rule: impl FnMut(&'static str, &Path) -> std::io::Result<()> + Send + 'static) {
+        *self.rule.lock().unwrap() = Some(Box::new(rule));
+    }
+
+    /// Lets every operation of this name fail whose path has this in it.
+    fn fail(&self, name: &'static str, path: &'static str) {
+        self.rule(
+            move |op, at| {
+                if op == name && at.to_str().unwrap().contains(path) { Err(std::io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+            },
+        );
+    }
+
+    fn heal(&self) {
+        *self.rule.lock().unwrap() = None;
+    }
+
+    fn ask(&self, op: &'static str, path: &Path) -> std::io::Result<()> {
+        // The rule may use the disk.
+        let Some(mut rule) = self.rule.lock().unwrap().take() else { return Ok(()) };
+        let said = rule(op, path);
+        self.rule.lock().unwrap().get_or_insert(rule);
+        said
+    }
+}
+
+impl Disk for Ruled {
+    fn open(&self, path: &Path, how: How) -> std::io::Result<Box<dyn File>> {
+        self.ask(if how == How::Create { "create" } else { "open" }, path)?;
+        self.disk.open(path, how)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.ask("rename", from)?;
+        self.disk.rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.ask("link", to)?;
+        self.disk.link(from, to)
+    }
+    fn unlink(&self, path: &Path) -> std::io::Result<()> {
+        self.ask("unlink", path)?;
+        self.disk.unlink(path)
+    }
+    fn make_dir(&self, path: &Path) -> std::io::Result<()> {
+        self.ask("make_dir", path)?;
+        self.disk.make_dir(path)
+    }
+    fn remove_dir(&self, path: &Path) -> std::io::Result<()> {
+        self.disk.remove_dir(path)
+    }
+    fn list(&self, dir: &Path, each: &mut dyn FnMut(&[u8])) -> std::io::Result<()> {
+        self.ask("list", dir)?;
+        self.disk.list(dir, each)
+    }
+    fn stat(&self, path: &Path) -> std::io::Result<Stat> {
+        self.disk.stat(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
+        self.ask("sync_dir", dir)?;
+        self.disk.sync_dir(dir)
+    }
+    fn sync_all(&self, path: &Path) -> std::io::Result<()> {
+        self.ask("sync_all", path)?;
+        self.disk.sync_all(path)
+    }
+    fn set_modified(&self, path: &Path, seconds: i64) -> std::io::Result<()> {
+        self.disk.set_modified(path, seconds)
+    }
+    fn lock(&self, path: &Path) -> std::io::Result<Box<dyn Lock>> {
+        self.disk.lock(path)
+    }
+}
+
+fn open(disk: &Ruled) -> Arc<House> {
+    let config = config::parse("test", "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true)").unwrap();
+    let options = spool::Options { segment: 1 << 20, seed: 1, ..spool::Options::default() };
+    House::open_at(config, Arc::new(disk.clone()), mailbox::system_clock(), options).unwrap()
+}
+
+/// Everything that is not durable is lost, and the server starts again.
+fn power_cut(house: Arc<House>, disk: &Ruled) -> (Arc<House>, Ruled) {
+    drop(house);
+    let disk = Ruled::of(disk.disk.lose());
+    (open(&disk), disk)
+}
+
+fn seat(house: &Arc<House>, speak: Speak) -> Seat {
+    let peer: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    let listen = Listen { on: "127.0.0.1:25".parse().unwrap(), speak, tls: config::TlsMode::Never };
+    let guest = house.knock(&listen, peer, Arc::new(Deaf)).unwrap();
+    house.seat(guest, &listen, None, Tick(0))
+}
+
+fn send(house: &Arc<House>, to: &[&str], text: &[u8]) -> Result<smtp::Receipt, smtp::Refusal> {
+    use smtp::Office as _;
+    let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!() };
+    let recipients: Vec<_> = to.iter().map(|t| Address::parse(&format!("{t}@example.test")).unwrap()).collect();
+    for recipient in &recipients {
+        office.recipient(recipient.clone())?;
+    }
+    let envelope = Envelope { sender: Address::parse("carol@elsewhere.test"), recipients };
+    office.open(smtp::Start { envelope, helo: "elsewhere.test".into(), with: "ESMTP", body: smtp::Body::SevenBit, utf8: false }).unwrap();
+    for piece in text.chunks(50_000) {
+        office.body(piece);
+        if office.is_full() {
+            office.drain();
+        }
+    }
+    office.commit()
+}
+
+fn imap(house: &Arc<House>, who: &str) -> Box<office::Imap> {
+    let Seat::Imap(_, mut office) = seat(house, Speak::Imap) else { panic!() };
+    let proof = sasl::Proof::Password { act_as: String::new(), user: who.into(), password: sasl::Secret::new("hikyaku".into()) };
+    office.login(proof).unwrap();
+    office
+}
+
+fn name(text: &str) -> MailboxName {
+    MailboxName::new(text).unwrap()
+}
+
+fn uids(house: &Arc<House>, who: &str, mailbox: &str) -> Vec<Uid> {
+    imap(house, who).select(name(mailbox), true).unwrap().uids
+}
+
+fn remove_all(house: &Arc<House>, who: &str, mailbox: &str) {
+    let mut office = imap(house, who);
+    let uids = office.select(name(mailbox), false).unwrap().uids;
+    office.store(uids.clone(), imap::Change::Add, Flags::system(System::DELETED)).unwrap();
+    assert_eq!(office.expunge(None).unwrap(), uids);
+}
+
+#[test]
+fn what_one_mailbox_could_not_take_does_not_come_twice_to_another() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    disk.fail("create", "/bob/Maildir/tmp/");
+    send(&house, &["alice", "bob"], b"Subject: one\r\n\r\n").unwrap();
+    remove_all(&house, "alice", "INBOX");
+    disk.heal();
+    house.deliver_again();
+    assert_eq!(uids(&house, "alice", "INBOX"), []);
+    assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
+    house.checkpoint().unwrap();
+    let (house, _) = power_cut(house, &disk);
+    assert_eq!(uids(&house, "alice", "INBOX"), []);
+    assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
+}
+
+#[test]
+fn a_mailbox_in_trouble_takes_no_more_mail_and_others_do() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    disk.fail("create", "/bob/Maildir/tmp/");
+    send(&house, &["bob"], b"Subject: one\r\n\r\n").unwrap();
+    assert_eq!(send(&house, &["bob"], b"Subject: two\r\n\r\n").unwrap_err(), smtp::Refusal::Fault(wire::Fault::Later));
+    send(&house, &["alice"], b"Subject: two\r\n\r\n").unwrap();
+    // After a restart too, as long as it lasts.
+    let (house, disk) = power_cut(house, &disk);
+    assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
+    disk.fail("create", "/bob/Maildir/tmp/");
+    send(&house, &["bob"], b"Subject: two\r\n\r\n").unwrap();
+    assert!(send(&house, &["bob"], b"Subject: three\r\n\r\n").is_err());
+    disk.heal();
+    house.deliver_again();
+    send(&house, &["bob"], b"Subject: three\r\n\r\n").unwrap();
+    assert_eq!(uids(&house, "bob", "INBOX").len(), 3);
+}
