@@ -268,7 +268,7 @@ fn words(letter: u64) -> String {
 
 fn login(ports: Ports, user: &str) -> Result<Client, String> {
     let mut client = Client::new(Box::new(Talk::try_plain(local(ports.imap)).map_err(text)?), 1);
-    client.next()?;
+    client.hear()?;
     client.ok(format!("LOGIN {user}@example.test {PASSWORD}").as_bytes())?;
     Ok(client)
 }

@@ -48,7 +48,7 @@ impl Client {
     ///
     /// # Errors
     /// If none comes or it cannot be understood.
-    pub fn next(&mut self) -> Result<Line, String> {
+    pub fn hear(&mut self) -> Result<Line, String> {
         let end = loop {
             if let Some(end) = whole(&self.bytes) {
                 break end;
@@ -105,7 +105,7 @@ impl Client {
             let (size, _) = announced(&bytes[from..stop - 2]).unwrap_or_default();
             self.wire.send(&bytes[..stop])?;
             loop {
-                match self.next()? {
+                match self.hear()? {
                     Line::Continue => break,
                     Line::Untagged(args) => heard(args),
                     Line::Tagged(t, args) if t == tag => return Ok((tag, Some(args))),
@@ -146,7 +146,7 @@ impl Client {
             if let Some(reply) = reply {
                 return Ok(reply);
             }
-            match self.next()? {
+            match self.hear()? {
                 Line::Untagged(args) => heard(args),
                 Line::Tagged(t, args) if t == tag => reply = Some(args),
                 other => return Err(format!("unexpected {other:?}")),

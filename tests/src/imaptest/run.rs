@@ -40,7 +40,7 @@ impl Stage<'_> {
     fn run(mut self, script: &Script, server: &mut dyn Server, user: &str, password: &str) -> Result<Option<String>, String> {
         for number in 1..=script.connections {
             let mut client = Client::new(server.connect(), number);
-            let Line::Untagged(greeting) = client.next()? else { return Err("no greeting".into()) };
+            let Line::Untagged(greeting) = client.hear()? else { return Err("no greeting".into()) };
             if script.state >= State::Auth {
                 client.ok(format!("LOGIN \"{user}\" \"{password}\"").as_bytes()).map_err(|e| format!("before it began: {e}"))?;
             }
@@ -105,7 +105,7 @@ impl Stage<'_> {
             }
         }
         while !pending.is_empty() {
-            match self.clients[group.connection].next().map_err(|e| format!("{e}; {}", hearing.missing(&self.variables)))? {
+            match self.clients[group.connection].hear().map_err(|e| format!("{e}; {}", hearing.missing(&self.variables)))? {
                 Line::Continue => return Err("leave for a literal that was not announced".into()),
                 Line::Untagged(args) => hearing.hear(&mut self.variables, args)?,
                 Line::Tagged(tag, reply) => {
