@@ -38,6 +38,7 @@ pub struct House {
     hostname: Box<str>,
     started: Instant,
     rounds: Mutex<Rounds>,
+    checkpoint: Mutex<()>,
 }
 
 /// When chores were last done that are not done every second.
@@ -133,13 +134,17 @@ impl House {
             hostname,
             started: now,
             rounds: Mutex::new(Rounds { checkpoint: now, deliver_again: now }),
+            checkpoint: Mutex::default(),
         };
         let recovered = house.recover(&replay).map_err(store(&dir))?;
         if recovered > 0 {
             tracing::info!(messages = recovered, "recovered from the log");
         }
         // What was recovered is written but not synced: let go of it only when it is.
-        house.checkpoint().map_err(store(&dir))?;
+        if let Err(error) = house.checkpoint() {
+            // One mailbox in trouble keeps nobody from theirs.
+            tracing::error!(%error, "no checkpoint: the log keeps what it has");
+        }
         house.spool.prepare().map_err(store(&dir))?;
         Ok(Arc::new(house))
     }
@@ -174,6 +179,8 @@ impl House {
     /// # Errors
     /// A fault of the disk; the log keeps everything then.
     pub fn checkpoint(&self) -> io::Result<()> {
+        // One at a time: a second one would find nothing left to do in mailboxes that the first has not synced yet, and let go of their records.
+        let _alone = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = self.spool.mark();
         self.mailboxes.checkpoint().map_err(|refusal| io::Error::other(format!("mailboxes cannot be synced: {refusal:?}")))?;
         self.spool.release(mark)

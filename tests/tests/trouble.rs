@@ -6,7 +6,7 @@ use imap::Office as _;
 use mail::{Address, Envelope, Flags, MailboxName, System, Uid};
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 use storage::{
@@ -123,7 +123,7 @@ impl Disk for Ruled {
 
 fn open(disk: &Ruled) -> Arc<House> {
     let config = config::parse("test", "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true)").unwrap();
-    let options = spool::Options { segment: 1 << 20, seed: 1, ..spool::Options::default() };
+    let options = spool::Options { segment: 64 << 10, seed: 1, ..spool::Options::default() };
     House::open_at(config, Arc::new(disk.clone()), mailbox::system_clock(), options).unwrap()
 }
 
@@ -181,6 +181,10 @@ fn remove_all(house: &Arc<House>, who: &str, mailbox: &str) {
     assert_eq!(office.expunge(None).unwrap(), uids);
 }
 
+fn inbox_of(who: &str) -> PathBuf {
+    PathBuf::from(format!("/store/mail/example.test/{who}/Maildir"))
+}
+
 #[test]
 fn what_one_mailbox_could_not_take_does_not_come_twice_to_another() {
     let disk = Ruled::new();
@@ -216,4 +220,40 @@ fn a_mailbox_in_trouble_takes_no_more_mail_and_others_do() {
     house.deliver_again();
     send(&house, &["bob"], b"Subject: three\r\n\r\n").unwrap();
     assert_eq!(uids(&house, "bob", "INBOX").len(), 3);
+}
+
+#[test]
+fn what_comes_while_a_checkpoint_syncs_is_synced_by_the_next() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    let unsupported = |op: &str| if op == "sync_all" { Err(std::io::ErrorKind::Unsupported.into()) } else { Ok(()) };
+    let (late, mut sent) = (house.clone(), false);
+    disk.rule(move |op, path| {
+        if op == "sync_dir" && path == inbox_of("alice").join("cur") && !std::mem::replace(&mut sent, true) {
+            send(&late, &["alice"], b"Subject: late\r\n\r\n").unwrap();
+        }
+        unsupported(op)
+    });
+    send(&house, &["alice"], b"Subject: early\r\n\r\n").unwrap();
+    house.checkpoint().unwrap();
+    house.checkpoint().unwrap();
+    disk.heal();
+    let (house, _) = power_cut(house, &disk);
+    assert_eq!(uids(&house, "alice", "INBOX").len(), 2);
+}
+
+#[test]
+fn a_mailbox_in_trouble_keeps_no_house_from_opening() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    send(&house, &["alice", "bob"], b"Subject: one\r\n\r\n").unwrap();
+    remove_all(&house, "bob", "INBOX");
+    drop(house);
+    disk.fail("unlink", "/bob/Maildir/");
+    let house = open(&disk);
+    assert_eq!(uids(&house, "alice", "INBOX").len(), 1);
+    disk.heal();
+    house.checkpoint().unwrap();
+    let (house, _) = power_cut(house, &disk);
+    assert_eq!(uids(&house, "bob", "INBOX"), []);
 }

@@ -24,12 +24,13 @@ impl Mailboxes {
             return Err(Refusal::Fault(Fault::Later));
         }
         let mut settling = Vec::new();
-        for mailbox in self.all() {
+        let prepared = self.all().into_iter().try_for_each(|mailbox| {
             if let Some(upto) = mailbox.prepare()? {
                 settling.push((mailbox, upto));
             }
-        }
-        if let Err(refusal) = self.sync(&settling) {
+            Ok(())
+        });
+        if let Err(refusal) = prepared.and_then(|()| self.sync(&settling)) {
             settling.iter().for_each(|(mailbox, _)| mailbox.unsettled());
             return Err(refusal);
         }
@@ -97,15 +98,15 @@ impl Mailbox {
                 let bounds = state.durable;
                 state.write_bounds(bounds, false)?;
             }
-            state.dirty = false;
+            (state.dirty, state.settling) = (false, true);
             return Ok(Some(state.index.uid_next));
         }
     }
 
-    /// The sync failed.
+    /// The sync failed, or did not come to pass.
     fn unsettled(&self) {
         if let Life::Awake(state) = &mut self.slot().life {
-            state.dirty = true;
+            (state.dirty, state.settling) = (true, false);
         }
     }
 
@@ -113,7 +114,7 @@ impl Mailbox {
     fn settled(&self, upto: u32) {
         if let Life::Awake(state) = &mut self.slot().life {
             state.synced_uid = state.synced_uid.max(upto);
-            state.fresh = false;
+            (state.fresh, state.settling) = (false, false);
         }
     }
 
@@ -121,8 +122,6 @@ impl Mailbox {
     fn sync_each(&self) -> Result<(), Refusal> {
         let (paths, dirs, fresh) = {
             let mut state = self.lock()?;
-            // Whatever goes wrong from here on, the next checkpoint has to do it again.
-            state.dirty = true;
             state.refresh(None)?;
             let from = state.synced_uid;
             let start = state.index.entries().partition_point(|e| e.uid < from);
@@ -143,9 +142,8 @@ impl Mailbox {
         }
         let mut state = self.lock()?;
         state.fresh = fresh;
-        state.settle_names()?;
-        state.dirty = false;
-        Ok(())
+        // What came since is dirty and stays so.
+        state.settle_names()
     }
 
     /// Leaves the files such that the next start is quick.
@@ -166,7 +164,7 @@ impl Mailbox {
     pub(super) fn rest(&self) -> bool {
         let mut slot = self.slot();
         let Life::Awake(state) = &slot.life else { return true };
-        let needed = state.dirty || state.fresh || !state.views.is_empty() || !state.doomed.is_empty();
+        let needed = state.dirty || state.settling || state.fresh || !state.views.is_empty() || !state.doomed.is_empty();
         if needed {
             return false;
         }

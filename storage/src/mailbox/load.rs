@@ -102,6 +102,7 @@ impl Mailbox {
             // What came before is either in a checkpoint or comes again from the spool.
             synced_uid: index.uid_next.max(durable.uid_upto),
             dirty: false,
+            settling: false,
             fresh: false,
             doomed: BTreeMap::new(),
             gone: VecDeque::new(),

@@ -1,7 +1,7 @@
 //! Delivering again what a crash may have damaged.
 
 use super::{
-    deliver::{Content, Deposit, Placed, write_draft},
+    deliver::{Content, Deposit, Placed, link_or_copy, write_draft},
     shelf::Mailboxes,
     state::{Mailbox, Reserved},
     trouble,
@@ -46,18 +46,29 @@ impl Mailbox {
                 (found.map(|entry| state.path(&entry)), state.dir().to_owned())
             };
             let Some(path) = path else { return self.deliver(deposit) };
+            self.unsettle(deposit.base.as_bytes())?;
             let disk = &*self.common.disk;
             if !is_whole(disk, &path, &deposit.content).map_err(|e| trouble("compare", &path, &e))? {
                 tracing::warn!(path = %path.display(), "a crash damaged this message; it is written again");
                 let rewritten = match deposit.content {
                     Content::Bytes(pieces) => write_draft(disk, &dir, deposit.base, pieces).and_then(|draft| disk.rename(&draft, &path)),
                     // The file of a large message was synced before it was promised, so only its name here can be wrong.
-                    Content::Link(from) => disk.unlink(&path).and_then(|()| disk.link(from, &path)),
+                    Content::Link(from) => disk.unlink(&path).and_then(|()| link_or_copy(disk, from, &path, &dir, deposit.base)),
                 };
                 rewritten.map_err(|e| trouble("write", &path, &e))?;
             }
         }
         self.deliver(deposit)
+    }
+
+    /// The file of a message may have to be made durable, although its UID is an old one.
+    fn unsettle(&self, base: &[u8]) -> Result<(), Refusal> {
+        let mut state = self.lock()?;
+        if let Some(uid) = state.index.find(base).map(|at| state.index.entries()[at].uid) {
+            state.synced_uid = state.synced_uid.min(uid);
+            state.dirty = true;
+        }
+        Ok(())
     }
 }
 

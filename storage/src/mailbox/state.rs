@@ -84,6 +84,8 @@ pub(super) struct State {
     pub synced_uid: u32,
     /// Whether the next checkpoint has something to do here.
     pub dirty: bool,
+    /// Whether a checkpoint is about to make it durable, and it is not yet.
+    pub settling: bool,
     /// Whether the directory was made here and its name may not have reached the disk for good.
     pub fresh: bool,
     /// Bases of removed messages whose files are still there, with their paths below the directory.
@@ -212,7 +214,8 @@ impl Mailbox {
     /// # Errors
     /// A fault of the disk, or the mailbox was removed.
     pub fn is_settled(&self) -> Result<bool, Refusal> {
-        Ok(!self.lock()?.dirty)
+        let state = self.lock()?;
+        Ok(!state.dirty && !state.settling)
     }
 
     /// How much memory it takes, in messages.
@@ -358,8 +361,9 @@ impl Locked<'_> {
             };
             let len = file.len()?;
             if len > maildir::limits::UIDS_FILE {
-                // Synced, because it replaces lines that were.
-                return write_file(&**disk, &path, bounds.print().as_bytes(), true);
+                // Synced, because it replaces lines that were; if these are to hold now, the name has to be theirs for good.
+                write_file(&**disk, &path, bounds.print().as_bytes(), true)?;
+                return if sync { disk.sync_dir(self.dir()) } else { Ok(()) };
             }
             file.write_at(bounds.print().as_bytes(), len)?;
             if sync { file.sync() } else { Ok(()) }
