@@ -70,7 +70,9 @@ pub struct Left {
     /// Which of the record.
     pub target: usize,
     /// Whose mailbox it is.
-    pub account: String,
+    pub account: Box<str>,
+    /// Its name now; the record may have an older one.
+    pub mailbox: Box<str>,
 }
 
 impl House {
@@ -173,7 +175,9 @@ impl House {
             Some((error, _)) => {
                 tracing::error!(id = format!("{id:x}"), ?error, "accepted, but not delivered yet");
                 let left = placed.iter().zip(to).enumerate().filter(|(_, (placed, _))| placed.is_err());
-                let left = left.map(|(target, (_, to))| Left { target, account: to.account.name() }).collect();
+                let left = left
+                    .map(|(target, (_, to))| Left { target, account: to.account.name().into(), mailbox: to.name.as_str().into() })
+                    .collect();
                 self.undelivered().note(Waiting { at, id, left });
                 taken.entry.pin();
             }
@@ -197,11 +201,18 @@ impl House {
         Ok(entries)
     }
 
+    /// Makes a record durable that asks for nothing to be done.
+    ///
+    /// # Errors
+    /// If it could not be made durable.
+    pub(crate) fn note(&self, record: &queue::Record<'_>) -> io::Result<()> {
+        self.spool().entry().commit(&[&record.encode()]).map(drop)
+    }
+
     /// Tries again to deliver what was promised.
     pub fn deliver_again(&self) {
         for Waiting { at, id, left } in self.undelivered().all() {
-            let targets: Vec<usize> = left.iter().map(|left| left.target).collect();
-            match self.replay_one(at, &targets) {
+            match self.replay_one(at, &left) {
                 Ok(left) if left.is_empty() => {
                     self.undelivered().remove(at);
                     self.spool().unpin(at, id);
@@ -225,7 +236,7 @@ impl Undelivered {
 
     /// Whether mail for this account waits.
     pub fn waits_for(&self, account: &str) -> bool {
-        self.list().iter().any(|waiting| waiting.left.iter().any(|left| left.account == account))
+        self.list().iter().any(|waiting| waiting.left.iter().any(|left| *left.account == *account))
     }
 
     fn leave(&self, at: Lsn, left: Vec<Left>) {

@@ -14,7 +14,7 @@ use queue::{Place, Record, Replay};
 use std::{collections::BTreeMap, io, num::NonZeroU32, sync::Arc};
 
 /// Which targets of which records are to be delivered again.
-type Work = BTreeMap<Lsn, Vec<usize>>;
+type Work = BTreeMap<Lsn, Vec<Left>>;
 
 impl House {
     /// Does again what a replay of the log asks for. Returns how many records it delivered.
@@ -27,9 +27,7 @@ impl House {
             if let Err(error) = self.recover_mailbox(replay, place, &mut work) {
                 tracing::error!(account = %place.account, mailbox = %place.mailbox, ?error, "mailbox cannot be recovered now");
                 // Its records wait; delivering them again later also opens it.
-                for (_, wanted) in replay.wanted(place) {
-                    work.entry(wanted.at).or_default().push(wanted.target);
-                }
+                want(replay, place, &mut work);
             }
         }
         let count = work.len();
@@ -50,14 +48,13 @@ impl House {
             let uid_validity = UidValidity(NonZeroU32::new(r.uid_validity)?);
             Some(Reserved { uid_validity, uid_upto: r.uid_upto, mod_seq_upto: r.mod_seq_upto })
         });
-        let Some(mailbox) = self.open_for_replay(&place.account, &place.mailbox, reserved)? else { return Ok(()) };
+        let make = replay.wanted(place).next().is_some();
+        let Some(mailbox) = self.open_for_replay(&place.account, &place.mailbox, reserved, make)? else { return Ok(()) };
         let unwanted: Vec<&[u8]> = replay.unwanted(place).collect();
         if !unwanted.is_empty() {
             mailbox.bury(&unwanted)?;
         }
-        for (_, wanted) in replay.wanted(place) {
-            work.entry(wanted.at).or_default().push(wanted.target);
-        }
+        want(replay, place, work);
         Ok(())
     }
 
@@ -66,7 +63,7 @@ impl House {
     ///
     /// # Errors
     /// If the log cannot be read.
-    pub(crate) fn replay_one(&self, at: Lsn, targets: &[usize]) -> io::Result<Vec<Left>> {
+    pub(crate) fn replay_one(&self, at: Lsn, wanted: &[Left]) -> io::Result<Vec<Left>> {
         let bytes = self.spool().read(at)?;
         let mut left = Vec::new();
         let Record::Accept(accept) = decode(&bytes)? else { return Ok(left) };
@@ -82,25 +79,32 @@ impl House {
                 (Content::Link(&path), size)
             }
         };
-        for (n, target) in accept.targets.iter().enumerate().filter(|(n, _)| targets.contains(n)) {
+        for (n, target) in accept.targets.iter().enumerate() {
+            let Some(to) = wanted.iter().find(|to| to.target == n) else { continue };
             let flags = target.flags();
             let deposit =
                 Deposit { base: target.base, content, flags: &flags, date: target.date, size, wire: accept.wire_size, structure: None };
-            let restored = match self.open_for_replay(target.account, target.mailbox, None) {
+            let restored = match self.open_for_replay(&to.account, &to.mailbox, None, true) {
                 Ok(Some(mailbox)) => mailbox.restore(&deposit).map(drop),
                 Ok(None) => Ok(()),
                 Err(refusal) => Err(refusal),
             };
             if let Err(error) = restored {
                 tracing::warn!(id = format!("{:x}", accept.id), account = target.account, ?error, "could not be delivered again");
-                left.push(Left { target: n, account: target.account.into() });
+                left.push(to.clone());
             }
         }
         Ok(left)
     }
 
-    /// The mailbox of a record, made if its directory was lost; nothing if there is no such account any more.
-    fn open_for_replay(&self, account: &str, mailbox: &str, reserved: Option<Reserved>) -> Result<Option<Arc<Mailbox>>, Refusal> {
+    /// The mailbox of a record, made if its directory was lost and `make` says so; nothing if there is no such account any more.
+    fn open_for_replay(
+        &self,
+        account: &str,
+        mailbox: &str,
+        reserved: Option<Reserved>,
+        make: bool,
+    ) -> Result<Option<Arc<Mailbox>>, Refusal> {
         let Some(found) = self.accounts().named(account) else {
             tracing::warn!(account, "the log has mail for an account that does not exist any more");
             return Ok(None);
@@ -111,6 +115,7 @@ impl House {
             None => self.mailboxes().open(&found.maildir, &name),
         };
         match open() {
+            Err(Refusal::NoMailbox) if !make => Ok(None),
             Err(Refusal::NoMailbox) => {
                 self.mailboxes().create(&found.maildir, &name, None)?;
                 open().map(Some)
@@ -124,6 +129,14 @@ impl House {
             Record::Accept(accept) => Ok(accept.id),
             _ => Ok(0),
         }
+    }
+}
+
+/// Notes what a mailbox has to get.
+fn want(replay: &Replay, place: &Place, work: &mut Work) {
+    for (_, wanted) in replay.wanted(place) {
+        let left = Left { target: wanted.target, account: place.account.clone(), mailbox: place.mailbox.clone() };
+        work.entry(wanted.at).or_default().push(left);
     }
 }
 

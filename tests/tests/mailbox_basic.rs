@@ -224,27 +224,24 @@ fn names_change_and_uids_stay() {
     let mailbox = world.open("a/b").unwrap();
     world.deliver(&mailbox, "x", &Flags::default());
     let (mut view, selected) = mailbox.select(false).unwrap();
-    assert_eq!(world.boxes.rename(&dir, &name("a"), &name("a/c")), Err(Refusal::Cannot));
-    assert_eq!(world.boxes.rename(&dir, &name("a"), &name("ab")), Err(Refusal::Exists));
-    assert_eq!(world.boxes.rename(&dir, &name("x"), &name("y")), Err(Refusal::NoMailbox));
-    world.boxes.rename(&dir, &name("a"), &name("INBOX/z")).unwrap();
+    assert_eq!(world.boxes.rename(&dir, &name("a"), &name("a/c"), || Ok(())), Err(Refusal::Cannot));
+    assert_eq!(world.boxes.rename(&dir, &name("a"), &name("ab"), || Ok(())), Err(Refusal::Exists));
+    assert_eq!(world.boxes.rename(&dir, &name("x"), &name("y"), || Ok(())), Err(Refusal::NoMailbox));
+    world.boxes.rename(&dir, &name("a"), &name("INBOX/z"), || Ok(())).unwrap();
     assert!(!view.sync().unwrap().lost);
     let there: Vec<_> = world.boxes.list(&dir).unwrap().into_iter().filter(|l| l.exists).map(|l| l.name.to_string()).collect();
     assert_eq!(there, ["INBOX", "INBOX/z", "INBOX/z/b", "ab"]);
     let (_, again) = world.open("INBOX/z/b").unwrap().select(true).unwrap();
     assert_eq!((again.uids, again.uid_validity), (selected.uids, selected.uid_validity));
     assert_eq!(world.open("a/b").err(), Some(Refusal::NoMailbox));
-    world.boxes.delete(&dir, &name("INBOX/z/b")).unwrap();
+    world.boxes.delete(&dir, &name("INBOX/z/b"), || Ok(())).unwrap();
     assert!(view.sync().unwrap().lost);
     world.boxes.create(&dir, &name("INBOX/z/b"), None).unwrap();
     let (_, fresh) = world.open("INBOX/z/b").unwrap().select(true).unwrap();
     assert!(fresh.uid_validity > again.uid_validity && fresh.uids.is_empty());
     world.boxes.chores();
     assert!(!names(&dir).iter().any(|n| n.contains("trash")));
-    let inbox = world.inbox();
-    world.deliver(&inbox, "mail", &Flags::default());
-    world.boxes.rename(&dir, &MailboxName::inbox(), &name("old")).unwrap();
-    assert_eq!((inbox.counts().unwrap().messages, world.open("old").unwrap().counts().unwrap().messages), (0, 1));
+    assert_eq!(world.boxes.rename(&dir, &MailboxName::inbox(), &name("old"), || Ok(())), Err(Refusal::Cannot));
 }
 
 #[test]

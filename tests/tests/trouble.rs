@@ -170,6 +170,12 @@ fn name(text: &str) -> MailboxName {
     MailboxName::new(text).unwrap()
 }
 
+fn append(office: &mut office::Imap, to: &str, text: &[u8]) -> Result<(), imap::Refusal> {
+    office.append(imap::Upload { mailbox: name(to), flags: Flags::default(), date: None, size: text.len() as u64 })?;
+    office.body(text);
+    office.commit().map(drop)
+}
+
 fn uids(house: &Arc<House>, who: &str, mailbox: &str) -> Vec<Uid> {
     imap(house, who).select(name(mailbox), true).unwrap().uids
 }
@@ -256,4 +262,34 @@ fn a_mailbox_in_trouble_keeps_no_house_from_opening() {
     house.checkpoint().unwrap();
     let (house, _) = power_cut(house, &disk);
     assert_eq!(uids(&house, "bob", "INBOX"), []);
+}
+
+#[test]
+fn mailboxes_that_were_removed_or_renamed_stay_so_although_the_log_has_older_mail() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    // Nothing behind it is let go of.
+    disk.fail("create", "/bob/Maildir/tmp/");
+    send(&house, &["bob"], b"Subject: waits\r\n\r\n").unwrap();
+    send(&house, &["alice"], b"Subject: moves\r\n\r\n").unwrap();
+    let mut office = imap(&house, "alice");
+    for mailbox in ["Gone", "Emptied", "Old", "Old/Below"] {
+        office.create(name(mailbox), None).unwrap();
+        append(&mut office, mailbox, b"Subject: there\r\n\r\n").unwrap();
+    }
+    office.delete(name("Gone")).unwrap();
+    remove_all(&house, "alice", "Emptied");
+    office.delete(name("Emptied")).unwrap();
+    office.rename(name("Old"), name("New")).unwrap();
+    remove_all(&house, "alice", "New/Below");
+    office.rename(MailboxName::inbox(), name("Inbox before")).unwrap();
+    // A new mailbox under an old name keeps what it gets.
+    office.create(name("Old"), None).unwrap();
+    append(&mut office, "Old", b"Subject: later\r\n\r\n").unwrap();
+    drop(office);
+    let (house, _) = power_cut(house, &disk);
+    let listed = imap(&house, "alice").list().unwrap();
+    let there: Vec<(&str, usize)> =
+        listed.iter().filter(|l| l.exists).map(|l| (l.name.as_str(), uids(&house, "alice", l.name.as_str()).len())).collect();
+    assert_eq!(there, [("INBOX", 0), ("Inbox before", 1), ("New", 1), ("New/Below", 0), ("Old", 1)]);
 }

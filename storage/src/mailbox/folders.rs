@@ -93,11 +93,12 @@ impl Mailboxes {
         self.open(maildir, name)?.lock()?.settle_names()
     }
 
-    /// Removes a mailbox and its messages; those below it stay. Have a checkpoint before, unless [`super::Mailbox::is_settled`].
+    /// Removes a mailbox and its messages, durably; those below it stay. `removed` notes it in the spool, so that no message of it comes back: it
+    /// runs before anybody can make a mailbox of this name again.
     ///
     /// # Errors
-    /// [`Refusal::Cannot`] for the inbox, [`Refusal::NoMailbox`], or a fault of the disk.
-    pub fn delete(&self, maildir: &Path, name: &MailboxName) -> Result<(), Refusal> {
+    /// [`Refusal::Cannot`] for the inbox, [`Refusal::NoMailbox`], a fault of the disk, or whatever `removed` says.
+    pub fn delete(&self, maildir: &Path, name: &MailboxName, removed: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
         if name.is_inbox() {
             return Err(Refusal::Cannot);
         }
@@ -114,6 +115,7 @@ impl Mailboxes {
         }
         self.forget(&mailbox);
         self.trash().insert(trash);
+        removed()?;
         let mut register = account.register()?;
         if register.uses.remove(name).is_some() {
             account.write_register(&register)?;
@@ -121,21 +123,25 @@ impl Mailboxes {
         Ok(())
     }
 
-    /// Renames a mailbox and those below it; UIDs stay. Renaming the inbox moves its messages into a new mailbox (RFC 3501 §6.3.5). Have a
-    /// checkpoint before, unless all of them are settled.
+    /// Renames a mailbox and those below it, durably; UIDs stay. `renamed` notes it in the spool, so that its messages are not looked for under the
+    /// old name; have a checkpoint before, in case the power fails in between.
     ///
     /// # Errors
-    /// [`Refusal::NoMailbox`], [`Refusal::Exists`], [`Refusal::Cannot`] if the new name is too long or lies below the old one, or a fault of the disk.
-    pub fn rename(&self, maildir: &Path, from: &MailboxName, to: &MailboxName) -> Result<(), Refusal> {
+    /// [`Refusal::NoMailbox`], [`Refusal::Exists`], [`Refusal::Cannot`] for the inbox, or if the new name is too long or lies below the old one, a
+    /// fault of the disk, or whatever `renamed` says.
+    pub fn rename(
+        &self,
+        maildir: &Path,
+        from: &MailboxName,
+        to: &MailboxName,
+        renamed: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let account = self.account(maildir);
         let _order = account.order();
         if self.exists(maildir, to)? {
             return Err(Refusal::Exists);
         }
-        if from.is_inbox() {
-            return self.empty_inbox(maildir, to);
-        }
-        if to.is_below(from) {
+        if from.is_inbox() || to.is_below(from) {
             return Err(Refusal::Cannot);
         }
         let mut pairs = Vec::new();
@@ -163,6 +169,7 @@ impl Mailboxes {
             register.rename(old, new);
         }
         self.common.disk.sync_dir(maildir).map_err(|e| trouble("sync", maildir, &e))?;
+        renamed()?;
         account.write_register(&register)
     }
 
@@ -180,22 +187,6 @@ impl Mailboxes {
             }
         }
         self.moved(&mailbox, dir.to_owned());
-        Ok(())
-    }
-
-    fn empty_inbox(&self, maildir: &Path, to: &MailboxName) -> Result<(), Refusal> {
-        self.make(maildir, to)?;
-        let (inbox, target) = (self.open(maildir, &MailboxName::inbox())?, self.open(maildir, to)?);
-        let uids: Vec<_> = inbox.doomed(None, false)?.into_iter().map(|d| d.uid).collect();
-        inbox.copy(&uids, &target)?;
-        inbox.remove(&uids)?;
-        // No record of the spool makes this removal durable, so the files go at once.
-        let mut state = inbox.lock()?;
-        while state.unlink_some(limits::ROUND)? {}
-        for place in ["new", "cur"] {
-            let dir = state.dir().join(place);
-            self.common.disk.sync_dir(&dir).map_err(|e| trouble("sync", &dir, &e))?;
-        }
         Ok(())
     }
 

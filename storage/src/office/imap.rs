@@ -46,9 +46,16 @@ impl Imap {
         if view.is_read_only() { Err(Refusal::ReadOnly) } else { Ok(view) }
     }
 
-    /// Before a mailbox is moved or removed, the log must have nothing that would bring it back.
-    fn settle(&self) -> Result<(), Refusal> {
-        self.desk.house.checkpoint().map_err(|error| self.disk(&error))
+    /// Renaming the inbox moves its messages into a new mailbox (RFC 3501 §6.3.5).
+    fn empty_inbox(&self, account: &Account, to: &MailboxName) -> Result<(), Refusal> {
+        let mailboxes = self.desk.house.mailboxes();
+        mailboxes.create(&account.maildir, to, None)?;
+        let inbox = mailboxes.open(&account.maildir, &MailboxName::inbox())?;
+        let doomed = inbox.doomed(None, false)?;
+        let uids: Vec<Uid> = doomed.iter().map(|d| d.uid).collect();
+        inbox.copy(&uids, &*mailboxes.open(&account.maildir, to)?)?;
+        self.desk.remove(account, &inbox, &doomed)?;
+        Ok(())
     }
 
     fn disk(&self, error: &io::Error) -> Refusal {
@@ -90,17 +97,19 @@ impl Office for Imap {
     }
 
     fn delete(&mut self, name: MailboxName) -> Result<(), Refusal> {
-        let account = self.account()?;
-        if !name.is_inbox() && !self.desk.house.mailboxes().open(&account.maildir, &name)?.is_settled()? {
-            self.settle()?;
-        }
-        self.desk.house.mailboxes().delete(&account.maildir, &name)
+        let (house, account) = (&self.desk.house, self.account()?);
+        let removed = queue::Record::Removed { account: &account.name(), mailbox: name.as_str() };
+        house.mailboxes().delete(&account.maildir, &name, || house.note(&removed).map_err(|error| self.disk(&error)))
     }
 
     fn rename(&mut self, from: MailboxName, to: MailboxName) -> Result<(), Refusal> {
-        let account = self.account()?;
-        self.settle()?;
-        self.desk.house.mailboxes().rename(&account.maildir, &from, &to)
+        let (house, account) = (&self.desk.house, self.account()?);
+        if from.is_inbox() {
+            return self.empty_inbox(&account, &to);
+        }
+        house.checkpoint().map_err(|error| self.disk(&error))?;
+        let renamed = queue::Record::Renamed { account: &account.name(), from: from.as_str(), to: to.as_str() };
+        house.mailboxes().rename(&account.maildir, &from, &to, || house.note(&renamed).map_err(|error| self.disk(&error)))
     }
 
     fn subscribe(&mut self, name: MailboxName, on: bool) -> Result<(), Refusal> {
