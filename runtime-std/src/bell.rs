@@ -5,6 +5,7 @@ use rustix::{
     io::Errno,
 };
 use std::{
+    cell::RefCell,
     io::{self, PipeReader, PipeWriter, Read as _, Write as _},
     os::fd::AsFd,
     sync::{
@@ -24,7 +25,7 @@ const WAITING: u8 = 4;
 /// The pipe gets a byte only while the thread waits, so it never fills up and a ring never blocks.
 pub struct Bell {
     state: AtomicU8,
-    pipe: PipeWriter,
+    pipe: Arc<PipeWriter>,
 }
 
 impl Ring for Bell {
@@ -35,7 +36,7 @@ impl Ring for Bell {
         };
         if self.state.fetch_or(bit, SeqCst) == WAITING {
             // It fails only if the other end is gone, and then nobody is left to be woken.
-            let _ = (&self.pipe).write(&[0]);
+            let _ = (&*self.pipe).write(&[0]);
         }
     }
 }
@@ -43,12 +44,23 @@ impl Ring for Bell {
 /// The end of the bell that is heard: it belongs to the connection's thread.
 pub struct Ear {
     bell: Arc<Bell>,
-    pipe: PipeReader,
+    pipe: Arc<PipeReader>,
 }
 
-/// Makes a bell.
+type Pipe = (Arc<PipeReader>, Arc<PipeWriter>);
+
+thread_local! {
+    /// One pipe for all connections that a thread attends to, one after the other. The bell of one that is over is never waited for again,
+    /// so it writes nothing; a byte that comes late wakes the next once for nothing.
+    static PIPE: RefCell<Option<Pipe>> = const { RefCell::new(None) };
+}
+
+/// Makes a bell for a connection of this thread.
 pub fn bell() -> io::Result<(Arc<Bell>, Ear)> {
-    let (reader, writer) = io::pipe()?;
+    let (reader, writer) = PIPE.with_borrow_mut(|pipe| match pipe {
+        Some(pipe) => Ok(pipe.clone()),
+        None => io::pipe().map(|(reader, writer)| pipe.insert((reader.into(), writer.into())).clone()),
+    })?;
     let bell = Arc::new(Bell { state: AtomicU8::new(0), pipe: writer });
     Ok((bell.clone(), Ear { bell, pipe: reader }))
 }
@@ -81,7 +93,7 @@ impl Ear {
             polled => polled?,
         };
         if rung {
-            let _ = self.pipe.read(&mut [0; 64])?;
+            let _ = (&*self.pipe).read(&mut [0; 64])?;
         }
         Ok(readable)
     }
