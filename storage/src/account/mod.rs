@@ -27,7 +27,7 @@ use std::{
     hash::BuildHasher as _,
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 use throttle::{Policy, Throttle};
@@ -49,7 +49,8 @@ pub struct Accounts {
     gate: Gate,
     /// Chooses whose hash an unknown name is compared with, the same for the same name.
     decoy: std::hash::RandomState,
-    decoy_hash: Hash,
+    /// For when there is no account at all. Made when it is needed: an argon2 at every start would be in the way.
+    decoy_hash: OnceLock<Hash>,
 }
 
 #[derive(Clone)]
@@ -89,7 +90,7 @@ impl Accounts {
             memory: Mutex::new(memory),
             gate: Gate::new(),
             decoy: std::hash::RandomState::new(),
-            decoy_hash: Hash::of(""),
+            decoy_hash: OnceLock::new(),
         })
     }
 
@@ -188,13 +189,11 @@ impl Accounts {
 
     /// A hash to spend time on for a name that has no account: somebody's, so that it takes as long as those of others do.
     fn decoy(&self, book: &Book, name: &str) -> Hash {
-        let all = book.all();
-        let n = all.len() as u64;
-        if n == 0 {
-            return self.decoy_hash.clone();
-        }
-        let chosen = (self.decoy.hash_one(name) % n) as usize;
-        book.all().nth(chosen).map_or_else(|| self.decoy_hash.clone(), |a| a.hash.clone())
+        let chosen = match book.all().len() as u64 {
+            0 => None,
+            n => book.all().nth((self.decoy.hash_one(name) % n) as usize),
+        };
+        chosen.map_or_else(|| self.decoy_hash.get_or_init(|| Hash::of("")).clone(), |a| a.hash.clone())
     }
 
     /// Looks in the book that is known, and again if the file has changed meanwhile. Whom nobody knows is looked for in the file at once, so

@@ -105,9 +105,11 @@ impl Mailboxes {
         let account = self.account(maildir);
         let _order = account.order();
         let mailbox = self.open(maildir, name)?;
-        let trash = maildir.join(format!("{TRASH}{}.{}", self.common.now_s(), self.common.count()));
+        let trash;
         {
             let mut state = mailbox.lock()?;
+            // The numbering makes the name unique, whatever clock and counter say after a restart.
+            trash = maildir.join(format!("{TRASH}{}.{}.{}", self.common.now_s(), state.index.uid_validity, self.common.count()));
             let dir = state.dir().to_owned();
             let moved = self.common.disk.rename(&dir, &trash).and_then(|()| self.common.disk.sync_dir(maildir));
             moved.map_err(|e| trouble("remove", &dir, &e))?;

@@ -76,6 +76,11 @@ impl Crashing {
         self.world().ops
     }
 
+    /// The time by which files are stamped, in nanoseconds since the epoch: a microsecond for each operation.
+    pub fn time(&self) -> i128 {
+        self.world().time()
+    }
+
     /// A disk that a power cut now could leave.
     pub fn crash(&self, dice: &mut Rng) -> Crashing {
         self.world().crash(dice)

@@ -298,7 +298,7 @@ impl World {
         Ok((self.find(path.parent().unwrap_or(Path::new("/")))?, name.into()))
     }
 
-    fn time(&self) -> i128 {
+    pub(super) fn time(&self) -> i128 {
         DAWN * 1_000_000_000 + i128::from(self.ops) * 1000
     }
 }
