@@ -23,8 +23,7 @@ const SEEDS: u64 = 8;
 pub fn play_folder<P: Stage>(folder: &str) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("dialogs").join(folder);
     let mut files: Vec<_> = fs::read_dir(&dir)
-        .into_iter()
-        .flatten()
+        .unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
         .map(|entry| entry.expect("a readable folder").path())
         .filter(|path| path.extension().is_some_and(|e| e == "txt"))
         .collect();
