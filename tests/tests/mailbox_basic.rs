@@ -245,6 +245,26 @@ fn names_change_and_uids_stay() {
 }
 
 #[test]
+fn what_a_link_in_a_removed_mailbox_points_to_stays() {
+    let world = World::new();
+    let dir = world.maildir();
+    let name = MailboxName::new("a").unwrap();
+    world.boxes.create(&dir, &name, None).unwrap();
+    let elsewhere = world.root.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("file"), "x").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, dir.join(".a/cur/link")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, dir.join("hikyaku.trash.link")).unwrap();
+    world.boxes.delete(&dir, &name, || Ok(())).unwrap();
+    world.boxes.list(&dir).unwrap();
+    for _ in 0..3 {
+        world.boxes.chores();
+    }
+    assert!(!names(&dir).iter().any(|n| n.contains("trash")));
+    assert_eq!(names(&elsewhere), ["file"]);
+}
+
+#[test]
 fn bells_ring() {
     struct Bell(AtomicU32);
     impl Ring for Bell {

@@ -274,8 +274,16 @@ impl Mailboxes {
         }
     }
 
-    /// Whether the directory is gone.
+    /// Removes a file, or a directory with all that is in it. Whether it is gone.
     fn empty(&self, dir: &Path, left: &mut usize) -> io::Result<bool> {
+        // Tried first, because a symbolic link looks like what it points to, and that is not ours to empty.
+        match self.common.disk.unlink(dir) {
+            Ok(()) => return Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+            // POSIX says EPERM of a directory, Linux EISDIR.
+            Err(e) if !matches!(e.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::PermissionDenied) => return Err(e),
+            Err(_) => {}
+        }
         let mut entries: Vec<PathBuf> = Vec::new();
         self.common.disk.list(dir, &mut |name| entries.push(below(dir, name)))?;
         for path in entries {
@@ -283,12 +291,8 @@ impl Mailboxes {
                 return Ok(false);
             }
             *left -= 1;
-            if self.common.disk.stat(&path).is_ok_and(|s| s.is_dir) {
-                if !self.empty(&path, left)? {
-                    return Ok(false);
-                }
-            } else {
-                self.common.disk.unlink(&path)?;
+            if !self.empty(&path, left)? {
+                return Ok(false);
             }
         }
         self.common.disk.remove_dir(dir)?;
