@@ -293,3 +293,24 @@ fn mailboxes_that_were_removed_or_renamed_stay_so_although_the_log_has_older_mai
         listed.iter().filter(|l| l.exists).map(|l| (l.name.as_str(), uids(&house, "alice", l.name.as_str()).len())).collect();
     assert_eq!(there, [("INBOX", 0), ("Inbox before", 1), ("New", 1), ("New/Below", 0), ("Old", 1)]);
 }
+
+#[test]
+fn a_directory_is_never_two_mailboxes() {
+    let disk = Ruled::new();
+    let options = mailbox::Options { root: "/store".into(), budget: 0, ..mailbox::Options::default() };
+    let boxes = mailbox::Mailboxes::new(Arc::new(disk.clone()), options);
+    let held = boxes.open(&inbox_of("alice"), &MailboxName::inbox()).unwrap();
+    boxes.checkpoint().unwrap();
+    boxes.chores();
+    // It sleeps now, and cannot be woken for a moment.
+    disk.fail("open", "hikyaku.index");
+    assert!(boxes.open(&inbox_of("alice"), &MailboxName::inbox()).is_err());
+    disk.heal();
+    assert!(Arc::ptr_eq(&held, &boxes.open(&inbox_of("alice"), &MailboxName::inbox()).unwrap()));
+    // Who looks for a mailbox that does not exist holds nothing that it becomes.
+    assert_eq!(boxes.open(&inbox_of("alice"), &name("a")).err(), Some(imap::Refusal::NoMailbox));
+    boxes.create(&inbox_of("alice"), &name("b"), None).unwrap();
+    let b = boxes.open(&inbox_of("alice"), &name("b")).unwrap();
+    boxes.rename(&inbox_of("alice"), &name("b"), &name("a"), || Ok(())).unwrap();
+    assert!(Arc::ptr_eq(&b, &boxes.open(&inbox_of("alice"), &name("a")).unwrap()));
+}

@@ -163,7 +163,8 @@ impl Mailbox {
     /// Lets the memory go if nobody needs it and nothing would be lost. False if it has to stay.
     pub(super) fn rest(&self) -> bool {
         let mut slot = self.slot();
-        let Life::Awake(state) = &slot.life else { return true };
+        // What the spool says of its numbering must not be forgotten before it was read.
+        let Life::Awake(state) = &slot.life else { return slot.floor.is_none() };
         let needed = state.dirty || state.settling || state.fresh || !state.views.is_empty() || !state.doomed.is_empty();
         if needed {
             return false;

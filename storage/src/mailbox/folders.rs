@@ -1,6 +1,6 @@
 //! Making, naming and removing mailboxes.
 
-use super::{below, limits, load::make_maildir, shelf::Mailboxes, state::Life, trouble};
+use super::{below, limits, load::make_maildir, shelf::Mailboxes, trouble};
 use imap::{Listed, Refusal};
 use mail::{MailboxName, SpecialUse};
 use maildir::{folder_name, mailbox_name};
@@ -178,18 +178,7 @@ impl Mailboxes {
     /// Renames one. Its sessions stay.
     fn move_to(&self, maildir: &Path, old: &MailboxName, new: &MailboxName, dir: &Path) -> Result<(), Refusal> {
         let mailbox = self.slot(maildir, old)?;
-        {
-            let mut slot = mailbox.slot();
-            self.common.disk.rename(&slot.dir, dir).map_err(|e| trouble("rename", dir, &e))?;
-            slot.dir = dir.to_owned();
-            slot.name = new.clone();
-            mailbox.account.uncount(old);
-            if let Life::Awake(state) = &slot.life {
-                mailbox.account.count(new, state.total);
-            }
-        }
-        self.moved(&mailbox, dir.to_owned());
-        Ok(())
+        self.relocate(&mailbox, new, dir).map_err(|e| trouble("rename", dir, &e))
     }
 
     /// Subscribes to a name, or no longer, durably.

@@ -27,10 +27,14 @@ impl Mailbox {
         let mut made = false;
         match disk.stat(&dir.join("cur")) {
             Ok(stat) if stat.is_dir => {}
-            Ok(_) => return Err(Refusal::NoMailbox),
+            Ok(_) => {
+                slot.life = Life::Dead;
+                return Err(Refusal::NoMailbox);
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound || e.kind() == io::ErrorKind::NotADirectory => {
                 // The inbox is there as soon as somebody asks for it. Another mailbox without cur/ is one that a crash left half made.
                 if !slot.name.is_inbox() && disk.stat(&dir).is_err() {
+                    slot.life = Life::Dead;
                     return Err(Refusal::NoMailbox);
                 }
                 make_maildir(disk, &dir).map_err(|e| trouble("make", &dir, &e))?;

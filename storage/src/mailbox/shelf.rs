@@ -1,6 +1,10 @@
 //! All mailboxes that are in memory, and what they share.
 
-use super::{account::Account, limits, state::Mailbox};
+use super::{
+    account::Account,
+    limits,
+    state::{Life, Mailbox},
+};
 use crate::disk::Disk;
 use imap::Refusal;
 use mail::MailboxName;
@@ -121,12 +125,18 @@ impl Mailboxes {
     /// # Errors
     /// [`Refusal::NoMailbox`], or a fault of the disk.
     pub fn open(&self, maildir: &Path, name: &MailboxName) -> Result<Arc<Mailbox>, Refusal> {
-        let mailbox = self.slot(maildir, name)?;
-        let there = mailbox.lock().map(drop);
-        if there.is_err() {
-            self.forget(&mailbox);
+        let mut found = Err(Refusal::NoMailbox);
+        // One that was not there when somebody else asked is dead for good; there may be another by now.
+        for _ in 0..2 {
+            let mailbox = self.slot(maildir, name)?;
+            found = mailbox.lock().map(drop).map(|()| mailbox.clone());
+            match &found {
+                Err(Refusal::NoMailbox) => self.forget(&mailbox),
+                // After a fault of the disk it stays: others may hold it, and two of one directory would give out the same UIDs.
+                _ => break,
+            }
         }
-        there.map(|()| mailbox)
+        found
     }
 
     /// The mailbox, without looking whether it is there.
@@ -153,16 +163,32 @@ impl Mailboxes {
         account
     }
 
-    /// The mailbox is not there any more, or is not there yet.
+    /// The mailbox is dead.
     pub(super) fn forget(&self, mailbox: &Arc<Mailbox>) {
         self.shelf().mailboxes.retain(|_, m| !Arc::ptr_eq(m, mailbox));
     }
 
-    /// The mailbox lies elsewhere now.
-    pub(super) fn moved(&self, mailbox: &Arc<Mailbox>, to: PathBuf) {
+    /// Gives a mailbox another directory and name. Nobody opens either name meanwhile: two mailboxes of one directory would give out the same UIDs.
+    /// This is the only place where locks nest: the shelf's, then those of mailboxes.
+    pub(super) fn relocate(&self, mailbox: &Arc<Mailbox>, name: &MailboxName, dir: &Path) -> io::Result<()> {
         let mut shelf = self.shelf();
+        let mut slot = mailbox.slot();
+        let other = shelf.mailboxes.get(dir).filter(|other| !Arc::ptr_eq(other, mailbox)).cloned();
+        // Somebody looks for a mailbox there that does not exist yet.
+        let mut there = other.as_ref().map(|other| other.slot());
+        self.common.disk.rename(&slot.dir, dir)?;
+        if let Some(there) = &mut there {
+            there.life = Life::Dead;
+        }
+        mailbox.account.uncount(&slot.name);
+        if let Life::Awake(state) = &slot.life {
+            mailbox.account.count(name, state.total);
+        }
+        slot.dir = dir.to_owned();
+        slot.name = name.clone();
         shelf.mailboxes.retain(|_, m| !Arc::ptr_eq(m, mailbox));
-        shelf.mailboxes.insert(to, mailbox.clone());
+        shelf.mailboxes.insert(dir.to_owned(), mailbox.clone());
+        Ok(())
     }
 
     /// All that are in memory.
