@@ -27,8 +27,8 @@ pub(crate) enum Scan {
     Literal { upto: usize, literal: Literal },
     /// Not yet a line.
     Short,
-    /// No line end within the limit.
-    Long,
+    /// No line end within the limit. So many bytes are lines before this one, and literals that were held.
+    Long(usize),
 }
 
 /// A literal that was announced.
@@ -62,8 +62,9 @@ impl Framer {
                 }
             }
             None if bytes.len() == limit => {
+                let before = self.line;
                 self.reset();
-                Scan::Long
+                Scan::Long(before)
             }
             None => {
                 self.seen = bytes.len();
@@ -167,7 +168,7 @@ mod tests {
                     Scan::Command(n) => found.push(rx.take(n).to_vec()),
                     Scan::Literal { upto, literal } => assert!(framer.hold(upto, literal, 128)),
                     Scan::Short => break,
-                    Scan::Long => panic!("long"),
+                    Scan::Long(_) => panic!("long"),
                 }
             }
         }
@@ -195,6 +196,6 @@ mod tests {
         rx.spare().fill(b'x');
         let n = rx.spare().len();
         rx.filled(n);
-        assert_eq!(framer.find(&rx, 32), Scan::Long);
+        assert_eq!(framer.find(&rx, 32), Scan::Long(0));
     }
 }

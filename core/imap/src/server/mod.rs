@@ -158,8 +158,10 @@ impl Server {
                 Turn::Go
             }
             Scan::Literal { upto, literal } => self.literal(now, rx, upto, literal, limit, tx),
-            Scan::Long => {
+            Scan::Long(before) => {
                 let tag = syntax::tag_of(rx.bytes()).unwrap_or(b"*").into();
+                // What came in literals goes first: read as lines it would be commands, whoever wrote it.
+                rx.take(before);
                 self.mode = Mode::Swallow(Box::new(Swallow::line(tag, TOO_LONG)));
                 Turn::Go
             }
@@ -458,6 +460,16 @@ mod tests {
         let (output, end) = say(before.chain(many(100)).chain([&b"\r\nc NOOP\r\n"[..]]));
         assert_eq!(end, None);
         assert!(output.ends_with("b BAD [TOOBIG] The command is too long.\r\nc OK Done.\r\n"), "{output}");
+    }
+
+    #[test]
+    fn a_literal_before_a_long_line_is_no_command() {
+        let mut literal = b"evil CREATE x\r\n".to_vec();
+        literal.resize(60_000, b'x');
+        let before = [LOGIN, b"b SEARCH TEXT {60000}\r\n", literal.leak(), b" TEXT "].into_iter();
+        let (output, end) = say(before.chain(many(100)).chain([&b"\r\nc NOOP\r\n"[..]]));
+        assert_eq!(end, None);
+        assert!(output.ends_with("+ OK\r\nb BAD [TOOBIG] The command is too long.\r\nc OK Done.\r\n"), "{output}");
     }
 
     #[test]
