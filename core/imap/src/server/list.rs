@@ -160,15 +160,19 @@ impl List {
     }
 }
 
-/// The names above a name, from the top.
-fn above(name: &str) -> impl Iterator<Item = &str> {
-    name.match_indices('/').map(|(at, _)| &name[..at])
+/// The names above a name, from the top. Where all is shown below INBOX, that is above all.
+fn above(name: &str, naming: Naming) -> impl Iterator<Item = &str> {
+    let inbox = (naming.below_inbox && name != INBOX).then_some(INBOX);
+    inbox.into_iter().chain(name.match_indices('/').map(|(at, _)| &name[..at]))
 }
+
+const INBOX: &str = "INBOX";
 
 impl Wish {
     /// Which names, in their order.
     fn choose(&mut self, all: Vec<Listed>, naming: Naming) -> Vec<Line> {
-        let parents: BTreeSet<&str> = all.iter().filter(|listed| listed.exists).flat_map(|listed| above(listed.name.as_str())).collect();
+        let parents: BTreeSet<&str> =
+            all.iter().filter(|listed| listed.exists).flat_map(|listed| above(listed.name.as_str(), naming)).collect();
         let known: BTreeMap<&str, &Listed> = all.iter().map(|listed| (listed.name.as_str(), listed)).collect();
         // Each name with whether it is there for those below it.
         let mut chosen: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
@@ -185,7 +189,7 @@ impl Wish {
                     chosen.entry(name).or_default().0 = true;
                 }
             } else if self.above {
-                for parent in above(name) {
+                for parent in above(name, naming) {
                     if MailboxName::new(parent).is_ok_and(|parent| self.matches(&naming.show(&parent))) {
                         chosen.entry(parent).or_default().1 = true;
                     }
