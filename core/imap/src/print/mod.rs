@@ -8,4 +8,5 @@ mod string;
 pub use body::{body, body_structure};
 pub use envelope::envelope;
 pub use section::{What, resolve};
+pub(crate) use string::octets;
 pub use string::{nstring, string};

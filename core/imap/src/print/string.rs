@@ -6,20 +6,25 @@ use wire::Outbox;
 /// Longest string that is quoted; longer ones are literals, which no client cuts off.
 const QUOTED: usize = 1000;
 
-/// Prints a `string`: quoted if it is printable ASCII, otherwise a literal. NUL can stand in neither (RFC 3501 §4.3) and becomes `?`.
+/// Prints a `string`: quoted if it is printable ASCII, otherwise a literal.
 pub fn string(tx: &mut Outbox, bytes: &[u8]) {
     if bytes.len() <= QUOTED && bytes.iter().all(|b| matches!(b, b'\t' | b' '..=b'~')) {
         quoted(tx, bytes);
     } else {
         // Writing to an outbox never fails.
         let _ = write!(tx, "{{{}}}\r\n", bytes.len());
-        for (i, run) in bytes.split(|b| *b == 0).enumerate() {
-            if i > 0 {
-                tx.put(b"?");
-            }
-            tx.put(run);
-        }
+        octets(tx, bytes);
     }
+}
+
+/// Prints octets of a literal. NUL can stand in none (RFC 3501 §4.3.1, §9 `CHAR8`) and becomes `?`.
+pub(crate) fn octets(tx: &mut Outbox, mut bytes: &[u8]) {
+    while let Some(at) = memchr::memchr(0, bytes) {
+        tx.put(&bytes[..at]);
+        tx.put(b"?");
+        bytes = &bytes[at + 1..];
+    }
+    tx.put(bytes);
 }
 
 /// Prints a `string`, or `NIL` if there is none.

@@ -89,7 +89,7 @@ impl Reading {
             self.announced = true;
             announce(self.left, tx);
         }
-        tx.put(chunk);
+        print::octets(tx, chunk);
         self.left -= wanted as u64;
         if self.left > 0 { Taken::More } else { Taken::All }
     }
@@ -120,7 +120,7 @@ impl Reading {
         self.announced = true;
         announce(left, tx);
         if fields.size == fields.held.len() as u64 {
-            tx.put(&fields.held[skip as usize..][..left as usize]);
+            print::octets(tx, &fields.held[skip as usize..][..left as usize]);
             return Taken::All;
         }
         fields.skip = skip;
@@ -141,7 +141,7 @@ impl Reading {
         fields.skip -= skip;
         let rest = &fields.held[skip as usize..];
         let n = self.left.min(rest.len() as u64);
-        tx.put(&rest[..n as usize]);
+        print::octets(tx, &rest[..n as usize]);
         self.left -= n;
         match (self.left, whole) {
             (0, _) => Taken::All,
