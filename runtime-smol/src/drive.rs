@@ -24,6 +24,10 @@ pub struct Desk<S, O> {
     pub ear: Ear,
 }
 
+/// How many questions in a row are answered on one visit to where waiting is allowed. Then others get their turn: a search through all messages of
+/// a large mailbox asks for minutes, and a few dozen of them would keep everybody's mail from the disk.
+const QUESTIONS: u32 = 64;
+
 /// What a desk cannot do by itself.
 enum Next<A> {
     /// The answer may have to wait.
@@ -43,14 +47,14 @@ where
     S::Ask: Question<O, Answer = S::Answer> + Send + 'static,
     O: Sink + Send + 'static,
 {
-    let mut next = desk.work(false);
+    let mut next = desk.work(0);
     let end = loop {
         let done = match next {
             Next::Ask(_) | Next::Drain => {
                 // What follows is done over there as well, up to the next word with the peer: the way there and back is what costs.
                 (desk, next) = unblock(move || {
                     desk.wait(next);
-                    let next = desk.work(true);
+                    let next = desk.work(QUESTIONS);
                     (desk, next)
                 })
                 .await;
@@ -69,7 +73,7 @@ where
         if let Err(e) = done {
             break Err(e);
         }
-        next = desk.work(false);
+        next = desk.work(0);
     };
     let why = match end {
         Ok(why) => {
@@ -89,8 +93,8 @@ where
     S::Ask: Question<O, Answer = S::Answer>,
     O: Sink,
 {
-    /// Goes on without the peer as far as possible; only as far as nothing waits, if waiting is not allowed here.
-    fn work(&mut self, may_wait: bool) -> Next<S::Ask> {
+    /// Goes on without the peer as far as possible; it may have to wait so many times.
+    fn work(&mut self, mut waits: u32) -> Next<S::Ask> {
         loop {
             while let Some(nudge) = self.ear.heard() {
                 self.session.tell(now(), News::Nudge(nudge), &mut self.tx);
@@ -113,9 +117,8 @@ where
                 Step::StartTls(Want::Accept) => return Next::StartTls,
                 Step::Close(why) => return Next::Close(why),
             };
-            if !may_wait {
-                return next;
-            }
+            let Some(left) = waits.checked_sub(1) else { return next };
+            waits = left;
             self.wait(next);
         }
     }

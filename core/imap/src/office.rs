@@ -310,6 +310,7 @@ impl<O: Office> Question<O> for Ask {
     }
 
     fn waits(&self) -> bool {
-        !matches!(self, Ask::Unselect | Ask::Watch(_))
+        // Also those that only need the lock of a mailbox: somebody may hold it who reads the disk.
+        true
     }
 }

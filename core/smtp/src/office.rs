@@ -132,6 +132,7 @@ impl<O: Office> Question<O> for Ask {
     }
 
     fn waits(&self) -> bool {
-        matches!(self, Ask::Login(_) | Ask::Commit | Ask::Abandon)
+        // How full a mailbox is may have to be counted.
+        matches!(self, Ask::Login(_) | Ask::Recipient(_) | Ask::Commit | Ask::Abandon)
     }
 }
