@@ -6,8 +6,9 @@ use std::{
     thread::available_parallelism,
 };
 
-/// Most that wait; more means that the machine cannot keep up, and that clients had better try again later.
-const WAITING_MAX: usize = 256;
+/// Most that wait; more means that the machine cannot keep up, and that clients had better try again later. Half the threads that answer
+/// questions on smol: a flood of logins must not keep mail from the disk.
+const WAITING_MAX: usize = 64;
 
 /// A semaphore. Argon2 takes 19 MiB and a core, so a few at a time are as fast as many and stay small.
 #[derive(Debug)]
