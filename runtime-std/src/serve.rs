@@ -36,8 +36,17 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let Boot { config, source, welcome, notes, scratch } = boot;
     logging::start(&config.log);
     let files = process::raise_open_files();
-    let ports =
-        config.listeners().iter().map(|to| Port::bind(to).map_err(|e| ServeError::Bind(to.clone(), e))).collect::<Result<Vec<_>, _>>()?;
+    let mut ports = Vec::new();
+    for to in config.listeners() {
+        match Port::bind(&to) {
+            Ok(port) => ports.push(port),
+            // Nobody asked for it by name.
+            Err(error) if config.listen.is_empty() && process::has_no_ipv6(&error) => {
+                tracing::warn!(on = %to.on, %error, "this machine has no IPv6");
+            }
+            Err(error) => return Err(ServeError::Bind(to, error)),
+        }
+    }
     if let Some(user) = &config.user {
         process::become_user(user).map_err(ServeError::User)?;
     }

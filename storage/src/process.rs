@@ -1,7 +1,10 @@
 //! What the process is: its user, and how many files it may open.
 
 use nix::unistd::{self, Gid, Uid, User};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    io::Errno,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use std::{ffi::CString, fmt, io};
 
 /// Raises the limit of open files as far as it may be raised. Says what it is now; `None` if there is none.
@@ -12,6 +15,11 @@ pub fn raise_open_files() -> Option<u64> {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     getrlimit(Resource::Nofile).current
+}
+
+/// Whether a port could not be had because its kind of address does not exist on this machine. Of IPv4 every machine has some.
+pub fn has_no_ipv6(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
 /// Gives root away for good: all threads become `user`, with its groups.
@@ -87,5 +95,14 @@ mod tests {
     #[test]
     fn users_exist() {
         assert!(matches!(become_user("no-such-user"), Err(UserError::Unknown(_))));
+    }
+
+    #[test]
+    fn an_address_of_no_machine_is_none_here() {
+        // What a machine without IPv6 says cannot be had from one that has it; an address for documentation is the nearest.
+        let error = std::net::TcpListener::bind("[2001:db8::1]:0").unwrap_err();
+        assert!(has_no_ipv6(&error), "{error}");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(!has_no_ipv6(&std::net::TcpListener::bind(taken.local_addr().unwrap()).unwrap_err()));
     }
 }

@@ -1,7 +1,7 @@
 //! `check`: everything that can be found wrong without serving, in one run.
 
 use super::{Console, Done, Failure, Source, certificate::end_of, now};
-use crate::{account::Accounts, disk::Posix, tls};
+use crate::{account::Accounts, disk::Posix, process, tls};
 use config::Config;
 use nix::unistd::{Uid, User};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
@@ -128,7 +128,7 @@ fn ports(config: &Config, found: &mut Findings) {
                 found.worth(l.on, "only root may listen here; the server must be started as root")
             }
             // A machine without IPv6 serves its IPv4.
-            Err(e) if l.on.ip().is_unspecified() && l.on.is_ipv6() => found.worth(l.on, e),
+            Err(e) if config.listen.is_empty() && process::has_no_ipv6(&e) => found.worth(l.on, e),
             Err(e) => found.bad(l.on, e),
         }
     }
