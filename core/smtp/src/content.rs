@@ -5,6 +5,7 @@
 //! NUL, which no message may hold (RFC 5322 §3.5, RFC 6152 §3) and some programs drop: what is a line with a NUL and a
 //! dot here would end the message there.
 
+use crate::Loss;
 use crate::limits::{DATA_GRACE_MS, DATA_RATE};
 use crate::reply::{MESSAGE_BROKEN, Reply, TOO_LARGE};
 use memchr::memchr3;
@@ -100,6 +101,15 @@ impl Incoming {
             Incoming { broken: true, .. } => Some(MESSAGE_BROKEN),
             Incoming { over: true, .. } => Some(TOO_LARGE),
             _ => None,
+        }
+    }
+
+    /// Why it is forgotten, if it is now.
+    pub(crate) fn loss(&self) -> Loss {
+        match self {
+            Incoming { broken: true, .. } => Loss::Broken,
+            Incoming { over: true, .. } => Loss::TooLarge,
+            _ => Loss::Unfinished,
         }
     }
 

@@ -14,6 +14,6 @@ mod settings;
 mod syntax;
 
 pub use limits::{INBOX_LIMIT, OUTBOX_MARK};
-pub use office::{Answer, Ask, Body, Office, Receipt, Refusal, Start, Verdict};
+pub use office::{Answer, Ask, Body, Loss, Office, Receipt, Refusal, Start, Verdict};
 pub use server::Server;
 pub use settings::{Role, Settings, TlsMode};

@@ -19,7 +19,7 @@ pub enum Ask {
     /// The message is whole: make it durable and deliver it.
     Commit,
     /// Forget the open message. Nobody ever promised to deliver it.
-    Abandon,
+    Abandon(Loss),
 }
 
 /// What is known when a message begins.
@@ -45,6 +45,17 @@ pub enum Body {
     SevenBit,
     /// `8BITMIME`
     EightBit,
+}
+
+/// Why a message is forgotten before its end was told to anybody. For the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// A bare CR, bare LF or NUL was in it: the client hears 554 5.6.0.
+    Broken,
+    /// It was larger than is taken here: the client hears 552 5.3.4.
+    TooLarge,
+    /// The client gave up, went away or was sent away.
+    Unfinished,
 }
 
 /// The answer to a question, of the same name.
@@ -111,7 +122,7 @@ pub trait Office: Sink {
     /// See [`Ask::Commit`].
     fn commit(&mut self) -> Result<Receipt, Refusal>;
     /// See [`Ask::Abandon`].
-    fn abandon(&mut self);
+    fn abandon(&mut self, loss: Loss);
 }
 
 impl<O: Office> Question<O> for Ask {
@@ -124,8 +135,8 @@ impl<O: Office> Question<O> for Ask {
             Ask::Recipient(recipient) => Answer::Recipient(office.recipient(recipient)),
             Ask::Open(start) => Answer::Open(office.open(start)),
             Ask::Commit => Answer::Commit(office.commit()),
-            Ask::Abandon => {
-                office.abandon();
+            Ask::Abandon(loss) => {
+                office.abandon(loss);
                 Answer::Abandon
             }
         }
@@ -133,6 +144,6 @@ impl<O: Office> Question<O> for Ask {
 
     fn waits(&self) -> bool {
         // How full a mailbox is may have to be counted.
-        matches!(self, Ask::Login(_) | Ask::Recipient(_) | Ask::Commit | Ask::Abandon)
+        matches!(self, Ask::Login(_) | Ask::Recipient(_) | Ask::Commit | Ask::Abandon(_))
     }
 }

@@ -110,6 +110,11 @@ impl Intake {
         self.store(bytes);
     }
 
+    /// Octets that came so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Whether [`Intake::drain`] should be called before more comes.
     pub fn is_full(&self) -> bool {
         self.held.len() > INLINE_MAX

@@ -79,6 +79,9 @@ impl Desk {
             Refusal::Fault(Fault::Later)
         })?;
         let uids: Vec<Uid> = doomed.iter().map(|d| d.uid).collect();
-        mailbox.remove(&uids)
+        let gone = mailbox.remove(&uids)?;
+        let (conn, protocol, peer, account, count) = (self.guest.number, self.protocol, self.guest.peer, account.name(), gone.len());
+        tracing::info!(conn, protocol, %peer, account, mailbox = %mailbox.name(), count, "removed");
+        Ok(gone)
     }
 }

@@ -60,10 +60,7 @@ impl Office for Pop3 {
         let account = self.desk.account().ok_or(Fault::Later)?;
         let opened = self.opened.as_ref().expect("nothing is opened");
         let doomed = opened.doomed(&indexes).map_err(fault)?;
-        let gone = self.desk.remove(&account, opened.mailbox(), &doomed).map_err(fault)?;
-        let (conn, count) = (self.desk.guest.number, gone.len());
-        tracing::info!(conn, protocol = "pop3", account = account.name(), count, "removed");
-        Ok(())
+        self.desk.remove(&account, opened.mailbox(), &doomed).map(drop).map_err(fault)
     }
 }
 

@@ -12,7 +12,7 @@ use config::Speak;
 use mail::{Address, Flags, MailboxName, Stamp};
 use post::{Ruling, Trace};
 use sasl::{Denied, Login, Proof};
-use smtp::{Office, Receipt, Refusal, Start, Verdict};
+use smtp::{Loss, Office, Receipt, Refusal, Start, Verdict};
 use std::{io, sync::Arc};
 use wire::{Fault, Sink, Why};
 
@@ -100,10 +100,8 @@ impl Smtp {
                 Err(refusal) => Err(refusal),
             };
             match verdict {
-                Err(refusal) if self.speak != Speak::Lmtp => {
-                    return Err(refusal);
-                }
-                verdict => each.push(verdict),
+                Err(refusal) if self.speak != Speak::Lmtp => return Err(refusal),
+                verdict => each.push(verdict.map_err(|refusal| self.refuse("message", Some(recipient), refusal))),
             }
         }
         let size = taken.stored;
@@ -216,7 +214,11 @@ impl Office for Smtp {
         self.deliver(open).map_err(|refusal| self.refuse("message", sender.as_ref(), refusal))
     }
 
-    fn abandon(&mut self) {
-        self.open = None;
+    fn abandon(&mut self, loss: Loss) {
+        let Some(Open { start, id, intake, .. }) = self.open.take() else { return };
+        let (conn, protocol, peer) = (self.desk.guest.number, self.desk.protocol, self.desk.guest.peer);
+        let address = start.envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (id, received) = (format!("{id:x}"), intake.received());
+        tracing::info!(conn, protocol, %peer, id, address, reason = ?loss, received, "message not taken");
     }
 }

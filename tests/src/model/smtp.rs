@@ -109,7 +109,7 @@ impl smtp::Office for SmtpOffice {
         Ok(Receipt { id: id.into(), each: if self.hall == Hall::Lmtp { verdicts } else { Vec::new() } })
     }
 
-    fn abandon(&mut self) {
+    fn abandon(&mut self, _: smtp::Loss) {
         self.open = None;
     }
 }

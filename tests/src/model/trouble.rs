@@ -96,10 +96,10 @@ impl Troubled<smtp::Ask> for SmtpOffice {
             Ask::Recipient(_) => Answer::Recipient(Err(trouble.smtp())),
             Ask::Open(_) => Answer::Open(Err(trouble.fault())),
             Ask::Commit => {
-                smtp::Office::abandon(self);
+                smtp::Office::abandon(self, smtp::Loss::Unfinished);
                 Answer::Commit(Err(trouble.smtp()))
             }
-            Ask::Abandon => Ask::Abandon.put_to(self),
+            Ask::Abandon(loss) => Ask::Abandon(loss).put_to(self),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::content::Incoming;
 use crate::limits::{COMMAND_MAX, COMMAND_MS, IDLE_MAX, LINE_MAX, LOGINS_MAX, MISTAKES_MAX, PUT_OFF_MAX, REFUSED_MAX};
 use crate::reply::{self, Reply};
 use crate::syntax::{self, Command, SyntaxError};
-use crate::{Answer, Ask, INBOX_LIMIT, Settings};
+use crate::{Answer, Ask, INBOX_LIMIT, Loss, Settings};
 use alloc::boxed::Box;
 use sasl::Exchange;
 use wire::{Inbox, Lines, News, Nudge, Outbox, Pace, Scan, Session, Step, Tick, Want, Why};
@@ -70,7 +70,7 @@ enum Phase {
     /// Tells each recipient of a message what became of it (LMTP).
     Report(Report),
     /// The open message is to be forgotten; then goes on, or ends.
-    Abandon(Option<Why>),
+    Abandon(Loss, Option<Why>),
     /// An answer is due.
     Asked(Question),
     /// A handshake is due.
@@ -149,7 +149,7 @@ impl Server {
             Phase::Chunk { .. } => self.chunk(now, rx, tx),
             Phase::Discard { .. } => self.discard(now, rx, tx),
             Phase::Report(_) => self.report(now, tx),
-            Phase::Abandon(then) => self.ask(Question::Abandon(then), Ask::Abandon),
+            Phase::Abandon(loss, then) => self.ask(Question::Abandon(then), Ask::Abandon(loss)),
             Phase::Asked(_) => panic!("stepped before the answer was told"),
             Phase::Handshake => panic!("stepped before the handshake was told"),
             Phase::Closing(why) => Next::Close(why),
@@ -286,15 +286,15 @@ impl Server {
     /// Ends. The office is not left with half a message.
     fn leave(&mut self, why: Why) -> Next {
         self.transaction = None;
-        let open = self.message.take().is_some();
-        self.turn(if open { Phase::Abandon(Some(why)) } else { Phase::Closing(why) })
+        let open = self.message.take();
+        self.turn(open.map_or(Phase::Closing(why), |message| Phase::Abandon(message.loss(), Some(why))))
     }
 
     /// Forgets the transaction, and goes on.
     fn reset(&mut self) -> Next {
         self.transaction = None;
-        let open = self.message.take().is_some();
-        self.turn(if open { Phase::Abandon(None) } else { Phase::Command })
+        let open = self.message.take();
+        self.turn(open.map_or(Phase::Command, |message| Phase::Abandon(message.loss(), None)))
     }
 
     fn answered(&mut self, now: Tick, answer: Answer, tx: &mut Outbox) {

@@ -73,7 +73,7 @@ fn run(settings: Settings, input: &[u8], cut: usize) -> Record {
                         bodies.push(String::from_utf8(core::mem::take(&mut body)).unwrap());
                         Answer::Commit(Ok(Receipt { id: "1".into(), each: vec![Ok(()); recipients] }))
                     }
-                    Ask::Abandon => {
+                    Ask::Abandon(_) => {
                         bodies.push(format!("abandoned: {}", String::from_utf8(core::mem::take(&mut body)).unwrap()));
                         Answer::Abandon
                     }
