@@ -52,6 +52,7 @@ impl Mailbox {
         let (dir, numbering) = (state.dir().to_owned(), state.index.uid_validity);
         // A message that vanishes meanwhile is left out.
         let mut vanished = Vec::new();
+        let mut found_out = !unknown.is_empty();
         if !unknown.is_empty() || !blobs.is_empty() {
             drop(state);
             let structures = if blobs.is_empty() { Vec::new() } else { read_blobs(&*self.common.disk, &dir, numbering, &blobs) };
@@ -60,6 +61,7 @@ impl Mailbox {
                     Some(structure) => details[at].structure = Some(Arc::new(structure)),
                     None => match self.scan(id)? {
                         Some((facts, structure)) => {
+                            found_out = true;
                             details[at].span = Span { at: 0, len: facts.size, wire: facts.wire };
                             details[at].structure = Some(Arc::new(structure));
                         }
@@ -77,6 +79,9 @@ impl Mailbox {
                 }
             }
         }
+        if found_out {
+            self.lock()?.flush();
+        }
         vanished.sort_unstable();
         vanished.dedup();
         for at in vanished.into_iter().rev() {
@@ -85,7 +90,7 @@ impl Mailbox {
         Ok(details)
     }
 
-    /// Finds out size and date of a message; `None` if it is gone.
+    /// Finds out size and date of a message; `None` if it is gone. What it notes is for the caller to flush.
     pub(super) fn measure(&self, id: Uid, size: bool) -> Result<Option<Facts>, Refusal> {
         let stat = |disk: &dyn Disk, path: &Path| disk.stat(path);
         let Some((stat, base)) = self.with_file(id, stat)? else { return Ok(None) };
@@ -108,7 +113,6 @@ impl Mailbox {
                 bits = bits.set(Bits::SIZED, true);
             }
             state.note(id.get(), bits, facts);
-            state.flush();
             if !size || bits.has(Bits::SIZED) {
                 return Ok(Some(facts));
             }
@@ -116,7 +120,7 @@ impl Mailbox {
         Ok(self.scan(id)?.map(|(facts, _)| facts))
     }
 
-    /// Takes the file of a message apart and notes what it found; `None` if it is gone.
+    /// Takes the file of a message apart and notes what it found; `None` if it is gone. What it notes is for the caller to flush.
     pub(super) fn scan(&self, id: Uid) -> Result<Option<(Facts, mime::Structure)>, Refusal> {
         let Some((scanned, _)) = self.with_file(id, scan_file)? else { return Ok(None) };
         let mut state = self.lock()?;
@@ -125,7 +129,6 @@ impl Mailbox {
         let blob = state.keep_structure(id.get(), &scanned.structure);
         let facts = Facts { size: scanned.size, wire: scanned.wire, blob, ..facts };
         state.note(id.get(), bits.set(Bits::SIZED, true), facts);
-        state.flush();
         Ok(Some((facts, scanned.structure)))
     }
 

@@ -183,7 +183,7 @@ impl Locked<'_> {
         } else {
             let (name, place) = listing.file(other);
             let fresh = self.common().base_name(b.len, Sizes::parse(name.base).wire.unwrap_or(b.len));
-            // Without a W= that nobody has counted.
+            // Nobody has counted a W= for it.
             let fresh = fresh.split(",W=").next().unwrap_or(&fresh).to_owned();
             disk.rename(&from, &self.dir().join(place.dir()).join(os(fresh.as_bytes(), name.info)))
         };
