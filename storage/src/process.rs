@@ -52,11 +52,10 @@ fn groups(name: &CString, gid: Gid) -> Result<(), UserError> {
     unistd::initgroups(name, gid).map_err(|e| UserError::Refused("initgroups", e.into()))
 }
 
-/// Where nix does not know initgroups(3): no group but the user's own.
+/// Where nix has no initgroups(3): to keep root's groups would be to keep half of root. Start as that user there.
 #[cfg(any(target_vendor = "apple", target_os = "redox", target_os = "haiku"))]
-fn groups(_: &CString, gid: Gid) -> Result<(), UserError> {
-    rustix::thread::set_thread_groups(&[gid.as_raw()].map(rustix::process::Gid::from_raw))
-        .map_err(|e| UserError::Refused("setgroups", e.into()))
+fn groups(_: &CString, _: Gid) -> Result<(), UserError> {
+    Err(UserError::Refused("initgroups", io::ErrorKind::Unsupported.into()))
 }
 
 /// Why the user did not change. Serving on as root would be worse than not serving.
