@@ -19,6 +19,8 @@ const DOMAINS_MAX: usize = 10_000;
 const LISTENERS_MAX: usize = 256;
 /// RFC 5321 §4.5.3.1.8: a server takes at least 100 recipients.
 const RECIPIENTS_MIN: u32 = 100;
+/// One record of the spool holds all recipients of a message.
+const RECIPIENTS_MAX: u32 = 10_000;
 /// RFC 5321 §4.5.3.1.7: a server takes at least 64 K octets of message.
 const MESSAGE_MIN: u64 = 64 << 10;
 
@@ -162,6 +164,9 @@ fn limits(config: &Config, say: &mut dyn FnMut(&[Step<'_>], String)) {
     }
     if l.recipients < RECIPIENTS_MIN {
         say(&[Field("limits"), Field("recipients")], format!("{RECIPIENTS_MIN} recipients must be taken (RFC 5321)"));
+    }
+    if l.recipients > RECIPIENTS_MAX {
+        say(&[Field("limits"), Field("recipients")], format!("at most {RECIPIENTS_MAX}"));
     }
     let positive = [
         ("connections", l.connections),
