@@ -5,6 +5,7 @@ use crate::{
     house::House,
     mailbox::{Content, Deposit, Mailbox, Placed, Reserved},
     office::intake::{self, Taken},
+    recover::decode,
     spool::{Entry, Lsn, Spool},
 };
 use imap::Refusal;
@@ -209,8 +210,39 @@ impl House {
         self.spool().entry().commit(&[&record.encode()]).map(drop)
     }
 
+    /// Moves what waits for its mailbox to the end of the log if it holds too much of it: a mailbox that cannot be written to for days must not
+    /// stop the mail of everybody.
+    ///
+    /// # Errors
+    /// If the log cannot be read or written.
+    pub(crate) fn carry_waiting(&self) -> io::Result<()> {
+        if !self.spool().is_half_full() {
+            return Ok(());
+        }
+        for Waiting { at, id, mut left } in self.undelivered().all() {
+            let bytes = self.spool().read(at)?;
+            let queue::Record::Accept(accept) = decode(&bytes)? else { continue };
+            let mut targets = Vec::with_capacity(left.len());
+            for (n, left) in left.iter_mut().enumerate() {
+                let target = accept.targets.iter().nth(left.target).ok_or(io::ErrorKind::InvalidData)?;
+                targets.push(queue::Target { mailbox: &left.mailbox, ..target });
+                left.target = n;
+            }
+            let accept = queue::Accept { targets: queue::Targets::new(&targets), ..accept };
+            let head = accept.head();
+            let to = match accept.content {
+                queue::Content::Inline(bytes) => self.spool().carry(at, id, &[&head, bytes])?,
+                queue::Content::Large { .. } => self.spool().carry(at, id, &[&head])?,
+            };
+            drop(targets);
+            self.undelivered().carried(at, Waiting { at: to, id, left });
+        }
+        Ok(())
+    }
+
     /// Tries again to deliver what was promised.
     pub fn deliver_again(&self) {
+        let _alone = self.alone();
         for Waiting { at, id, left } in self.undelivered().all() {
             match self.replay_one(at, &left) {
                 Ok(left) if left.is_empty() => {
@@ -241,6 +273,10 @@ impl Undelivered {
 
     fn leave(&self, at: Lsn, left: Vec<Left>) {
         self.list().iter_mut().filter(|waiting| waiting.at == at).for_each(|waiting| waiting.left.clone_from(&left));
+    }
+
+    fn carried(&self, at: Lsn, to: Waiting) {
+        self.list().iter_mut().filter(|waiting| waiting.at == at).for_each(|waiting| waiting.clone_from(&to));
     }
 
     fn remove(&self, at: Lsn) {

@@ -20,7 +20,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 use wire::{Ring, Tick, Tls};
@@ -44,6 +44,8 @@ pub struct House {
 /// When chores were last done that are not done every second.
 struct Rounds {
     checkpoint: Instant,
+    /// What the log kept then.
+    kept: u64,
     deliver_again: Instant,
 }
 
@@ -133,7 +135,7 @@ impl House {
             clock,
             hostname,
             started: now,
-            rounds: Mutex::new(Rounds { checkpoint: now, deliver_again: now }),
+            rounds: Mutex::new(Rounds { checkpoint: now, kept: 0, deliver_again: now }),
             checkpoint: Mutex::default(),
         };
         let recovered = house.recover(&replay).map_err(store(&dir))?;
@@ -156,12 +158,12 @@ impl House {
         }
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
         let live = self.spool.live_bytes();
-        if live >= CHECKPOINT_BYTES || (live > 0 && rounds.checkpoint.elapsed() >= CHECKPOINT_AFTER) {
+        if live >= rounds.kept + CHECKPOINT_BYTES || (live > 0 && rounds.checkpoint.elapsed() >= CHECKPOINT_AFTER) {
             match self.checkpoint() {
                 Ok(()) => tracing::debug!(bytes = live, "checkpoint"),
                 Err(error) => tracing::error!(%error, "no checkpoint: the log keeps what it has"),
             }
-            rounds.checkpoint = Instant::now();
+            (rounds.checkpoint, rounds.kept) = (Instant::now(), self.spool.live_bytes());
         }
         if rounds.deliver_again.elapsed() >= DELIVER_AGAIN_AFTER {
             self.deliver_again();
@@ -180,7 +182,10 @@ impl House {
     /// A fault of the disk; the log keeps everything then.
     pub fn checkpoint(&self) -> io::Result<()> {
         // One at a time: a second one would find nothing left to do in mailboxes that the first has not synced yet, and let go of their records.
-        let _alone = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone();
+        if let Err(error) = self.carry_waiting() {
+            tracing::error!(%error, "what waits for its mailbox holds the log");
+        }
         let mark = self.spool.mark();
         self.mailboxes.checkpoint().map_err(|refusal| io::Error::other(format!("mailboxes cannot be synced: {refusal:?}")))?;
         self.spool.release(mark)
@@ -318,6 +323,11 @@ impl House {
     /// The mailboxes.
     pub fn mailboxes(&self) -> &Mailboxes {
         &self.mailboxes
+    }
+
+    /// For who moves records of the log about: checkpoints, and those who deliver what waits.
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn spool(&self) -> &Arc<Spool> {

@@ -122,8 +122,12 @@ impl Disk for Ruled {
 }
 
 fn open(disk: &Ruled) -> Arc<House> {
+    open_with(disk, spool::Options::default().limit)
+}
+
+fn open_with(disk: &Ruled, limit: u64) -> Arc<House> {
     let config = config::parse("test", "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true)").unwrap();
-    let options = spool::Options { segment: 64 << 10, seed: 1, ..spool::Options::default() };
+    let options = spool::Options { segment: 64 << 10, limit, seed: 1, ..spool::Options::default() };
     House::open_at(config, Arc::new(disk.clone()), mailbox::system_clock(), options).unwrap()
 }
 
@@ -313,4 +317,33 @@ fn a_directory_is_never_two_mailboxes() {
     let b = boxes.open(&inbox_of("alice"), &name("b")).unwrap();
     boxes.rename(&inbox_of("alice"), &name("b"), &name("a"), || Ok(())).unwrap();
     assert!(Arc::ptr_eq(&b, &boxes.open(&inbox_of("alice"), &name("a")).unwrap()));
+}
+
+#[test]
+fn what_waits_for_its_mailbox_does_not_fill_the_log() {
+    let large = [&b"Subject: large\r\n\r\n"[..], &b"a line of a large message\r\n".repeat(15_000)].concat();
+    for text in [&b"Subject: waits\r\n\r\n"[..], &large] {
+        let disk = Ruled::new();
+        let house = open_with(&disk, 256 << 10);
+        disk.rule(|op, path| {
+            let fails = matches!(op, "create" | "link") && ["tmp", "new"].iter().any(|dir| path.starts_with(inbox_of("bob").join(dir)));
+            if fails { Err(std::io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+        });
+        send(&house, &["alice", "bob"], text).unwrap();
+        remove_all(&house, "alice", "INBOX");
+        for n in 0..100 {
+            send(&house, &["alice"], &b"0123456789\r\n".repeat(1000)).unwrap();
+            if n % 5 == 0 {
+                house.checkpoint().unwrap();
+                house.chores();
+            }
+        }
+        let (crashed, _) = power_cut(house.clone(), &disk);
+        assert_eq!((uids(&crashed, "alice", "INBOX").len(), uids(&crashed, "bob", "INBOX").len()), (100, 1));
+        disk.heal();
+        house.deliver_again();
+        house.checkpoint().unwrap();
+        let (house, _) = power_cut(house, &disk);
+        assert_eq!((uids(&house, "alice", "INBOX").len(), uids(&house, "bob", "INBOX").len()), (100, 1));
+    }
 }

@@ -181,6 +181,31 @@ impl Spool {
         self.state().flight.remove(&(at, id));
     }
 
+    /// Commits the record at `at`, which is pinned, once more at the end of the log, as it is to be from now on. Returns where it is pinned then.
+    ///
+    /// # Errors
+    /// As [`Entry::commit`]; it stays where it is then.
+    pub fn carry(&self, at: Lsn, id: u64, record: &[&[u8]]) -> io::Result<Lsn> {
+        self.state().open += 1;
+        let moved = self.commit_record(id, record);
+        let mut state = self.state();
+        match moved {
+            Ok(to) => {
+                if let Some(large) = state.large.get_mut(&id) {
+                    *large = Some(to);
+                }
+                state.flight.remove(&(at, id));
+            }
+            Err(_) => state.open -= 1,
+        }
+        moved
+    }
+
+    /// Whether so much is not released that it is time to look who holds it.
+    pub fn is_half_full(&self) -> bool {
+        self.live_bytes() > self.options.limit / 2
+    }
+
     /// Makes a segment file in reserve if there is none, so that no commit has to. Call it now and then.
     ///
     /// # Errors
