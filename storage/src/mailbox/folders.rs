@@ -94,7 +94,7 @@ impl Mailboxes {
     }
 
     /// Removes a mailbox and its messages, durably; those below it stay. `removed` notes it in the spool, so that no message of it comes back: it
-    /// runs before anybody can make a mailbox of this name again.
+    /// runs before anybody can make a mailbox of this name again. Have a checkpoint before, unless [`super::Mailbox::is_settled`].
     ///
     /// # Errors
     /// [`Refusal::Cannot`] for the inbox, [`Refusal::NoMailbox`], a fault of the disk, or whatever `removed` says.

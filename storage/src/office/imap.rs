@@ -98,6 +98,10 @@ impl Office for Imap {
 
     fn delete(&mut self, name: MailboxName) -> Result<(), Refusal> {
         let (house, account) = (&self.desk.house, self.account()?);
+        // Or a crash in the middle could leave a part of it, made of what the log has.
+        if !name.is_inbox() && !house.mailboxes().open(&account.maildir, &name)?.is_settled()? {
+            house.checkpoint().map_err(|error| self.disk(&error))?;
+        }
         let removed = queue::Record::Removed { account: &account.name(), mailbox: name.as_str() };
         house.mailboxes().delete(&account.maildir, &name, || house.note(&removed).map_err(|error| self.disk(&error)))
     }
