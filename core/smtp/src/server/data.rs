@@ -40,10 +40,9 @@ impl Server {
             // RFC 3030 §2: the octets are on their way, whatever is thought of them.
             return self.turn(Phase::Discard { left: size, reply, pace: Incoming::pace(now) });
         }
-        let Some(message) = &mut self.message else {
+        if self.message.is_none() {
             return self.open(Opening::Chunk { size, last });
-        };
-        message.pace = Incoming::pace(now);
+        }
         self.turn(Phase::Chunk { size, left: size, last })
     }
 

@@ -362,7 +362,8 @@ impl Session for Server {
             Phase::Asked(_) | Phase::Handshake | Phase::Closing(_) => None,
             Phase::Data | Phase::Chunk { .. } => self.message.as_ref().map(|message| message.pace.deadline()),
             Phase::Discard { pace, .. } => Some(pace.deadline()),
-            _ => Some(self.deadline),
+            // Between chunks the message has to keep up as well, or one octet a command would hold the connection for years.
+            _ => Some(self.message.as_ref().map_or(self.deadline, |message| self.deadline.min(message.pace.deadline()))),
         }
     }
 }
