@@ -25,6 +25,6 @@ pub(crate) const MISTAKES_MAX: u32 = 100;
 /// Refused logins of a session. With the last one it ends.
 pub(crate) const LOGINS_MAX: u32 = 5;
 
-/// The autologout timer (RFC 1939 §3: at least 10 minutes). A line that drips in does not move it. Beyond: the session ends without a
-/// word and removes nothing.
+/// The autologout timer (RFC 1939 §3: at least 10 minutes), and the time to log in, which no command moves: strangers keep nobody's place.
+/// A line that drips in does not move either. Beyond: the session ends without a word and removes nothing.
 pub(crate) const IDLE_MS: u64 = 600_000;

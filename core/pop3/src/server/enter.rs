@@ -104,7 +104,7 @@ impl Server {
     }
 
     /// A response of the client.
-    pub(super) fn response(&mut self, now: Tick, rx: &mut Inbox, tx: &mut Outbox) -> Next {
+    pub(super) fn response(&mut self, rx: &mut Inbox, tx: &mut Outbox) -> Next {
         if self.stopping {
             return self.hang_up(reply::STOPPING, Why::Shutdown, tx);
         }
@@ -117,7 +117,6 @@ impl Server {
             }
             Scan::Long => return self.turn(Phase::Skip(reply::LINE_TOO_LONG)),
         };
-        self.deadline = now.after(IDLE_MS);
         let Phase::Auth(mut exchange) = core::mem::replace(&mut self.phase, Phase::Command) else {
             unreachable!("only an exchange waits for a response");
         };

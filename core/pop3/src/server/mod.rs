@@ -110,7 +110,7 @@ impl Server {
             Phase::Greeting => self.greet(tx),
             Phase::Command => self.line(now, rx, tx),
             Phase::Skip(reply) => self.skip(now, reply, rx, tx),
-            Phase::Auth(_) => self.response(now, rx, tx),
+            Phase::Auth(_) => self.response(rx, tx),
             Phase::Open => self.ask(Question::Open, Ask::Open),
             Phase::List(_) => self.list(now, tx),
             Phase::Send(_) => self.send(tx),
@@ -140,7 +140,7 @@ impl Server {
             }
             Scan::Long => return self.turn(Phase::Skip(reply::LINE_TOO_LONG)),
         };
-        self.deadline = now.after(IDLE_MS);
+        self.heard(now);
         let next = match syntax::parse(&rx.bytes()[..len - 2]) {
             Ok(command) => self.obey(command, tx),
             Err(error) => self.mistake(error.reply(), tx),
@@ -197,12 +197,19 @@ impl Server {
             }
             Scan::Line(len) => {
                 rx.take(len);
-                self.deadline = now.after(IDLE_MS);
+                self.heard(now);
                 self.phase = Phase::Command;
                 return self.mistake(reply, tx);
             }
         }
         Next::Again
+    }
+
+    /// A line came. Only a client that has logged in gets its time anew for that.
+    fn heard(&mut self, now: Tick) {
+        if matches!(self.state, State::Transaction(_)) {
+            self.deadline = now.after(IDLE_MS);
+        }
     }
 
     fn turn(&mut self, phase: Phase) -> Next {
@@ -237,8 +244,10 @@ impl Server {
         let Phase::Asked(question) = core::mem::replace(&mut self.phase, Phase::Command) else {
             panic!("an answer to no question");
         };
-        // However long the host thought, the client gets its time.
-        self.deadline = now.after(IDLE_MS);
+        if !matches!(question, Question::Login) {
+            // However long the host thought, the client gets its time.
+            self.deadline = now.after(IDLE_MS);
+        }
         match (question, answer) {
             (Question::Login, Answer::Login(Ok(_))) => self.phase = Phase::Open,
             (Question::Login, Answer::Login(Err(denied))) => {
