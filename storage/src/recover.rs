@@ -75,6 +75,12 @@ impl House {
                 (Content::Bytes(&pieces), bytes.len() as u64)
             }
             queue::Content::Large { id, size } => {
+                if !self.spool().has_large(id)? {
+                    // A record whose commit failed, so that its file was removed, and which the disk has all the same: nobody was promised it. Or
+                    // somebody removed the file; waiting brings nothing back, and would keep all further mail from its mailboxes.
+                    tracing::error!(id = format!("{:x}", accept.id), "the file of a large message is gone; it cannot be delivered again");
+                    return Ok(left);
+                }
                 path = self.spool().large_path(id);
                 (Content::Link(&path), size)
             }

@@ -347,3 +347,23 @@ fn what_waits_for_its_mailbox_does_not_fill_the_log() {
         assert_eq!((uids(&house, "alice", "INBOX").len(), uids(&house, "bob", "INBOX").len()), (100, 1));
     }
 }
+
+#[test]
+fn a_record_without_its_file_keeps_no_mail_away() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    disk.rule(|op, path| {
+        let fails = op == "link" && path.starts_with(inbox_of("bob"));
+        if fails { Err(std::io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+    });
+    send(&house, &["bob"], &b"a line of a large message\r\n".repeat(15_000)).unwrap();
+    disk.heal();
+    let mut names = Vec::new();
+    let dir = Path::new("/store/spool/large");
+    disk.list(dir, &mut |name| names.push(String::from_utf8(name.to_vec()).unwrap())).unwrap();
+    disk.unlink(&dir.join(&names[0])).unwrap();
+    disk.sync_dir(dir).unwrap();
+    let (house, _) = power_cut(house, &disk);
+    send(&house, &["bob"], b"Subject: small\r\n\r\n").unwrap();
+    assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
+}

@@ -255,6 +255,18 @@ impl Spool {
         large::path(&self.dir, id)
     }
 
+    /// Whether the file of a large message is there.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn has_large(&self, id: u64) -> io::Result<bool> {
+        match self.disk.stat(&self.large_path(id)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Nothing panics while it holds the lock, other than for lack of memory; what is under it stays whole even then.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
