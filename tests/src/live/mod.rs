@@ -124,20 +124,31 @@ impl Live {
         let dir = setup.dir.clone().unwrap_or_else(|| scratch.clone());
         fs::create_dir_all(dir.join("store")).expect("a writable directory");
         let dir = dir.canonicalize().expect("just made");
-        let ports = free_ports();
         tls::make(&dir);
-        write(&dir.join("hikyaku.ron"), &configuration(&dir, ports, &setup.extra));
         write(&dir.join("store/accounts.ron"), &accounts(&setup.accounts));
-        let child = spawn(runtime, &dir);
-        let mut live = Live { runtime, ports, dir, scratch: setup.dir.is_none(), child };
-        live.wait();
-        live
+        loop {
+            let ports = free_ports();
+            write(&dir.join("hikyaku.ron"), &configuration(&dir, ports, &setup.extra));
+            let begin = read_log(&dir).len();
+            let child = spawn(runtime, &dir);
+            let mut live = Live { runtime, ports, dir: dir.clone(), scratch: false, child };
+            if live.wait(begin) {
+                live.scratch = setup.dir.is_none();
+                return live;
+            }
+        }
     }
 
     /// Starts it again on the same store and ports, after [`Live::kill`] or [`Live::stop`].
     pub fn restart(&mut self) {
-        self.child = spawn(self.runtime, &self.dir);
-        self.wait();
+        loop {
+            let begin = self.log().len();
+            self.child = spawn(self.runtime, &self.dir);
+            if self.wait(begin) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// kill -9.
@@ -206,21 +217,28 @@ impl Live {
 
     /// What it logged.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.dir.join("log")).unwrap_or_default()).into_owned()
+        read_log(&self.dir)
     }
 
-    fn wait(&mut self) {
+    /// Waits until it listens on every port. False if somebody was faster and has one of them; its log is of interest from `logged` on.
+    fn wait(&mut self, logged: usize) -> bool {
         let begin = Instant::now();
         let ports = self.ports;
         let all = [ports.smtp, ports.submission, ports.submissions, ports.lmtp, ports.imap, ports.imaps, ports.pop3, ports.pop3s];
         for port in all {
             while TcpStream::connect_timeout(&local(port), PATIENCE).is_err() {
-                let ended = self.child.try_wait().expect("a child can be waited for");
-                assert!(ended.is_none(), "{} ended with {ended:?}:\n{}", self.runtime.name(), self.log());
+                if let Some(ended) = self.child.try_wait().expect("a child can be waited for") {
+                    let log = self.log();
+                    if log.get(logged..).is_some_and(|log| log.contains("in use")) {
+                        return false;
+                    }
+                    panic!("{} ended with {ended}:\n{log}", self.runtime.name());
+                }
                 assert!(begin.elapsed() < PATIENCE, "{} does not listen on {port}:\n{}", self.runtime.name(), self.log());
                 thread::sleep(Duration::from_millis(5));
             }
         }
+        true
     }
 }
 
@@ -246,6 +264,10 @@ impl Drop for Live {
     }
 }
 
+fn read_log(dir: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(dir.join("log")).unwrap_or_default()).into_owned()
+}
+
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
@@ -262,7 +284,7 @@ fn spawn(runtime: Runtime, dir: &Path) -> Child {
         .expect("a program that can be started")
 }
 
-/// Ports that nobody has. They are let go before the server takes them, so somebody else could be faster; no test has seen it.
+/// Ports that nobody has. They are let go before the server takes them, so somebody else may be faster.
 fn free_ports() -> Ports {
     let held: Vec<TcpListener> = (0..8).map(|_| TcpListener::bind(local(0)).expect("a free port")).collect();
     let port = |i: usize| held[i].local_addr().expect("it is bound").port();
