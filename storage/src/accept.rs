@@ -17,8 +17,8 @@ use std::{
 };
 use wire::Fault;
 
-/// Entries whose delivery failed after they were promised, before nothing more is accepted: something is wrong with the disk then.
-const UNDELIVERED_MAX: usize = 1000;
+/// Entries that wait for their mailboxes, some hundred bytes of memory each, before nothing more is accepted: something is wrong with the disk then.
+const UNDELIVERED_MAX: usize = 100_000;
 
 /// One mailbox that a message goes to.
 pub struct Destination {

@@ -13,6 +13,10 @@ use mail::{MailboxName, UidValidity};
 use queue::{Place, Record, Replay};
 use std::{collections::BTreeMap, io, num::NonZeroU32, sync::Arc};
 
+/// How long mail waits for an account that is not there any more, in seconds. A lost file of accounts must not cost mail; a removed account must not keep
+/// its mail in the log for ever.
+const ORPHAN_S: i64 = 5 * 86_400;
+
 /// Which targets of which records are to be delivered again.
 type Work = BTreeMap<Lsn, Vec<Left>>;
 
@@ -49,10 +53,11 @@ impl House {
             Some(Reserved { uid_validity, uid_upto: r.uid_upto, mod_seq_upto: r.mod_seq_upto })
         });
         let make = replay.wanted(place).next().is_some();
-        let Some(mailbox) = self.open_for_replay(&place.account, &place.mailbox, reserved, make)? else { return Ok(()) };
-        let unwanted: Vec<&[u8]> = replay.unwanted(place).collect();
-        if !unwanted.is_empty() {
-            mailbox.bury(&unwanted)?;
+        if let Some(mailbox) = self.open_for_replay(&place.account, &place.mailbox, reserved, make)? {
+            let unwanted: Vec<&[u8]> = replay.unwanted(place).collect();
+            if !unwanted.is_empty() {
+                mailbox.bury(&unwanted)?;
+            }
         }
         want(replay, place, work);
         Ok(())
@@ -87,6 +92,16 @@ impl House {
         };
         for (n, target) in accept.targets.iter().enumerate() {
             let Some(to) = wanted.iter().find(|to| to.target == n) else { continue };
+            if self.accounts().named(&to.account).is_none() {
+                let id = format!("{:x}", accept.id);
+                if self.now().seconds - accept.stamp.seconds < ORPHAN_S {
+                    tracing::warn!(id, account = %to.account, "the log has mail for an account that does not exist; it waits");
+                    left.push(to.clone());
+                } else {
+                    tracing::error!(id, account = %to.account, "mail for an account that did not come back is given up");
+                }
+                continue;
+            }
             let flags = target.flags();
             let deposit =
                 Deposit { base: target.base, content, flags: &flags, date: target.date, size, wire: accept.wire_size, structure: None };
@@ -111,10 +126,7 @@ impl House {
         reserved: Option<Reserved>,
         make: bool,
     ) -> Result<Option<Arc<Mailbox>>, Refusal> {
-        let Some(found) = self.accounts().named(account) else {
-            tracing::warn!(account, "the log has mail for an account that does not exist any more");
-            return Ok(None);
-        };
+        let Some(found) = self.accounts().named(account) else { return Ok(None) };
         let Ok(name) = MailboxName::new(mailbox) else { return Ok(None) };
         let open = || match &reserved {
             Some(reserved) => self.mailboxes().recover(&found.maildir, &name, reserved),

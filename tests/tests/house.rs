@@ -164,3 +164,22 @@ fn what_was_promised_comes_back_and_what_was_removed_does_not() {
     assert!(after.iter().all(|(uid, text)| inbox.iter().all(|(old, same)| old != uid || same == text)), "a UID means another message now");
     assert_eq!(texts(&house, "alice@example.test", "Archive")[0].1, inbox[2].1);
 }
+
+#[test]
+fn mail_waits_for_an_account_that_went_missing() {
+    let scratch = Scratch::new("orphan");
+    let house = open(&scratch.0);
+    send(&house, &["alice@example.test"], b"Subject: mine\r\n\r\n");
+    let before = texts(&house, "alice@example.test", "INBOX");
+    drop(house);
+    std::fs::remove_dir_all(scratch.0.join("mail/example.test/alice/Maildir/new")).unwrap();
+    let (here, away) = (scratch.0.join("accounts.ron"), scratch.0.join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    let house = open(&scratch.0);
+    house.checkpoint().unwrap();
+    drop(house);
+    std::fs::rename(&away, &here).unwrap();
+    let house = open(&scratch.0);
+    let after = texts(&house, "alice@example.test", "INBOX");
+    assert_eq!(after.iter().map(|(_, text)| text).collect::<Vec<_>>(), before.iter().map(|(_, text)| text).collect::<Vec<_>>());
+}
