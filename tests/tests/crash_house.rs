@@ -142,16 +142,20 @@ fn feed(office: &mut impl Sink, text: &[u8]) {
     }
 }
 
-fn whole(office: &mut office::Imap, uid: Uid) -> Vec<u8> {
+/// A whole message; `None` if somebody removed it meanwhile.
+fn whole(office: &mut office::Imap, uid: Uid) -> Option<Vec<u8>> {
     let need = imap::Need { size: true, ..imap::Need::default() };
-    let span: Span = office.describe(vec![uid], need).unwrap()[0].span;
+    let span: Span = office.describe(vec![uid], need).unwrap().first()?.span;
     let mut text = Vec::new();
     loop {
-        let piece = office.read(uid, span, text.len() as u64, Vec::with_capacity(400_000)).unwrap();
+        let piece = match office.read(uid, span, text.len() as u64, Vec::with_capacity(400_000)) {
+            Err(imap::Refusal::Gone) => return None,
+            piece => piece.unwrap(),
+        };
         text.extend_from_slice(&piece);
         if piece.len() < 400_000 {
             assert_eq!(text.len() as u64, span.wire, "RFC822.SIZE");
-            return text;
+            return Some(text);
         }
     }
 }
@@ -185,7 +189,7 @@ fn try_read(house: &Arc<House>, place: Place, name: MailboxName) -> Option<Seen>
         uid_validity: selected.uid_validity.0.get(),
         uid_next: selected.uid_next.get(),
         mod_seq: selected.highest_mod_seq.0,
-        letters: selected.uids.iter().map(|uid| (uid.get(), whole(&mut office, *uid))).collect(),
+        letters: selected.uids.iter().filter_map(|uid| Some((uid.get(), whole(&mut office, *uid)?))).collect(),
     })
 }
 
@@ -361,7 +365,19 @@ struct Clerk {
 impl Clerk {
     fn new(disk: &Crashing, book: &Shared, seed: u64) -> Clerk {
         let house = Some(open(disk, seed));
-        Clerk { disk: disk.clone(), house, book: book.clone(), dice: Rng::with_seed(seed), next: 1 }
+        let clerk = Clerk { disk: disk.clone(), house, book: book.clone(), dice: Rng::with_seed(seed), next: 1 };
+        for user in 0..2 {
+            imap(&clerk.house(), user).create(name(1), None).unwrap();
+            clerk.look((user, 0));
+            clerk.look((user, 1));
+        }
+        clerk
+    }
+
+    /// Somebody who works in the same house at the same time.
+    fn colleague(&self, number: u64) -> Clerk {
+        let dice = Rng::with_seed(self.dice.clone().u64(..) + number);
+        Clerk { disk: self.disk.clone(), house: self.house.clone(), book: self.book.clone(), dice, next: number * 1000 }
     }
 
     fn house(&self) -> Arc<House> {
@@ -558,6 +574,33 @@ impl Clerk {
         self.house = Some(open(&self.disk, self.dice.u64(..)));
     }
 
+    /// Removes some of the letters that this clerk brought; others come and go meanwhile.
+    fn expunge_own(&mut self, own: std::ops::Range<Letter>) {
+        let place = self.place();
+        let mut some = Vec::new();
+        for (uid, text) in read(&self.house(), place).letters {
+            if own.contains(&letter_of(&text)) && self.dice.bool() {
+                some.push((Uid::new(uid).unwrap(), letter_of(&text)));
+            }
+        }
+        let uids: Vec<Uid> = some.iter().map(|(uid, _)| *uid).collect();
+        let mut office = imap(&self.house(), place.0);
+        office.select(name(place.1), false).unwrap();
+        office.store(uids.clone(), imap::Change::Add, Flags::system(System::DELETED)).unwrap();
+        self.open_all(place, &some);
+        assert_eq!(office.expunge(Some(uids.clone())).unwrap(), uids);
+        self.unset_all(place, &some);
+    }
+
+    fn step_together(&mut self, own: std::ops::Range<Letter>) {
+        match self.dice.u8(..8) {
+            0..=2 => self.deliver(),
+            3 | 4 => self.append(),
+            5 | 6 => self.expunge_own(own),
+            _ => self.house().checkpoint().unwrap(),
+        }
+    }
+
     fn step(&mut self) {
         match self.dice.u8(..22) {
             0..=6 => self.deliver(),
@@ -590,11 +633,6 @@ fn the_promise_holds_at_every_crash() {
         println!("seed {seed}");
         let (disk, book) = (disk(), Shared::default());
         let mut clerk = Clerk::new(&disk, &book, seed);
-        for user in 0..2 {
-            imap(&clerk.house(), user).create(name(1), None).unwrap();
-            clerk.look((user, 0));
-            clerk.look((user, 1));
-        }
         look(&disk, &book, seed, 1);
         for _ in 0..40 {
             clerk.step();
@@ -602,4 +640,26 @@ fn the_promise_holds_at_every_crash() {
         disk.unwatch();
         println!("{} operations, {} crashes so far", disk.ops(), CRASHES.load(Ordering::Relaxed));
     }
+}
+
+#[test]
+fn the_promise_holds_for_many_at_once() {
+    for seed in seeds() {
+        let (disk, book) = (disk(), Shared::default());
+        let clerk = Clerk::new(&disk, &book, seed);
+        look(&disk, &book, seed, 2);
+        std::thread::scope(|scope| {
+            for number in 1..4 {
+                let mut colleague = clerk.colleague(number);
+                scope.spawn(move || {
+                    for _ in 0..10 {
+                        colleague.step_together(number * 1000..(number + 1) * 1000);
+                    }
+                });
+            }
+        });
+        disk.unwatch();
+        check(&disk.crash(&mut Rng::with_seed(seed)), &book.lock().unwrap());
+    }
+    println!("{} crashes so far", CRASHES.load(Ordering::Relaxed));
 }

@@ -268,43 +268,80 @@ fn a_failing_disk_is_never_taken_for_a_good_one() {
 #[test]
 fn many_threads() {
     for seed in 200..206 {
-        let (disk, book) = fresh();
-        let spool = open(&disk, seed, &mut |_, _| {}).unwrap();
-        look(&disk, &book, seed, 2);
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let (spool, book) = (&spool, &book);
-                scope.spawn(move || {
-                    let mut dice = Rng::with_seed(seed * 10 + thread);
-                    for _ in 0..40 {
-                        let mut entry = spool.entry();
-                        let id = entry.id();
-                        {
-                            let mut book = book.lock().unwrap();
-                            book.tried.insert(id, record(id));
-                            book.top_id = book.top_id.max(id);
-                        }
-                        let at = entry.commit(&[&record(id)]).unwrap();
-                        book.lock().unwrap().acked.insert(id, at);
-                        if dice.u8(..10) == 0 {
-                            // Before it is delivered, and so before anybody can release it.
-                            drop(entry);
-                            let mark = spool.mark();
-                            let mut guard = book.lock().unwrap();
-                            let gone: Vec<u64> = guard.acked.iter().filter(|(_, at)| **at < mark).map(|(id, _)| *id).collect();
-                            for id in &gone {
-                                guard.acked.remove(id);
-                            }
-                            drop(guard);
-                            spool.release(mark).unwrap();
-                            book.lock().unwrap().forgotten.extend(gone);
-                        }
-                    }
-                });
-            }
-        });
-        disk.unwatch();
-        check(&disk.crash(&mut Rng::with_seed(seed)), &book.lock().unwrap());
+        together(seed, false);
     }
     told("threads");
+}
+
+#[test]
+fn many_threads_on_a_failing_disk() {
+    for seed in 300..308 {
+        together(seed, true);
+    }
+    told("threads with faults");
+}
+
+/// Random work by four threads.
+fn together(seed: u64, faults: bool) {
+    let (disk, book) = fresh();
+    let spool = open(&disk, seed, &mut |_, _| {}).unwrap();
+    look(&disk, &book, seed, 2);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (spool, book, disk) = (&spool, &book, &disk);
+            scope.spawn(move || {
+                let mut dice = Rng::with_seed(seed * 10 + thread);
+                for _ in 0..40 {
+                    if faults && dice.u8(..6) == 0 {
+                        disk.fail(disk.ops() + dice.u64(..8), if dice.bool() { EIO } else { ENOSPC });
+                    }
+                    one_of_many(spool, book, &mut dice, faults);
+                }
+            });
+        }
+    });
+    disk.unwatch();
+    check(&disk.crash(&mut Rng::with_seed(seed)), &book.lock().unwrap());
+}
+
+fn one_of_many(spool: &Spool, book: &Mutex<Book>, dice: &mut Rng, faults: bool) {
+    let mut entry = spool.entry();
+    let id = entry.id();
+    let doubtful = {
+        let mut book = book.lock().unwrap();
+        book.tried.insert(id, record(id));
+        book.top_id = book.top_id.max(id);
+        book.doubtful.clone()
+    };
+    match entry.commit(&[&record(id)]) {
+        Ok(at) => {
+            let mut book = book.lock().unwrap();
+            book.acked.insert(id, at);
+            // What had failed before this began is not in the log that goes on.
+            book.refused.extend(&doubtful);
+            book.doubtful.retain(|id| !doubtful.contains(id));
+        }
+        Err(error) => {
+            assert!(faults, "{error}");
+            book.lock().unwrap().doubtful.insert(id);
+            return;
+        }
+    }
+    if dice.u8(..10) > 0 {
+        return;
+    }
+    drop(entry);
+    let mark = spool.mark();
+    let gone: Vec<u64> = {
+        let mut book = book.lock().unwrap();
+        let gone: Vec<u64> = book.acked.iter().filter(|(_, at)| **at < mark).map(|(id, _)| *id).collect();
+        for id in &gone {
+            book.acked.remove(id);
+        }
+        gone
+    };
+    match spool.release(mark) {
+        Ok(()) => book.lock().unwrap().forgotten.extend(gone),
+        Err(error) => assert!(faults, "{error}"),
+    }
 }
