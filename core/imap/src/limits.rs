@@ -82,6 +82,9 @@ pub const PATTERN: usize = 512;
 /// Messages described in one question if a file may have to be read for it ...
 pub const BATCH: usize = 64;
 
+/// ... if its structure is told, which mail made for it can blow up to half a megabyte ...
+pub const BATCH_OF_STRUCTURES: usize = 8;
+
 /// ... and if the index alone tells.
 pub const BATCH_OF_FACTS: usize = 1024;
 

@@ -235,7 +235,11 @@ impl Job for Fetch {
                 let Some(n) = view.number(detail.uid) else { continue };
                 self.current = Some(Current { detail, n, cursor: 0, printed: 0, begun: false, reading: None });
             } else {
-                let most = if self.need.size || self.need.structure { limits::BATCH } else { limits::BATCH_OF_FACTS };
+                let most = match self.need {
+                    Need { structure: true, .. } => limits::BATCH_OF_STRUCTURES,
+                    Need { size: true, .. } => limits::BATCH,
+                    _ => limits::BATCH_OF_FACTS,
+                };
                 let uids = view.take(&mut self.chosen, most);
                 if uids.is_empty() {
                     // RFC 2180 §4.1.2; of UIDs nobody can say that they ever were.

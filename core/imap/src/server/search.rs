@@ -259,7 +259,7 @@ impl Job for Search {
                 continue;
             }
             if !self.described.is_empty() {
-                let n = self.described.len().min(limits::BATCH);
+                let n = self.described.len().min(limits::BATCH_OF_STRUCTURES);
                 let uids = self.described.drain(..n).map(|detail| detail.uid).collect();
                 self.open = Open::Structure;
                 return Next::Ask(Ask::Describe(uids, Need { structure: true, ..self.need }));
