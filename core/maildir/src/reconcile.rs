@@ -35,15 +35,17 @@ pub enum Scope {
 #[derive(Debug, Default)]
 pub struct Listing {
     bytes: Vec<u8>,
-    files: Vec<(u32, u8, Place)>,
+    /// Where a name starts, how long its base and its info part are, where the file is.
+    files: Vec<(u32, u8, u8, Place)>,
 }
 
 impl Listing {
     /// Notes a directory entry, unless it cannot be a message.
     pub fn push(&mut self, name: &[u8], place: Place) {
-        let (Some(_), Ok(at), Ok(len)) = (FileName::split(name), u32::try_from(self.bytes.len()), u8::try_from(name.len())) else { return };
+        let (Some(split), Ok(at)) = (FileName::split(name), u32::try_from(self.bytes.len())) else { return };
+        let (Ok(base), Ok(info)) = (u8::try_from(split.base.len()), u8::try_from(split.info.len())) else { return };
         self.bytes.extend_from_slice(name);
-        self.files.push((at, len, place));
+        self.files.push((at, base, info, place));
     }
 
     /// How many files there are.
@@ -61,9 +63,9 @@ impl Listing {
     /// # Panics
     /// If there are not that many.
     pub fn file(&self, i: usize) -> (FileName<'_>, Place) {
-        let (at, len, place) = self.files[i];
-        let name = &self.bytes[at as usize..][..usize::from(len)];
-        (FileName::split(name).expect("only message names are noted"), place)
+        let (at, base, info, place) = self.files[i];
+        let (base, rest) = self.bytes[at as usize..].split_at(usize::from(base));
+        (FileName { base, info: &rest[..usize::from(info)] }, place)
     }
 }
 

@@ -157,6 +157,8 @@ impl Mailbox {
             Err(refusal) => return Err(refusal),
         };
         while state.unlink_some(limits::BATCH)? {}
+        // A listing now saves one at the next start.
+        state.verify(true)?;
         state.leave()
     }
 

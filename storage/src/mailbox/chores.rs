@@ -42,7 +42,7 @@ impl Mailbox {
         if !state.rings.is_empty() {
             state.refresh(None)?;
         }
-        state.verify()?;
+        state.verify(false)?;
         state.clean_tmp()?;
         state.shorten()
     }
@@ -61,8 +61,8 @@ impl Mailbox {
 }
 
 impl Locked<'_> {
-    /// Reads directories whose times may hide a change, once they are quiet.
-    fn verify(&mut self) -> Result<(), Refusal> {
+    /// Reads directories whose times may hide a change, once they are quiet; not too often, unless `at_once`.
+    pub fn verify(&mut self, at_once: bool) -> Result<(), Refusal> {
         if !self.unverified[0] && !self.unverified[1] {
             return Ok(());
         }
@@ -70,7 +70,7 @@ impl Locked<'_> {
         let quiet = |known: &Option<i64>| known.is_none_or(|k| (now - i128::from(k)).abs() >= limits::YOUNG_NS);
         // A listing costs about a microsecond a message; spend a thousandth of the time on it.
         let patience = VERIFY_AGAIN.as_nanos() as i128 + self.index.entries().len() as i128 * 1_000_000;
-        if self.known.iter().all(quiet) && (self.listed_ns == 0 || (now - self.listed_ns).abs() >= patience) {
+        if self.known.iter().all(quiet) && (at_once || self.listed_ns == 0 || (now - self.listed_ns).abs() >= patience) {
             let scope = if self.unverified[maildir::Place::Cur as usize] { Scope::Both } else { Scope::New };
             self.refresh(Some(scope))?;
         }
