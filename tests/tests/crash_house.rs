@@ -115,7 +115,7 @@ fn try_open(disk: &Crashing, seed: u64) -> Result<Arc<House>, OpenError> {
 fn seat(house: &Arc<House>, speak: Speak) -> Seat {
     let peer: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let listen = Listen { on: "127.0.0.1:25".parse().unwrap(), speak, tls: TlsMode::Never };
-    let guest = house.knock(&listen, peer, Arc::new(Deaf)).ok().expect("there is room");
+    let guest = house.knock(&listen, peer, Arc::new(Deaf)).expect("there is room");
     house.seat(guest, &listen, None, Tick(0))
 }
 
