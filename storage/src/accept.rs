@@ -27,7 +27,6 @@ pub struct Destination {
     /// The path that named it; none for APPEND.
     pub recipient: String,
     mailbox: Arc<Mailbox>,
-    name: MailboxName,
     flags: Flags,
     date: Stamp,
 }
@@ -91,7 +90,7 @@ impl House {
     ) -> Result<Destination, Refusal> {
         let mailbox = self.mailboxes().open(&account.maildir, &name)?;
         let recipient = recipient.map(ToString::to_string).unwrap_or_default();
-        Ok(Destination { account: account.clone(), recipient, mailbox, name, flags, date })
+        Ok(Destination { account: account.clone(), recipient, mailbox, flags, date })
     }
 
     /// Whether `more` bytes still fit into an account.
@@ -123,7 +122,7 @@ impl House {
     /// If it could not be made durable. Nothing was delivered then.
     pub(crate) fn accept(
         &self,
-        mut taken: Taken,
+        taken: Taken,
         stamp: Stamp,
         origin: Option<&Origin<'_>>,
         to: &[Destination],
@@ -131,14 +130,18 @@ impl House {
         if self.undelivered().count() > UNDELIVERED_MAX {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "too many messages wait for their mailboxes"));
         }
+        let _stay = self.stay();
+        // Its entry ends before names may change, or the log would still have a record with the old one.
+        let mut taken = taken;
         let wire = taken.wire();
         let id = taken.entry.id();
         let bases: Vec<String> = (0..to.len()).map(|n| base_name(stamp, id, n, self.hostname(), taken.stored, wire)).collect();
+        let names: Vec<MailboxName> = to.iter().map(|d| d.mailbox.name()).collect();
         let mut reserved = Vec::with_capacity(to.len());
         for destination in to {
             reserved.push(destination.mailbox.reserve().map_err(|refusal| io::Error::other(format!("{refusal:?}")))?);
         }
-        let head = head(&taken, stamp, wire, origin, to, &bases, &reserved);
+        let head = head(&taken, stamp, origin, to, &names, &bases, &reserved);
         let at = match &taken.content {
             intake::Content::Inline(bytes) => taken.entry.commit(&[&head, bytes])?,
             intake::Content::Large => taken.entry.commit(&[&head])?,
@@ -171,13 +174,13 @@ impl House {
             // APPEND says no, and the client will try again: nobody was promised anything, so nothing must appear later.
             Some((error, destination)) if origin.is_none() => {
                 tracing::error!(id = format!("{id:x}"), ?error, "could not be appended");
-                self.bury(&destination.account, &destination.name, &[bases[0].as_bytes()])?;
+                self.bury(&destination.account, &names[0], &[bases[0].as_bytes()])?;
             }
             Some((error, _)) => {
                 tracing::error!(id = format!("{id:x}"), ?error, "accepted, but not delivered yet");
                 let left = placed.iter().zip(to).enumerate().filter(|(_, (placed, _))| placed.is_err());
                 let left = left
-                    .map(|(target, (_, to))| Left { target, account: to.account.name().into(), mailbox: to.name.as_str().into() })
+                    .map(|(target, (_, to))| Left { target, account: to.account.name().into(), mailbox: names[target].as_str().into() })
                     .collect();
                 self.undelivered().note(Waiting { at, id, left });
                 taken.entry.pin();
@@ -305,9 +308,9 @@ fn base_name(stamp: Stamp, id: u64, n: usize, host: &str, size: u64, wire: u64) 
 fn head(
     taken: &Taken,
     stamp: Stamp,
-    wire_size: u64,
     origin: Option<&Origin<'_>>,
     to: &[Destination],
+    names: &[MailboxName],
     bases: &[String],
     reserved: &[Reserved],
 ) -> Vec<u8> {
@@ -315,7 +318,7 @@ fn head(
     let targets: Vec<queue::Target<'_>> = (0..to.len())
         .map(|n| queue::Target {
             account: &accounts[n],
-            mailbox: to[n].name.as_str(),
+            mailbox: names[n].as_str(),
             base: &bases[n],
             recipient: &to[n].recipient,
             system: to[n].flags.system,
@@ -343,7 +346,7 @@ fn head(
         sender: sender.as_deref(),
         trace,
         targets: queue::Targets::new(&targets),
-        wire_size,
+        wire_size: taken.wire(),
         content,
     };
     accept.head()

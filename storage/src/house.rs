@@ -20,7 +20,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 use wire::{Ring, Tick, Tls};
@@ -39,6 +39,7 @@ pub struct House {
     started: Instant,
     rounds: Mutex<Rounds>,
     checkpoint: Mutex<()>,
+    moving: RwLock<()>,
 }
 
 /// When chores were last done that are not done every second.
@@ -136,6 +137,7 @@ impl House {
             hostname,
             started: now,
             rounds: Mutex::new(Rounds { checkpoint: now, kept: 0, deliver_again: now }),
+            moving: RwLock::new(()),
             checkpoint: Mutex::default(),
         };
         let recovered = house.recover(&replay).map_err(store(&dir))?;
@@ -328,6 +330,25 @@ impl House {
     /// For who moves records of the log about: checkpoints, and those who deliver what waits.
     pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
         self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Mailboxes keep their names while this is held: from the moment a record of the log names one until what it asks for is done. Otherwise a crash
+    /// would find the record under one name and the message under another, and deliver it twice.
+    pub(crate) fn stay(&self) -> RwLockReadGuard<'_, ()> {
+        self.moving.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a checkpoint, and lets nobody write records that name mailboxes while what it returns is held: mailboxes may be renamed and removed,
+    /// and nothing in the log knows them by their old names.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub(crate) fn hold_still(&self) -> io::Result<RwLockWriteGuard<'_, ()>> {
+        // Most of the work is done while others may go on.
+        self.checkpoint()?;
+        let still = self.moving.write().unwrap_or_else(PoisonError::into_inner);
+        self.checkpoint()?;
+        Ok(still)
     }
 
     pub(crate) fn spool(&self) -> &Arc<Spool> {

@@ -154,7 +154,7 @@ fn whole(office: &mut office::Imap, uid: Uid) -> Option<Vec<u8>> {
         };
         text.extend_from_slice(&piece);
         if piece.len() < 400_000 {
-            assert_eq!(text.len() as u64, span.wire, "RFC822.SIZE");
+            assert_eq!(text.len() as u64, span.wire, "RFC822.SIZE of UID {uid}: {:?}", String::from_utf8_lossy(&text));
             return Some(text);
         }
     }
@@ -592,6 +592,31 @@ impl Clerk {
         self.unset_all(place, &some);
     }
 
+    /// Appends to a mailbox that others rename meanwhile.
+    fn append_to_moving(&mut self) {
+        let (letter, text) = self.letter();
+        let place = (0, 1);
+        let named = if self.dice.bool() { name(1) } else { MailboxName::new(RENAMED).unwrap() };
+        let mut office = imap(&self.house(), place.0);
+        let upload = imap::Upload { mailbox: named, flags: Flags::default(), date: None, size: text.len() as u64 };
+        if office.append(upload).is_err() {
+            return;
+        }
+        feed(&mut *office, &text);
+        self.book().set(place, letter, Fate::Open);
+        match office.commit() {
+            Ok(_) => self.book().set(place, letter, Fate::Kept),
+            Err(_) => self.book().unset(place, letter),
+        }
+    }
+
+    fn rename_moving(&mut self) {
+        let mut office = imap(&self.house(), 0);
+        let other = MailboxName::new(RENAMED).unwrap();
+        office.rename(name(1), other.clone()).unwrap();
+        office.rename(other, name(1)).unwrap();
+    }
+
     fn step_together(&mut self, own: std::ops::Range<Letter>) {
         match self.dice.u8(..8) {
             0..=2 => self.deliver(),
@@ -654,6 +679,29 @@ fn the_promise_holds_for_many_at_once() {
                 scope.spawn(move || {
                     for _ in 0..10 {
                         colleague.step_together(number * 1000..(number + 1) * 1000);
+                    }
+                });
+            }
+        });
+        disk.unwatch();
+        check(&disk.crash(&mut Rng::with_seed(seed)), &book.lock().unwrap());
+    }
+    println!("{} crashes so far", CRASHES.load(Ordering::Relaxed));
+}
+
+#[test]
+fn what_is_appended_to_a_mailbox_that_moves_is_there_once() {
+    for seed in seeds() {
+        let (disk, book) = (disk(), Shared::default());
+        let clerk = Clerk::new(&disk, &book, seed);
+        book.lock().unwrap().renaming.insert((0, 1));
+        look(&disk, &book, seed, 2);
+        std::thread::scope(|scope| {
+            for number in 1..4 {
+                let mut colleague = clerk.colleague(number);
+                scope.spawn(move || {
+                    for _ in 0..6 {
+                        if number == 1 { colleague.rename_moving() } else { colleague.append_to_moving() }
                     }
                 });
             }

@@ -345,3 +345,35 @@ fn one_of_many(spool: &Spool, book: &Mutex<Book>, dice: &mut Rng, faults: bool) 
         Err(error) => assert!(faults, "{error}"),
     }
 }
+
+#[test]
+fn a_panic_in_the_middle_of_a_write_is_one_session_s_trouble() {
+    for op in 0..6 {
+        let (disk, book) = fresh();
+        let spool = open(&disk, 1, &mut |_, _| {}).unwrap();
+        let at = disk.ops() + op;
+        disk.watch(move |world| assert!(world.ops() != at, "a wrong assertion"));
+        let mut panics = 0;
+        for _ in 0..12 {
+            let mut entry = spool.entry();
+            let id = entry.id();
+            {
+                let mut book = book.lock().unwrap();
+                book.tried.insert(id, record(id));
+                book.top_id = id;
+            }
+            let commit = std::panic::AssertUnwindSafe(|| entry.commit(&[&record(id)]));
+            match std::panic::catch_unwind(commit) {
+                Ok(at) => drop(book.lock().unwrap().acked.insert(id, at.unwrap())),
+                Err(_) => {
+                    panics += 1;
+                    disk.unwatch();
+                }
+            }
+        }
+        assert_eq!(panics, 1);
+        for seed in 0..20 {
+            check(&disk.crash(&mut Rng::with_seed(seed)), &book.lock().unwrap());
+        }
+    }
+}

@@ -98,10 +98,12 @@ impl Office for Imap {
 
     fn delete(&mut self, name: MailboxName) -> Result<(), Refusal> {
         let (house, account) = (&self.desk.house, self.account()?);
-        // Or a crash in the middle could leave a part of it, made of what the log has.
-        if !name.is_inbox() && !house.mailboxes().open(&account.maildir, &name)?.is_settled()? {
-            house.checkpoint().map_err(|error| self.disk(&error))?;
+        if name.is_inbox() {
+            return Err(Refusal::Cannot);
         }
+        house.mailboxes().open(&account.maildir, &name)?;
+        // Or a crash in the middle could leave a part of it, made of what the log has.
+        let _still = house.hold_still().map_err(|error| self.disk(&error))?;
         let removed = queue::Record::Removed { account: &account.name(), mailbox: name.as_str() };
         house.mailboxes().delete(&account.maildir, &name, || house.note(&removed).map_err(|error| self.disk(&error)))
     }
@@ -111,7 +113,7 @@ impl Office for Imap {
         if from.is_inbox() {
             return self.empty_inbox(&account, &to);
         }
-        house.checkpoint().map_err(|error| self.disk(&error))?;
+        let _still = house.hold_still().map_err(|error| self.disk(&error))?;
         let renamed = queue::Record::Renamed { account: &account.name(), from: from.as_str(), to: to.as_str() };
         house.mailboxes().rename(&account.maildir, &from, &to, || house.note(&renamed).map_err(|error| self.disk(&error)))
     }

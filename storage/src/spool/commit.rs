@@ -118,17 +118,18 @@ impl State {
 }
 
 impl Spool {
-    /// Commits a record of an entry; returns where it is. The entry is in flight then.
-    pub(super) fn commit_record(&self, id: u64, pieces: &[&[u8]]) -> io::Result<Lsn> {
-        self.commit(Kind::Record, id, pieces)
+    /// Commits a record of an entry; returns where it is. The entry is in flight then. `open` says whether the entry is counted among those that
+    /// may still be committed, also if this ends in a panic.
+    pub(super) fn commit_record(&self, id: u64, pieces: &[&[u8]], open: &mut bool) -> io::Result<Lsn> {
+        self.commit(Kind::Record, id, pieces, open)
     }
 
     /// Commits a mark. The limit does not hold for it: it is what makes room.
     pub(super) fn commit_mark(&self, mark: Lsn) -> io::Result<()> {
-        self.commit(Kind::Mark, 0, &[&mark.to_le_bytes()]).map(drop)
+        self.commit(Kind::Mark, 0, &[&mark.to_le_bytes()], &mut false).map(drop)
     }
 
-    fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]]) -> io::Result<Lsn> {
+    fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]], open: &mut bool) -> io::Result<Lsn> {
         let len: usize = pieces.iter().map(|p| p.len()).sum();
         if (len + FRAME_HEAD + SEGMENT_HEAD) as u64 > self.options.segment {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a record larger than a segment"));
@@ -155,6 +156,7 @@ impl Spool {
         let bound = state.end;
         if kind == Kind::Record {
             state.open -= 1;
+            *open = false;
             state.flight.insert((bound, id));
         }
         state.members += 1;
@@ -177,7 +179,10 @@ impl Spool {
                 Ok(at) => {
                     state.flight.insert((at, id));
                 }
-                Err(_) => state.open += 1,
+                Err(_) => {
+                    state.open += 1;
+                    *open = true;
+                }
             }
         }
         result

@@ -13,6 +13,8 @@ pub struct Entry<S: Deref<Target = Spool>> {
     id: u64,
     /// Where its record is.
     at: Option<Lsn>,
+    /// Whether it is counted among those that may still be committed.
+    open: bool,
     large: bool,
 }
 
@@ -20,7 +22,7 @@ impl<S: Deref<Target = Spool>> Entry<S> {
     pub(super) fn new(spool: S) -> Entry<S> {
         let id = spool.next_id();
         spool.state().open += 1;
-        Entry { spool, id, at: None, large: false }
+        Entry { spool, id, at: None, open: true, large: false }
     }
 
     /// Its id.
@@ -38,7 +40,7 @@ impl<S: Deref<Target = Spool>> Entry<S> {
     /// If it has been committed already.
     pub fn commit(&mut self, record: &[&[u8]]) -> io::Result<Lsn> {
         assert!(self.at.is_none(), "committed twice");
-        let at = self.spool.commit_record(self.id, record)?;
+        let at = self.spool.commit_record(self.id, record, &mut self.open)?;
         self.at = Some(at);
         if self.large {
             self.spool.state().large.insert(self.id, Some(at));
@@ -81,8 +83,7 @@ impl<S: Deref<Target = Spool>> Drop for Entry<S> {
                 state.flight.remove(&(at, self.id));
             }
             None => {
-                // After a panic in the middle of a commit it is not counted any more.
-                state.open = state.open.saturating_sub(1);
+                state.open -= usize::from(self.open);
                 if self.large {
                     state.large.remove(&self.id);
                     state.garbage.push(self.id);

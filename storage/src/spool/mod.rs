@@ -187,7 +187,8 @@ impl Spool {
     /// As [`Entry::commit`]; it stays where it is then.
     pub fn carry(&self, at: Lsn, id: u64, record: &[&[u8]]) -> io::Result<Lsn> {
         self.state().open += 1;
-        let moved = self.commit_record(id, record);
+        let mut open = true;
+        let moved = self.commit_record(id, record, &mut open);
         let mut state = self.state();
         match moved {
             Ok(to) => {
@@ -196,7 +197,7 @@ impl Spool {
                 }
                 state.flight.remove(&(at, id));
             }
-            Err(_) => state.open -= 1,
+            Err(_) => state.open -= usize::from(open),
         }
         moved
     }
