@@ -1,0 +1,169 @@
+//! The stage: accounts on a crashing disk, a house, and what a client does with it.
+
+use config::{Listen, Speak, TlsMode};
+use hikyaku_tests::disk::Crashing;
+use imap::Office as _;
+use mail::{Address, Envelope, MailboxName, Span, Uid};
+use smtp::Office as _;
+use std::{net::SocketAddr, path::Path, sync::Arc};
+use storage::{
+    disk::{Disk, How},
+    house::{House, OpenError, Seat},
+    mailbox::Clock,
+    office, spool,
+};
+use wire::{Nudge, Ring, Sink, Tick};
+
+/// Whose mail.
+pub const USERS: [&str; 2] = ["alice@example.test", "bob@example.test"];
+
+/// Every account has these.
+pub const MAILBOXES: [&str; 2] = ["INBOX", "Archive"];
+
+/// What the second is called for a while.
+pub const RENAMED: &str = "Attic/Old";
+
+/// Of an account and a mailbox.
+pub type Place = (usize, usize);
+
+pub const PLACES: [Place; 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
+
+/// A message, as its sender wrote it, is known by this number.
+pub type Letter = u64;
+
+struct Deaf;
+impl Ring for Deaf {
+    fn ring(&self, _: Nudge) {}
+}
+
+/// The time of the disk, so that names do not depend on the machine.
+pub fn clock(disk: &Crashing) -> Clock {
+    let disk = disk.clone();
+    Arc::new(move || disk.time())
+}
+
+/// A disk with accounts and a configuration.
+pub fn disk() -> Crashing {
+    let disk = Crashing::new();
+    disk.make_dir(Path::new("/store")).unwrap();
+    // {SSHA} of "hikyaku" with the salt "salt": cheap, so that the test is about something else.
+    let account = |name: &str| format!("(address: \"{name}\", hash: \"{{SSHA}}ev3P3p8pGsxpYfBqdhSjbVQRyidzYWx0\")");
+    let file = disk.open(Path::new("/store/accounts.ron"), How::Create).unwrap();
+    file.append(format!("(version: 1, accounts: [{}, {}])", account(USERS[0]), account(USERS[1])).as_bytes()).unwrap();
+    disk.sync_all(Path::new("/")).unwrap();
+    disk
+}
+
+pub fn open(disk: &Crashing, seed: u64) -> Arc<House> {
+    try_open(disk, seed).expect("it opens after any crash")
+}
+
+pub fn try_open(disk: &Crashing, seed: u64) -> Result<Arc<House>, OpenError> {
+    let text = "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true)";
+    let options = spool::Options { segment: 8 << 10, limit: 1 << 30, spares: 2, seed };
+    House::open_at(config::parse("test", text).unwrap(), Arc::new(disk.clone()), clock(disk), options)
+}
+
+pub fn seat(house: &Arc<House>, speak: Speak) -> Seat {
+    let peer: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    let listen = Listen { on: "127.0.0.1:25".parse().unwrap(), speak, tls: TlsMode::Never };
+    let guest = house.knock(&listen, peer, Arc::new(Deaf)).expect("there is room");
+    house.seat(guest, &listen, None, Tick(0))
+}
+
+pub fn proof(user: usize) -> sasl::Proof {
+    sasl::Proof::Password { act_as: String::new(), user: USERS[user].into(), password: sasl::Secret::new("hikyaku".into()) }
+}
+
+pub fn imap(house: &Arc<House>, user: usize) -> Box<office::Imap> {
+    let Seat::Imap(_, mut office) = seat(house, Speak::Imap) else { panic!("asked for IMAP") };
+    office.login(proof(user)).expect("the password is right");
+    office
+}
+
+pub fn name(mailbox: usize) -> MailboxName {
+    MailboxName::new(MAILBOXES[mailbox]).unwrap()
+}
+
+pub fn feed(office: &mut impl Sink, text: &[u8]) {
+    for piece in text.chunks(60_000) {
+        office.body(piece);
+        if office.is_full() {
+            office.drain();
+        }
+    }
+}
+
+/// A whole message; `None` if somebody removed it meanwhile.
+pub fn whole(office: &mut office::Imap, uid: Uid) -> Option<Vec<u8>> {
+    let need = imap::Need { size: true, ..imap::Need::default() };
+    let span: Span = office.describe(vec![uid], need).unwrap().first()?.span;
+    let mut text = Vec::new();
+    loop {
+        let piece = match office.read(uid, span, text.len() as u64, Vec::with_capacity(400_000)) {
+            Err(imap::Refusal::Gone) => return None,
+            piece => piece.unwrap(),
+        };
+        text.extend_from_slice(&piece);
+        if piece.len() < 400_000 {
+            assert_eq!(text.len() as u64, span.wire, "RFC822.SIZE of UID {uid}: {:?}", String::from_utf8_lossy(&text));
+            return Some(text);
+        }
+    }
+}
+
+/// The number in a letter's subject.
+pub fn letter_of(text: &[u8]) -> Letter {
+    let text = String::from_utf8_lossy(text);
+    let (_, rest) = text.split_once("Subject: letter ").expect("a letter has its subject");
+    rest.split_once("\r\n").and_then(|(n, _)| n.parse().ok()).expect("and a number in it")
+}
+
+/// What is in a mailbox.
+pub struct Seen {
+    pub uid_validity: u32,
+    pub uid_next: u32,
+    pub mod_seq: u64,
+    pub letters: Vec<(u32, Vec<u8>)>,
+}
+
+pub fn read(house: &Arc<House>, place: Place) -> Seen {
+    try_read(house, place, name(place.1)).expect("the mailbox is there")
+}
+
+pub fn try_read(house: &Arc<House>, place: Place, name: MailboxName) -> Option<Seen> {
+    let mut office = imap(house, place.0);
+    let selected = match office.select(name, true) {
+        Err(imap::Refusal::NoMailbox) => return None,
+        selected => selected.unwrap(),
+    };
+    Some(Seen {
+        uid_validity: selected.uid_validity.0.get(),
+        uid_next: selected.uid_next.get(),
+        mod_seq: selected.highest_mod_seq.0,
+        letters: selected.uids.iter().filter_map(|uid| Some((uid.get(), whole(&mut office, *uid)?))).collect(),
+    })
+}
+
+pub fn body(letter: Letter, len: usize) -> Vec<u8> {
+    let mut text = format!("Subject: letter {letter}\r\n\r\n").into_bytes();
+    while text.len() < len {
+        text.extend_from_slice(format!("a line of letter {letter}, {} so far\r\n", text.len()).as_bytes());
+    }
+    text
+}
+
+pub fn send(house: &Arc<House>, users: &[usize], text: &[u8]) -> Result<(), smtp::Refusal> {
+    let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!("asked for SMTP") };
+    let recipients = users.iter().map(|user| Address::parse(USERS[*user]).unwrap()).collect();
+    let start = smtp::Start {
+        envelope: Envelope { sender: Address::parse("carol@elsewhere.test"), recipients },
+        helo: "elsewhere.test".into(),
+        with: "ESMTP",
+        body: smtp::Body::SevenBit,
+        utf8: false,
+    };
+    office.open(start).unwrap();
+    feed(&mut *office, text);
+    office.commit().map(drop)
+}
