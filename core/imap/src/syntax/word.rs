@@ -100,6 +100,8 @@ fn quoted(i: &[u8]) -> Out<'_, Text<'_>> {
 
 fn literal(i: &[u8]) -> Out<'_, &[u8]> {
     let (i, (_, size, _, _, _)) = (tag("{"), number64, opt(tag("+")), tag("}"), line_end).parse(i)?;
+    // What does not fit into memory is not in the frame either.
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
     verify(take(size), |text: &[u8]| !text.contains(&0)).parse(i)
 }
 
