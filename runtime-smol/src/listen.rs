@@ -90,11 +90,12 @@ async fn attend(listen: Listen, mut line: Line, peer: SocketAddr, house: Arc<Hou
     let (bell, ear) = bell();
     let guest = match house.knock(&listen, peer, bell) {
         Ok(guest) => guest,
-        Err(reply) => return line.refuse(&reply).await,
+        // Boxed, as what happens to few must not make the state of everybody larger.
+        Err(reply) => return Box::pin(line.refuse(&reply)).await,
     };
     let mut tls = None;
     if listen.tls == TlsMode::Implicit {
-        match line.secure(house.tls(), &mut Outbox::new(0)).await {
+        match Box::pin(line.secure(house.tls(), &mut Outbox::new(0))).await {
             Ok(secured) => tls = Some(secured),
             Err(error) => return tracing::info!(error = &*error, %peer, on = %listen.on, "handshake failed"),
         }
