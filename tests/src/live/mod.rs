@@ -220,13 +220,18 @@ impl Live {
         read_log(&self.dir)
     }
 
-    /// Waits until it listens on every port. False if somebody was faster and has one of them; its log is of interest from `logged` on.
+    /// Waits until it listens on every port and greets. False if somebody was faster and has one of them; its log is of interest from `logged` on.
     fn wait(&mut self, logged: usize) -> bool {
         let begin = Instant::now();
         let ports = self.ports;
-        let all = [ports.smtp, ports.submission, ports.submissions, ports.lmtp, ports.imap, ports.imaps, ports.pop3, ports.pop3s];
+        let all = [ports.submission, ports.submissions, ports.lmtp, ports.imap, ports.imaps, ports.pop3, ports.pop3s, ports.smtp];
+        // A port that is bound takes connections before the server is ready for them, so the last one must greet.
+        let is_up = |port| match port == ports.smtp {
+            true => Talk::try_plain(local(port)).and_then(|mut talk| talk.try_line()).is_ok(),
+            false => TcpStream::connect_timeout(&local(port), PATIENCE).is_ok(),
+        };
         for port in all {
-            while TcpStream::connect_timeout(&local(port), PATIENCE).is_err() {
+            while !is_up(port) {
                 if let Some(ended) = self.child.try_wait().expect("a child can be waited for") {
                     let log = self.log();
                     if log.get(logged..).is_some_and(|log| log.contains("in use")) {
@@ -234,7 +239,7 @@ impl Live {
                     }
                     panic!("{} ended with {ended}:\n{log}", self.runtime.name());
                 }
-                assert!(begin.elapsed() < PATIENCE, "{} does not listen on {port}:\n{}", self.runtime.name(), self.log());
+                assert!(begin.elapsed() < PATIENCE, "{} is not ready on {port}:\n{}", self.runtime.name(), self.log());
                 thread::sleep(Duration::from_millis(5));
             }
         }
