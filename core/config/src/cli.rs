@@ -28,7 +28,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a mail server to play with: no root, no file, two accounts, only on this machine
     #[command(after_help = "The accounts are alice@example.test and bob@example.test, both with the password `hikyaku`.\n\
-        SMTP 2525, submission 2587 and 2465, IMAP 2143 and 2993, POP3 2110 and 2995, LMTP 2024.\n\n\
+        SMTP 2525, submission 2587 and 2465, IMAP 2143 and 2993, POP3 2110 and 2995, LMTP 2024;\n\
+        if another program has one of them, a port 10000 higher stands in for it.\n\n\
         Examples:\n  hikyaku demo\n  hikyaku demo --dir ~/mailplay      keep the mail")]
     Demo(Demo),
     /// Write a configuration and a certificate for a domain, and say what to do next

@@ -37,18 +37,17 @@ const PORTS: [(u16, Speak, TlsMode); 8] = [
     (2995, Speak::Pop3, TlsMode::Implicit),
     (2024, Speak::Lmtp, TlsMode::Never),
 ];
+/// So many of the usual ports may be somebody else's; if more are, it is another demo.
+const STAND_INS: usize = 3;
 /// How many names are tried for a scratch directory.
 const SCRATCH_TRIES: u32 = 100;
 
 /// Makes the store, the accounts and the certificate, or finds them in a directory that was kept.
 pub(super) fn prepare(demo: &cli::Demo) -> Result<Boot, Failure> {
-    let listen: Vec<Listen> =
-        PORTS.map(|(port, speak, tls)| Listen { on: SocketAddr::from((Ipv4Addr::LOCALHOST, port + demo.ports)), speak, tls }).to_vec();
-    for l in &listen {
-        // Before a directory is made: the usual case is that another demo is running.
-        TcpListener::bind(l.on)
-            .map_err(|e| Failure::new(format!("{}: {e}\nIs another demo running? Try `hikyaku demo --ports 1000`", l.on)))?;
-    }
+    // Before a directory is made: the usual case is that another demo is running.
+    let ports = ports(demo.ports)?;
+    let listen = PORTS.iter().zip(ports);
+    let listen = listen.map(|(&(_, speak, tls), port)| Listen { on: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), speak, tls }).collect();
     let (dir, scratch) = match &demo.dir {
         Some(dir) => {
             let dir = std::path::absolute(dir).map_err(|e| Failure::at(dir, e))?;
@@ -74,7 +73,7 @@ pub(super) fn prepare(demo: &cli::Demo) -> Result<Boot, Failure> {
         self_signed(&["localhost", config.hostname(), "127.0.0.1"], &certificate.chain, &certificate.key, now)?;
     }
     let welcome = new_accounts(&config)?.into_iter().map(|to| Welcome { message: welcome_message(&to, now), to }).collect();
-    let notes = notes(&dir, scratch.is_some(), demo.ports);
+    let notes = notes(&dir, scratch.is_some(), demo.ports, &ports);
     Ok(Boot { source: Source::Made(Arc::new(config.clone())), config, welcome, notes, scratch })
 }
 
@@ -145,9 +144,31 @@ pub fn welcome_message(to: &Address, now: Stamp) -> Vec<u8> {
     text.replace('\n', "\r\n").into_bytes()
 }
 
+/// The ports to listen on, those of [`PORTS`] and `base` added. If other programs have a few of the usual ones, others stand in for them; who asks for ports of
+/// their own gets those or none.
+fn ports(base: u16) -> Result<[u16; 8], Failure> {
+    let bind = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let mut ports = PORTS.map(|(port, ..)| port + base);
+    let taken = ports.iter().filter(|port| bind(**port).is_err()).count();
+    for port in &mut ports {
+        let Err(error) = bind(*port) else { continue };
+        let other =
+            if base == 0 && taken <= STAND_INS { (1..6).map(|n| *port + n * 10_000).find(|port| bind(*port).is_ok()) } else { None };
+        *port = other
+            .ok_or_else(|| Failure::new(format!("127.0.0.1:{port}: {error}\nIs another demo running? Try `hikyaku demo --ports 1000`")))?;
+    }
+    Ok(ports)
+}
+
 /// What to paste.
-fn notes(dir: &Path, scratch: bool, base: u16) -> String {
-    let p = |port: u16| port + base;
+fn notes(dir: &Path, scratch: bool, base: u16, ports: &[u16; 8]) -> String {
+    let p = |usual: u16| PORTS.iter().zip(ports).find(|((port, ..), _)| *port == usual).map_or(usual, |(_, port)| *port);
+    let moved: String = PORTS
+        .iter()
+        .zip(ports)
+        .filter(|((usual, ..), port)| usual + base != **port)
+        .map(|((usual, ..), port)| format!("  Note         another program has port {usual}, so {port} stands in for it\n"))
+        .collect();
     let keep = if scratch { "removed at the end; keep it with --dir DIR" } else { "kept" };
     format!(
         "\
@@ -156,7 +177,7 @@ Hikyaku is ready, for this machine only. Ctrl-C ends it.
   Accounts     alice@{DOMAIN} and bob@{DOMAIN}, password: {PASSWORD}
   Store        {dir} ({keep})
   Certificate  {dir}/tls/cert.pem, signed by itself: programs will ask whether to trust it
-
+{moved}
 Send a message from bob to alice:
 
   printf 'From: bob@{DOMAIN}\\r\\nTo: alice@{DOMAIN}\\r\\nSubject: Hello\\r\\n\\r\\nHello, Alice!\\r\\n' |
@@ -204,4 +225,20 @@ fn scratch_dir() -> Result<PathBuf, Failure> {
         }
     }
     Err(Failure::at(&base, "too many demos have left their directories here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_has_a_stand_in() {
+        // Whoever has port 2024 already serves as well.
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 2024));
+        let Ok(ports) = ports(0) else { return };
+        assert_ne!(ports[7], 2024);
+        let said = notes(Path::new("/x"), true, 0, &ports);
+        assert!(said.contains(&format!("another program has port 2024, so {} stands in for it", ports[7])), "{said}");
+        assert!(said.contains(&format!("LMTP  port {}", ports[7])), "{said}");
+    }
 }
