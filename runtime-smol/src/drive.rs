@@ -115,6 +115,7 @@ where
                 Step::Read => return Next::Read,
                 Step::Flush => return Next::Flush,
                 Step::StartTls(Want::Accept) => return Next::StartTls,
+                Step::StartTls(Want::Connect(_)) => unreachable!("no session is a client yet"),
                 Step::Close(why) => return Next::Close(why),
             };
             let Some(left) = waits.checked_sub(1) else { return next };

@@ -49,6 +49,7 @@ where
                 session.tell(now(), News::Secured(secured), &mut tx);
                 Ok(())
             }
+            Step::StartTls(Want::Connect(_)) => unreachable!("no session is a client yet"),
             Step::Close(why) => break line.flush(&mut tx).map(|()| why),
         };
         if let Err(e) = done {

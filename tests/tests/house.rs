@@ -1,7 +1,7 @@
 //! The house as its offices see it: what comes in by one protocol is there for the others, and what a crash undid is done again.
 
 use config::{Listen, Speak};
-use mail::{Address, Envelope, Flags, MailboxName, Span};
+use mail::{Address, Envelope, Flags, MailboxName, Span, Wishes};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -54,9 +54,9 @@ fn seat(house: &Arc<House>, speak: Speak) -> Seat {
 fn send(house: &Arc<House>, to: &[&str], text: &[u8]) -> smtp::Receipt {
     let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!() };
     use smtp::Office;
-    let recipients = to.iter().map(|t| Address::parse(t).unwrap()).collect();
+    let recipients = to.iter().map(|t| Address::parse(t).unwrap().into()).collect();
     let start = smtp::Start {
-        envelope: Envelope { sender: Address::parse("carol@elsewhere.test"), recipients },
+        envelope: Envelope { sender: Address::parse("carol@elsewhere.test"), recipients, wishes: Wishes::default() },
         helo: "elsewhere.test".into(),
         with: "ESMTP",
         body: smtp::Body::SevenBit,

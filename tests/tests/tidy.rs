@@ -35,7 +35,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
 ];
 
 /// Crates of core/ that may use std (never its network, files, environment, threads or clocks).
-const WITH_STD: [&str; 1] = ["config"];
+const WITH_STD: [&str; 2] = ["config", "http"];
 
 /// What even those never touch.
 const IMPURE: [&str; 9] =

@@ -3,7 +3,7 @@
 use config::{Listen, Speak};
 use hikyaku_tests::disk::Crashing;
 use imap::Office as _;
-use mail::{Address, Envelope, Flags, MailboxName, System, Uid};
+use mail::{Address, Envelope, Flags, MailboxName, System, Uid, Wishes};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -148,11 +148,11 @@ fn seat(house: &Arc<House>, speak: Speak) -> Seat {
 fn send(house: &Arc<House>, to: &[&str], text: &[u8]) -> Result<smtp::Receipt, smtp::Refusal> {
     use smtp::Office as _;
     let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!() };
-    let recipients: Vec<_> = to.iter().map(|t| Address::parse(&format!("{t}@example.test")).unwrap()).collect();
+    let recipients: Vec<mail::Recipient> = to.iter().map(|t| Address::parse(&format!("{t}@example.test")).unwrap().into()).collect();
     for recipient in &recipients {
-        office.recipient(recipient.clone())?;
+        office.recipient(recipient.address.clone())?;
     }
-    let envelope = Envelope { sender: Address::parse("carol@elsewhere.test"), recipients };
+    let envelope = Envelope { sender: Address::parse("carol@elsewhere.test"), recipients, wishes: Wishes::default() };
     office.open(smtp::Start { envelope, helo: "elsewhere.test".into(), with: "ESMTP", body: smtp::Body::SevenBit, utf8: false }).unwrap();
     for piece in text.chunks(50_000) {
         office.body(piece);

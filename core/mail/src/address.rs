@@ -1,6 +1,6 @@
-//! Who mail is from and for.
+//! An address.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String};
 use core::fmt;
 
 /// `local@domain`, as in an envelope. The local part is unquoted and kept as it came; the domain is lower case, without a
@@ -64,15 +64,6 @@ impl fmt::Display for Address {
             write!(f, "\"{}\"@{}", quoted, self.domain)
         }
     }
-}
-
-/// What travels around a message: who it is from (nobody, for a bounce) and for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Envelope {
-    /// The reverse path; `None` is the null path `<>`.
-    pub sender: Option<Address>,
-    /// The forward paths, in the order they came.
-    pub recipients: Vec<Address>,
 }
 
 #[cfg(test)]

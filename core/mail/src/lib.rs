@@ -7,13 +7,15 @@
 extern crate alloc;
 
 mod address;
+mod envelope;
 mod flags;
 mod ids;
 mod name;
 mod span;
 mod stamp;
 
-pub use address::{Address, Envelope};
+pub use address::Address;
+pub use envelope::{By, Envelope, Notify, Recipient, Ret, Wishes};
 pub use flags::{Flags, Keyword, System};
 pub use ids::{ModSeq, Uid, UidValidity};
 pub use name::{MailboxName, NameError, SpecialUse};

@@ -18,5 +18,5 @@ mod time;
 pub use inbox::Inbox;
 pub use lines::{Lines, Scan};
 pub use outbox::Outbox;
-pub use session::{Fault, News, Nudge, Question, Ring, Session, Sink, Step, Tls, Want, Why};
+pub use session::{Expect, Fault, News, Nudge, Question, Ring, Session, Sink, Step, Tls, Want, Why};
 pub use time::{Pace, Tick};

@@ -71,6 +71,17 @@ pub enum Nudge {
 pub enum Want {
     /// As a server, with the certificates of the listener.
     Accept,
+    /// As a client.
+    Connect(Expect),
+}
+
+/// What a client expects of the server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expect {
+    /// The name to ask for (SNI), and to verify if that is wanted; an address literal has none that can be asked for.
+    pub name: Box<str>,
+    /// Whether the certificate must be valid for the name. If not, any will do: the line is private against those who only listen.
+    pub verified: bool,
 }
 
 /// What a handshake led to.

@@ -87,7 +87,7 @@ impl Smtp {
             let verdict = match room {
                 // Two paths to one mailbox are one delivery (RFC 5321 §5.1 speaks of one copy for a host; here it is one for a mailbox).
                 Ok(()) if to.iter().any(|d| Arc::ptr_eq(&d.account, account) || d.account.address == account.address) => Ok(()),
-                Ok(()) => match house.destination(account, MailboxName::inbox(), Flags::default(), open.stamp, Some(recipient)) {
+                Ok(()) => match house.destination(account, MailboxName::inbox(), Flags::default(), open.stamp, Some(&recipient.address)) {
                     Ok(destination) => {
                         to.push(destination);
                         Ok(())
@@ -101,7 +101,7 @@ impl Smtp {
             };
             match verdict {
                 Err(refusal) if self.speak != Speak::Lmtp => return Err(refusal),
-                verdict => each.push(verdict.map_err(|refusal| self.refuse("message", Some(recipient), refusal))),
+                verdict => each.push(verdict.map_err(|refusal| self.refuse("message", Some(&recipient.address), refusal))),
             }
         }
         let size = taken.stored;
@@ -185,14 +185,14 @@ impl Office for Smtp {
         let mut to = Vec::with_capacity(start.envelope.recipients.len());
         for recipient in &start.envelope.recipients {
             // The account was there at RCPT; if it was removed since, the client may try again and is told then.
-            to.push(self.account(recipient).map_err(|_| Fault::Later)?);
+            to.push(self.account(&recipient.address).map_err(|_| Fault::Later)?);
         }
         let (entry, stamp, config) = (house.spool().own_entry(), house.now(), house.config());
         let id = entry.id();
         let trace = Trace {
             sender: start.envelope.sender.as_ref(),
             recipient: match &start.envelope.recipients[..] {
-                [one] => Some(one),
+                [one] => Some(&one.address),
                 _ => None,
             },
             helo: &start.helo,

@@ -93,14 +93,14 @@ impl smtp::Office for SmtpOffice {
         if size > world.max_size {
             return Err(Refusal::TooLarge);
         }
-        let verdicts: Vec<Verdict> = start.envelope.recipients.iter().map(|r| SmtpOffice::judge(&world, r, size)).collect();
+        let verdicts: Vec<Verdict> = start.envelope.recipients.iter().map(|r| SmtpOffice::judge(&world, &r.address, size)).collect();
         if let (Hall::Smtp | Hall::Submission, Some(refusal)) = (self.hall, verdicts.iter().find_map(|v| v.err())) {
             return Err(refusal);
         }
         let id = format!("M{}", world.number());
         let date = Stamp::utc(world.now);
         for (recipient, verdict) in start.envelope.recipients.iter().zip(&verdicts) {
-            let name = world.account_of(recipient).filter(|_| verdict.is_ok());
+            let name = world.account_of(&recipient.address).filter(|_| verdict.is_ok());
             if let Some(account) = name.and_then(|name| world.accounts.get_mut(&name)) {
                 let inbox = account.mailboxes.get_mut(&MailboxName::inbox()).expect("there is always an inbox");
                 inbox.put(&bytes, Flags::default(), date);

@@ -3,7 +3,7 @@
 use config::{Listen, Speak, TlsMode};
 use hikyaku_tests::disk::Crashing;
 use imap::Office as _;
-use mail::{Address, Envelope, MailboxName, Span, Uid};
+use mail::{Address, Envelope, MailboxName, Span, Uid, Wishes};
 use smtp::Office as _;
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use storage::{
@@ -155,9 +155,9 @@ pub fn body(letter: Letter, len: usize) -> Vec<u8> {
 
 pub fn send(house: &Arc<House>, users: &[usize], text: &[u8]) -> Result<(), smtp::Refusal> {
     let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!("asked for SMTP") };
-    let recipients = users.iter().map(|user| Address::parse(USERS[*user]).unwrap()).collect();
+    let recipients = users.iter().map(|user| Address::parse(USERS[*user]).unwrap().into()).collect();
     let start = smtp::Start {
-        envelope: Envelope { sender: Address::parse("carol@elsewhere.test"), recipients },
+        envelope: Envelope { sender: Address::parse("carol@elsewhere.test"), recipients, wishes: Wishes::default() },
         helo: "elsewhere.test".into(),
         with: "ESMTP",
         body: smtp::Body::SevenBit,

@@ -7,13 +7,13 @@ use crate::reply::{self, Reply};
 use crate::{Ask, Receipt, Refusal, Role, Start, Verdict};
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Write as _;
-use mail::Address;
+use mail::Recipient;
 use wire::{Fault, Inbox, Outbox, Tick};
 
 /// A reply for each recipient that is being printed, a few at a time.
 #[derive(Debug)]
 pub(super) struct Report {
-    recipients: Vec<Address>,
+    recipients: Vec<Recipient>,
     outcome: Outcome,
     said: usize,
 }
@@ -251,12 +251,12 @@ impl Server {
             }
             self.deadline = now.after(COMMAND_MS);
             match &report.outcome {
-                Outcome::Same(reply) => reply.put_for(recipient, tx),
+                Outcome::Same(reply) => reply.put_for(&recipient.address, tx),
                 Outcome::Each { id, verdicts } => match verdicts[report.said] {
                     Ok(()) => {
-                        let _ = write!(tx, "250 2.1.5 <{recipient}> Ok: delivered as {id}\r\n");
+                        let _ = write!(tx, "250 2.1.5 <{}> Ok: delivered as {id}\r\n", recipient.address);
                     }
-                    Err(refusal) => Reply::from(refusal).put_for(recipient, tx),
+                    Err(refusal) => Reply::from(refusal).put_for(&recipient.address, tx),
                 },
             }
             report.said += 1;

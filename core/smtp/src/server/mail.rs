@@ -75,7 +75,7 @@ impl Server {
         if !transaction.utf8 && recipient.is_utf8() {
             return self.mistake(reply::NEEDS_UTF8, tx);
         }
-        transaction.envelope.recipients.push(recipient.clone());
+        transaction.envelope.recipients.push(recipient.clone().into());
         self.ask(Question::Recipient, Ask::Recipient(recipient))
     }
 
