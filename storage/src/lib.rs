@@ -10,6 +10,7 @@ pub mod house;
 pub mod logging;
 pub mod mailbox;
 pub mod office;
+pub mod outgoing;
 pub mod process;
 mod recover;
 pub mod spool;
