@@ -3,6 +3,7 @@
 use crate::{
     accept::Undelivered,
     account::{Accounts, LoadError},
+    clock::Clock,
     disk::Disk,
     mailbox::{self, Mailboxes},
     office::{
@@ -21,7 +22,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Duration, Instant},
 };
 use wire::{Ring, Tick, Tls};
 
@@ -34,30 +34,29 @@ pub struct House {
     spool: Arc<Spool>,
     undelivered: Undelivered,
     guests: Arc<Guests>,
-    clock: mailbox::Clock,
+    clock: Clock,
     hostname: Box<str>,
-    started: Instant,
     rounds: Mutex<Rounds>,
     checkpoint: Mutex<()>,
     moving: RwLock<()>,
 }
 
-/// When chores were last done that are not done every second.
+/// When chores were last done that are not done every second, in monotonic milliseconds.
 struct Rounds {
-    checkpoint: Instant,
+    checkpoint: u64,
     /// What the log kept then.
     kept: u64,
-    deliver_again: Instant,
+    deliver_again: u64,
 }
 
 /// Live log from which on a checkpoint is due: so much is read again after a crash.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 
 /// The longest a checkpoint is put off while there is something in the log: large messages take room until then.
-const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
+const CHECKPOINT_AFTER_MS: u64 = 300_000;
 
 /// How long a delivery that failed rests.
-const DELIVER_AGAIN_AFTER: Duration = Duration::from_secs(30);
+const DELIVER_AGAIN_AFTER_MS: u64 = 30_000;
 
 /// Messages whose index is kept in memory although nobody uses their mailbox: about 100 bytes each.
 const IDLE_MESSAGES: usize = 500_000;
@@ -91,14 +90,15 @@ impl House {
     /// # Errors
     /// Says what is wrong.
     pub fn open(config: Config, disk: Arc<dyn Disk>) -> Result<Arc<House>, OpenError> {
-        House::open_at(config, disk, mailbox::system_clock(), spool::Options::default())
+        House::open_at(config, disk, Clock::system(), spool::Options::default())
     }
 
     /// The same with a clock and a spool of one's own, for tests.
     ///
     /// # Errors
     /// Says what is wrong.
-    pub fn open_at(config: Config, disk: Arc<dyn Disk>, clock: mailbox::Clock, options: spool::Options) -> Result<Arc<House>, OpenError> {
+    pub fn open_at(config: Config, disk: Arc<dyn Disk>, clock: impl Into<Clock>, options: spool::Options) -> Result<Arc<House>, OpenError> {
+        let clock = clock.into();
         let certificates = tls::load(&config.certificates).map_err(OpenError::Tls)?;
         let store = |path: &Path| {
             let path = path.to_owned();
@@ -108,11 +108,11 @@ impl House {
             }
         };
         make_dirs(&*disk, &config.store).map_err(store(&config.store))?;
-        let accounts = Accounts::load(disk.clone(), &config).map_err(OpenError::Accounts)?;
+        let accounts = Accounts::load_at(disk.clone(), &config, clock.clone()).map_err(OpenError::Accounts)?;
         let hostname: Box<str> = config.hostname().into();
         let mailboxes = Mailboxes::new(
             disk.clone(),
-            mailbox::Options { host: hostname.to_string(), root: config.store.clone(), budget: IDLE_MESSAGES, clock: clock.clone() },
+            mailbox::Options { host: hostname.to_string(), root: config.store.clone(), budget: IDLE_MESSAGES, clock: clock.wall() },
         );
         let dir = config.store.join("spool");
         let mut replay = queue::Replay::new();
@@ -124,7 +124,7 @@ impl House {
             }
         });
         let spool = spool.and_then(|spool| damage.map_or(Ok(spool), Err)).map_err(store(&dir))?;
-        let now = Instant::now();
+        let now = clock.ms();
         let house = House {
             config: RwLock::new(Arc::new(config)),
             certificates: RwLock::new(certificates),
@@ -135,7 +135,6 @@ impl House {
             guests: Arc::default(),
             clock,
             hostname,
-            started: now,
             rounds: Mutex::new(Rounds { checkpoint: now, kept: 0, deliver_again: now }),
             moving: RwLock::new(()),
             checkpoint: Mutex::default(),
@@ -159,17 +158,17 @@ impl House {
             tracing::warn!(%error, "no spare segment for the log");
         }
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = self.spool.live_bytes();
-        if live >= rounds.kept + CHECKPOINT_BYTES || (live > 0 && rounds.checkpoint.elapsed() >= CHECKPOINT_AFTER) {
+        let (live, now) = (self.spool.live_bytes(), self.clock.ms());
+        if live >= rounds.kept + CHECKPOINT_BYTES || (live > 0 && now.saturating_sub(rounds.checkpoint) >= CHECKPOINT_AFTER_MS) {
             match self.checkpoint() {
                 Ok(()) => tracing::debug!(bytes = live, "checkpoint"),
                 Err(error) => tracing::error!(%error, "no checkpoint: the log keeps what it has"),
             }
-            (rounds.checkpoint, rounds.kept) = (Instant::now(), self.spool.live_bytes());
+            (rounds.checkpoint, rounds.kept) = (self.clock.ms(), self.spool.live_bytes());
         }
-        if rounds.deliver_again.elapsed() >= DELIVER_AGAIN_AFTER {
+        if self.clock.ms().saturating_sub(rounds.deliver_again) >= DELIVER_AGAIN_AFTER_MS {
             self.deliver_again();
-            rounds.deliver_again = Instant::now();
+            rounds.deliver_again = self.clock.ms();
         }
         drop(rounds);
         self.mailboxes.chores();
@@ -366,12 +365,12 @@ impl House {
 
     /// The time of day.
     pub(crate) fn now(&self) -> Stamp {
-        Stamp::utc(i64::try_from((self.clock)() / 1_000_000_000).unwrap_or(i64::MAX))
+        Stamp::utc(i64::try_from(self.clock.wall_ns() / 1_000_000_000).unwrap_or(i64::MAX))
     }
 
     /// Monotonic milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.clock.ms()
     }
 }
 

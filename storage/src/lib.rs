@@ -5,6 +5,7 @@
 mod accept;
 pub mod account;
 pub mod admin;
+pub mod clock;
 pub mod disk;
 pub mod house;
 pub mod logging;

@@ -46,7 +46,7 @@ struct Book {
 type Shared = Arc<Mutex<Book>>;
 
 fn options(seed: u64) -> Options {
-    Options { segment: 4096, limit: 1 << 20, spares: 2, seed }
+    Options { segment: 4096, limit: 1 << 20, spares: 2, seed, ..Options::default() }
 }
 
 /// The content of a record: its id, then bytes that follow from it.

@@ -14,7 +14,10 @@ mod throttle;
 pub use book::{Account, BookError};
 pub use hash::{Hash, HashError, PASSWORD_BYTES_MAX};
 
-use crate::disk::{Disk, Stat};
+use crate::{
+    clock::Clock,
+    disk::{Disk, Stat},
+};
 use book::Book;
 use config::Config;
 use file::FileError;
@@ -28,18 +31,18 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
-    time::{Duration, Instant},
 };
 use throttle::{Policy, Throttle};
 
 /// Longest user name in bytes (RFC 5321 §4.5.3.1: 64 for the local part, 255 for the domain).
 const USER_BYTES_MAX: usize = 320;
 /// How long a look-up that finds somebody trusts that the file has not changed.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK_MS: u64 = 1000;
 
 /// The accounts of a server.
 pub struct Accounts {
     disk: Arc<dyn Disk>,
+    clock: Clock,
     state: RwLock<State>,
     /// When the file was last looked at. Its lock is held while reading the file, so that one thread reads and the others go on.
     looked: Mutex<Looked>,
@@ -60,7 +63,7 @@ struct State {
 }
 
 struct Looked {
-    at: Instant,
+    at_ms: u64,
     stat: Option<Stat>,
 }
 
@@ -79,12 +82,21 @@ impl Accounts {
     /// # Errors
     /// If the file cannot be read or is wrong. One that does not exist holds no accounts.
     pub fn load(disk: Arc<dyn Disk>, config: &Config) -> Result<Accounts, LoadError> {
+        Accounts::load_at(disk, config, Clock::system())
+    }
+
+    /// The same with a clock of one's own.
+    ///
+    /// # Errors
+    /// As [`Accounts::load`].
+    pub fn load_at(disk: Arc<dyn Disk>, config: &Config, clock: Clock) -> Result<Accounts, LoadError> {
         let (book, stat) = read(&*disk, config)?;
         let memory = Memory::new();
         Ok(Accounts {
             disk,
             state: RwLock::new(State { config: Arc::new(config.clone()), book: Arc::new(book) }),
-            looked: Mutex::new(Looked { at: Instant::now(), stat }),
+            looked: Mutex::new(Looked { at_ms: clock.ms(), stat }),
+            clock,
             throttle: Mutex::default(),
             memory_key: memory.key(),
             memory: Mutex::new(memory),
@@ -101,7 +113,7 @@ impl Accounts {
     pub fn reload(&self, config: &Config) -> Result<(), LoadError> {
         let mut looked = held(&self.looked);
         let (book, stat) = read(&*self.disk, config)?;
-        *looked = Looked { at: Instant::now(), stat };
+        *looked = Looked { at_ms: self.clock.ms(), stat };
         self.set(State { config: Arc::new(config.clone()), book: Arc::new(book) });
         Ok(())
     }
@@ -203,17 +215,17 @@ impl Accounts {
         if self.refresh(found.is_some()) { look(&self.state()) } else { found }
     }
 
-    /// Reads the file again if it has changed; says whether it was read. If `lazy`, it does not look more often than once in [`LOOK`].
+    /// Reads the file again if it has changed; says whether it was read. If `lazy`, it does not look more often than once in [`LOOK_MS`].
     fn refresh(&self, lazy: bool) -> bool {
         let mut looked = if lazy {
             match self.looked.try_lock() {
-                Ok(looked) if looked.at.elapsed() >= LOOK => looked,
+                Ok(looked) if self.clock.ms().saturating_sub(looked.at_ms) >= LOOK_MS => looked,
                 _ => return false,
             }
         } else {
             held(&self.looked)
         };
-        looked.at = Instant::now();
+        looked.at_ms = self.clock.ms();
         let config = self.state().config;
         let path = config.accounts_path();
         // A file that is away for a moment is being replaced by something that does not know how.

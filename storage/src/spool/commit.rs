@@ -13,7 +13,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, Condvar, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
 };
 
 /// Most bytes that wait for a leader. Others wait for room; so the memory of the queue is bounded whatever the number of sessions.
@@ -24,9 +23,6 @@ const BUFFER_KEPT: usize = 1 << 20;
 
 /// With so many records a group is worth its flush: a leader that knows of others who are about to commit waits for no more than this.
 const COMPANY: usize = 8;
-
-/// The longest that a leader waits for company. Others go on meanwhile, so this costs latency and no throughput.
-const PATIENCE: Duration = Duration::from_millis(1);
 
 /// After waiting in vain, leaders do not wait for so many groups; twice as many each time, up to this. A peer that takes minutes over its message
 /// looks like company that never comes.
@@ -230,6 +226,7 @@ impl Spool {
 
     /// Lets others join the group, if some are about to and that has paid lately.
     fn wait_for_company<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let Some(patience) = self.options.patience else { return state };
         let wanted = COMPANY.min(state.members + state.open);
         if state.members >= wanted {
             return state;
@@ -241,7 +238,7 @@ impl Spool {
         state.company = Some(wanted);
         let before = state.members;
         let (mut state, _) =
-            self.company.wait_timeout_while(state, PATIENCE, |state| state.company.is_some()).unwrap_or_else(PoisonError::into_inner);
+            self.company.wait_timeout_while(state, patience, |state| state.company.is_some()).unwrap_or_else(PoisonError::into_inner);
         if state.company.take().is_some() && state.members == before {
             state.lonely = (state.lonely * 2).clamp(1, LONELY_MAX);
             state.skip = state.lonely;

@@ -28,6 +28,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// A place in the log, in bytes from its very beginning. Only grows, over segments and restarts.
@@ -36,6 +37,9 @@ pub type Lsn = u64;
 /// How many of an id's bits count within one run of the server; those above are the number of the run. A run that accepts 10,000 messages a second
 /// reaches the end after three years, and 16 million runs are enough for a restart every minute over thirty.
 const RUN_BITS: u32 = 40;
+
+/// The longest that a leader waits for company unless told otherwise. Others go on meanwhile, so this costs latency and no throughput.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How a spool is kept.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub struct Options {
     pub limit: u64,
     /// Most segment files that are kept for later use.
     pub spares: usize,
+    /// The longest that a leader waits for company; none where one thread does everything, so that nobody could come.
+    pub patience: Option<Duration>,
     /// Where salts come from. Must not be known to those who send mail; tests fix it.
     pub seed: u64,
 }
@@ -53,7 +59,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         use std::hash::{BuildHasher, RandomState};
-        Options { segment: 16 << 20, limit: 1 << 30, spares: 8, seed: RandomState::new().hash_one(0) }
+        Options { segment: 16 << 20, limit: 1 << 30, spares: 8, patience: Some(PATIENCE), seed: RandomState::new().hash_one(0) }
     }
 }
 

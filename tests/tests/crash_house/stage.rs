@@ -60,7 +60,7 @@ pub fn open(disk: &Crashing, seed: u64) -> Arc<House> {
 
 pub fn try_open(disk: &Crashing, seed: u64) -> Result<Arc<House>, OpenError> {
     let text = "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true)";
-    let options = spool::Options { segment: 8 << 10, limit: 1 << 30, spares: 2, seed };
+    let options = spool::Options { segment: 8 << 10, limit: 1 << 30, spares: 2, seed, ..Default::default() };
     House::open_at(config::parse("test", text).unwrap(), Arc::new(disk.clone()), clock(disk), options)
 }
 

@@ -1,0 +1,49 @@
+//! The time. Nothing else in storage reads a clock for what it decides, so that a test can hand in a time of its own.
+
+use crate::mailbox;
+use std::{sync::Arc, time::Instant};
+
+/// Monotonic milliseconds since some moment in the past.
+type Ticks = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Tells the time of day, which may be set and so may jump, and monotonic time, which does not.
+#[derive(Clone)]
+pub struct Clock {
+    wall: mailbox::Clock,
+    ticks: Ticks,
+}
+
+impl Clock {
+    /// The clocks of the machine.
+    pub fn system() -> Clock {
+        mailbox::system_clock().into()
+    }
+
+    /// Clocks of one's own: nanoseconds since 1970, and monotonic milliseconds.
+    pub fn new(wall: mailbox::Clock, ticks: impl Fn() -> u64 + Send + Sync + 'static) -> Clock {
+        Clock { wall, ticks: Arc::new(ticks) }
+    }
+
+    /// Nanoseconds since 1970.
+    pub fn wall_ns(&self) -> i128 {
+        (self.wall)()
+    }
+
+    /// Monotonic milliseconds.
+    pub fn ms(&self) -> u64 {
+        (self.ticks)()
+    }
+
+    /// The time of day alone.
+    pub fn wall(&self) -> mailbox::Clock {
+        self.wall.clone()
+    }
+}
+
+/// A time of day of one's own beside the monotonic clock of the machine.
+impl From<mailbox::Clock> for Clock {
+    fn from(wall: mailbox::Clock) -> Clock {
+        let start = Instant::now();
+        Clock::new(wall, move || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
