@@ -2,12 +2,12 @@
 
 use crate::{bell::Ear, line::Line};
 use blocking::unblock;
-use futures_rustls::rustls::ServerConfig;
 use std::{
     io,
-    sync::{Arc, LazyLock},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
+use storage::tls::Handshake;
 use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Tick, Want, Why};
 
 /// A session, who answers it, and what lies between it and its peer. In one box: it goes to where waiting is allowed and comes back.
@@ -36,12 +36,16 @@ enum Next<A> {
     Drain,
     Read,
     Flush,
-    StartTls,
+    StartTls(Want),
     Close(Why),
 }
 
-/// Drives a session until it ends, and hangs up. `tls` gives the certificates of the moment.
-pub async fn run<S, O>(mut desk: Box<Desk<S, O>>, mut line: Line, tls: impl Fn() -> Option<Arc<ServerConfig>>) -> (Box<Desk<S, O>>, Why)
+/// Drives a session until it ends, and hangs up. `tls` gives what a handshake needs, as things are at that moment.
+pub async fn run<S, O>(
+    mut desk: Box<Desk<S, O>>,
+    mut line: Line,
+    tls: impl Fn(&Want) -> Result<Handshake, Box<str>>,
+) -> (Box<Desk<S, O>>, Why)
 where
     S: Session + Send + 'static,
     S::Ask: Question<O, Answer = S::Answer> + Send + 'static,
@@ -62,9 +66,12 @@ where
             }
             Next::Read => line.wait(&mut desk.rx, &mut desk.tx, &mut desk.ear, desk.session.deadline()).await,
             Next::Flush => line.flush(&mut desk.tx).await,
-            Next::StartTls => {
+            Next::StartTls(want) => {
                 assert!(desk.rx.is_empty(), "a session kept input across a handshake");
-                let secured = line.secure(tls(), &mut desk.tx).await;
+                let secured = match tls(&want) {
+                    Ok(handshake) => line.secure(handshake, &mut desk.tx).await,
+                    Err(error) => Err(error),
+                };
                 desk.session.tell(now(), News::Secured(secured), &mut desk.tx);
                 Ok(())
             }
@@ -114,8 +121,7 @@ where
                 }
                 Step::Read => return Next::Read,
                 Step::Flush => return Next::Flush,
-                Step::StartTls(Want::Accept) => return Next::StartTls,
-                Step::StartTls(Want::Connect(_)) => unreachable!("no session is a client yet"),
+                Step::StartTls(want) => return Next::StartTls(want),
                 Step::Close(why) => return Next::Close(why),
             };
             let Some(left) = waits.checked_sub(1) else { return next };
@@ -132,7 +138,7 @@ where
                 self.session.tell(now(), News::Answer(answer), &mut self.tx);
             }
             Next::Drain => self.office.drain(),
-            Next::Read | Next::Flush | Next::StartTls | Next::Close(_) => unreachable!("this is between the line and its peer"),
+            Next::Read | Next::Flush | Next::StartTls(_) | Next::Close(_) => unreachable!("this is between the line and its peer"),
         }
     }
 }

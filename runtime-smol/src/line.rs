@@ -7,15 +7,19 @@ use futures_lite::{
     AsyncRead, AsyncWrite, AsyncWriteExt as _, FutureExt as _, Stream as _,
     future::{poll_fn, yield_now},
 };
-use futures_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use rustix::{
+    io::Errno,
+    net::{Shutdown, shutdown},
+};
 use std::{
     io::{self, ErrorKind},
-    net::{Shutdown, TcpStream},
+    os::fd::OwnedFd,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
+use storage::tls::{Handshake, describe};
 use wire::{Inbox, Outbox, Tick, Tls};
 
 /// How long a peer may take to read anything at all of what is written to it.
@@ -28,13 +32,13 @@ const LINGER_READS: u32 = 64;
 /// After how many reads others get their turn, although more input is there.
 const TURN: u32 = 32;
 
-type Socket = Async<TcpStream>;
-
-/// A connection.
+/// A connection, whoever made it: a stream, local or not, or datagrams of one peer.
 pub struct Line {
     stream: Stream,
     alarm: Alarm,
     reads: u32,
+    /// Whether the peer is owed the last word, because it came to us.
+    lingers: bool,
 }
 
 enum Stream {
@@ -45,9 +49,14 @@ enum Stream {
 }
 
 impl Line {
-    /// In clear text.
-    pub fn new(socket: Async<TcpStream>) -> Line {
-        Line { stream: Stream::Clear(socket), alarm: Alarm::new(), reads: 0 }
+    /// To a peer that came.
+    pub fn accepted(socket: Async<OwnedFd>) -> Line {
+        Line { stream: Stream::Clear(Socket(socket)), alarm: Alarm::new(), reads: 0, lingers: true }
+    }
+
+    /// To a peer that was called.
+    pub fn dialed(socket: Async<OwnedFd>) -> Line {
+        Line { lingers: false, ..Line::accepted(socket) }
     }
 
     /// Writes all of the outbox; then waits for bytes, the bell or the deadline, and reads what came. At the end of input, the inbox is
@@ -98,21 +107,27 @@ impl Line {
         patiently(|cx| self.stream.poll_flush(cx)).await
     }
 
-    /// Writes all of the outbox, then shakes hands as a server.
+    /// Writes all of the outbox, then shakes hands.
     ///
     /// # Errors
     /// What went wrong, for the log.
-    pub async fn secure(&mut self, config: Option<Arc<ServerConfig>>, tx: &mut Outbox) -> Result<Tls, Box<str>> {
-        let Some(config) = config else { return Err("no certificate".into()) };
+    pub async fn secure(&mut self, handshake: Handshake, tx: &mut Outbox) -> Result<Tls, Box<str>> {
         self.flush(tx).await.map_err(text)?;
         let Stream::Clear(socket) = std::mem::replace(&mut self.stream, Stream::Lost) else { return Err("TLS inside TLS".into()) };
+        let shaken = async {
+            match handshake {
+                Handshake::Accept(config) => TlsAcceptor::from(config).accept(socket).await.map(TlsStream::Server),
+                Handshake::Connect(config, name) => TlsConnector::from(config).connect(name, socket).await.map(TlsStream::Client),
+            }
+        };
         // In a box of its own: its state is large, and no connection without TLS should carry room for it.
-        let shaken = Box::pin(TlsAcceptor::from(config).accept(socket).or(async {
+        let shaken = Box::pin(shaken.or(async {
             Timer::after(HANDSHAKE_LIMIT).await;
             Err(io::Error::new(ErrorKind::TimedOut, "handshake took too long"))
         }));
         let stream = shaken.await.map_err(text)?;
-        let tls = storage::tls::describe(stream.get_ref().1);
+        let asked = if let TlsStream::Server(server) = &stream { server.get_ref().1.server_name() } else { None };
+        let tls = describe(stream.get_ref().1, asked);
         self.stream = Stream::Secret(Box::new(stream));
         Ok(tls)
     }
@@ -126,7 +141,7 @@ impl Line {
         }
     }
 
-    /// Ends the connection. With `linger`, the last reply reaches a peer that is still sending.
+    /// Ends the connection. With `linger`, the last reply to a peer that came reaches it although it is still sending.
     pub async fn hang_up(mut self, linger: bool) {
         // All of this is courtesy: a peer that is gone already loses nothing.
         if let Stream::Secret(tls) = &mut self.stream {
@@ -136,7 +151,7 @@ impl Line {
             }))
             .await;
         }
-        if linger {
+        if linger && self.lingers {
             Box::pin(self.linger()).await;
         }
     }
@@ -145,7 +160,7 @@ impl Line {
     /// anybody read it. So say that nothing more will be sent, and listen until the peer hangs up.
     async fn linger(mut self) {
         let Some(socket) = self.stream.socket() else { return };
-        if socket.get_ref().shutdown(Shutdown::Write).is_err() {
+        if shutdown(&socket.0, Shutdown::Write).is_err() {
             return;
         }
         let until = now().after(LINGER_LIMIT.as_millis() as u64);
@@ -213,18 +228,60 @@ async fn patiently<T>(mut write: impl FnMut(&mut Context<'_>) -> Poll<io::Result
     .await
 }
 
+/// The socket as it is: read(2) and write(2) are the same for every kind.
+struct Socket(Async<OwnedFd>);
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match rustix::io::read(&self.0, &mut *room) {
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => ready!(self.0.poll_readable(cx))?,
+                read => return Poll::Ready(Ok(read?)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match rustix::io::write(&self.0, bytes) {
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => ready!(self.0.poll_writable(cx))?,
+                written => return Poll::Ready(Ok(written?)),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says that nothing more will be written.
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match shutdown(&self.0, Shutdown::Write) {
+            // The peer is gone already.
+            Err(Errno::NOTCONN) => Poll::Ready(Ok(())),
+            closed => Poll::Ready(Ok(closed?)),
+        }
+    }
+}
+
 /// A timer that is set anew only if it would ring too late: a deadline moves with each command, and most never come.
-struct Alarm {
+pub struct Alarm {
     timer: Timer,
     set: Tick,
 }
 
 impl Alarm {
-    fn new() -> Alarm {
+    /// One that is not set.
+    pub fn new() -> Alarm {
         Alarm { timer: Timer::never(), set: Tick(u64::MAX) }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Tick>) -> Poll<()> {
+    /// Ready when the deadline has passed.
+    pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Tick>) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
         if deadline < self.set {
             self.set(deadline);

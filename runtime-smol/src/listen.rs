@@ -1,4 +1,4 @@
-//! Listeners: bind, accept, and a task for each connection.
+//! Listeners: accept, and a task for each connection.
 
 use crate::{
     bell::bell,
@@ -9,77 +9,39 @@ use crate::{
 use async_executor::Executor;
 use async_io::{Async, Timer};
 use config::{Listen, TlsMode};
-use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
-use storage::house::{House, Seat};
-use wire::{Inbox, Outbox};
+use storage::{
+    house::{House, Seat},
+    serve::{Port, is_passing},
+};
+use wire::{Inbox, Outbox, Want};
 
-/// Connections that the system accepts ahead of us.
-const BACKLOG: i32 = 1024;
 /// Connections beyond the limit of all listeners that are taken in order to be told that there are too many. More wait in the backlog.
 const SPARE: usize = 64;
 /// How long to wait when the process has no file left for another connection.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// A bound port.
-pub struct Port {
-    /// As configured.
-    pub listen: Listen,
-    /// Where it really listens: the system chooses a port for 0.
-    pub on: SocketAddr,
-    listener: TcpListener,
-}
-
-impl Port {
-    /// Binds.
-    ///
-    /// # Errors
-    /// As bind(2).
-    pub fn bind(to: &Listen) -> io::Result<Port> {
-        let family = if to.on.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-        let fd = socket(family, SocketType::STREAM, None)?;
-        rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
-        sockopt::set_socket_reuseaddr(&fd, true)?;
-        if to.on.is_ipv6() {
-            // Or `[::]:25` and `0.0.0.0:25` clash.
-            sockopt::set_ipv6_v6only(&fd, true)?;
-        }
-        bind(&fd, &to.on)?;
-        listen(&fd, BACKLOG)?;
-        let listener = TcpListener::from(fd);
-        Ok(Port { listen: to.clone(), on: listener.local_addr()?, listener })
-    }
-
-    /// Accepts connections until it is dropped.
-    pub async fn serve(self, house: Arc<House>, lobby: Arc<Lobby>, executor: Arc<Executor<'static>>) -> io::Result<()> {
-        let listener = Async::new(self.listener)?;
-        loop {
-            match listener.accept().await {
-                Ok((socket, peer)) => {
-                    let most = house.config().limits.connections as usize * house.config().listeners().len();
-                    while !lobby.wait_for(most + SPARE, Instant::now() + BREATH).await {}
-                    // Replies leave in one write; waiting for more would only delay them.
-                    if let Err(error) = socket.get_ref().set_nodelay(true) {
-                        tracing::debug!(%error, %peer, "no delay");
-                    }
-                    lobby.admit(&executor, attend(self.listen.clone(), Line::new(socket), peer, house.clone()));
-                }
-                // The peer was faster than we.
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-                    ) => {}
-                Err(error) => {
-                    // No file or memory left, most likely: what is open may end meanwhile.
-                    tracing::error!(%error, on = %self.on, "cannot accept");
-                    Timer::after(BREATH).await;
-                }
+/// Accepts connections until it is dropped.
+pub async fn serve(port: Port, house: Arc<House>, lobby: Arc<Lobby>, executor: Arc<Executor<'static>>) -> io::Result<()> {
+    let port = Async::new_nonblocking(port)?;
+    loop {
+        let came = port.read_with(|port| port.accept()).await;
+        match came.and_then(|(socket, peer)| Ok((Async::new_nonblocking(socket)?, peer))) {
+            Ok((socket, peer)) => {
+                let most = house.config().limits.connections as usize * house.config().listeners().len();
+                while !lobby.wait_for(most + SPARE, Instant::now() + BREATH).await {}
+                lobby.admit(&executor, attend(port.get_ref().listen.clone(), Line::accepted(socket), peer, house.clone()));
+            }
+            Err(e) if is_passing(&e) => {}
+            Err(error) => {
+                // No file or memory left, most likely: what is open may end meanwhile.
+                tracing::error!(%error, on = %port.get_ref().on, "cannot accept");
+                Timer::after(BREATH).await;
             }
         }
     }
@@ -95,18 +57,21 @@ async fn attend(listen: Listen, mut line: Line, peer: SocketAddr, house: Arc<Hou
     };
     let mut tls = None;
     if listen.tls == TlsMode::Implicit {
-        match Box::pin(line.secure(house.tls(), &mut Outbox::new(0))).await {
+        let secured = match house.handshake(&Want::Accept) {
+            Ok(handshake) => Box::pin(line.secure(handshake, &mut Outbox::new(0))).await,
+            Err(error) => Err(error),
+        };
+        match secured {
             Ok(secured) => tls = Some(secured),
             Err(error) => return tracing::info!(error = &*error, %peer, on = %listen.on, "handshake failed"),
         }
     }
-    let certificates = || house.tls();
     macro_rules! drive {
         ($protocol:ident, $session:ident, $office:ident) => {{
             let (rx, tx) = (Inbox::new($protocol::INBOX_LIMIT), Outbox::new($protocol::OUTBOX_MARK));
             let desk = Box::new(Desk { session: *$session, office: *$office, rx, tx, ear });
             // Boxed one by one: each connection carries the state of its own protocol, not room for the largest.
-            let (desk, why) = Box::pin(drive::run(desk, line, certificates)).await;
+            let (desk, why) = Box::pin(drive::run(desk, line, |want| house.handshake(want))).await;
             desk.office.closed(why);
         }};
     }

@@ -8,6 +8,7 @@ mod line;
 mod listen;
 mod lobby;
 mod serve;
+mod travel;
 
 use std::{
     env,

@@ -78,15 +78,15 @@ impl Ear {
         Some(nudge)
     }
 
-    /// Waits until `socket` can be read, the bell rings or `timeout_ms` have passed. Says whether the socket can be read.
-    pub fn wait(&mut self, socket: impl AsFd, timeout_ms: Option<u64>) -> io::Result<bool> {
+    /// Waits until one of `events` happens to `socket` (or it fails), the bell rings or `timeout_ms` have passed. Says whether it was the socket.
+    pub fn wait(&mut self, socket: impl AsFd, events: PollFlags, timeout_ms: Option<u64>) -> io::Result<bool> {
         if self.bell.state.fetch_or(WAITING, SeqCst) != 0 {
             self.bell.state.fetch_and(!WAITING, SeqCst);
             return Ok(false);
         }
-        let mut fds = [PollFd::new(&socket, PollFlags::IN), PollFd::new(&self.pipe, PollFlags::IN)];
+        let mut fds = [PollFd::new(&socket, events), PollFd::new(&self.pipe, PollFlags::IN)];
         let polled = poll(&mut fds, timeout_ms.map(timespec).as_ref());
-        let [readable, rung] = fds.map(|fd| !fd.revents().is_empty());
+        let [happened, rung] = fds.map(|fd| !fd.revents().is_empty());
         self.bell.state.fetch_and(!WAITING, SeqCst);
         match polled {
             Err(Errno::INTR) => return Ok(false),
@@ -95,7 +95,7 @@ impl Ear {
         if rung {
             let _ = (&*self.pipe).read(&mut [0; 64])?;
         }
-        Ok(readable)
+        Ok(happened)
     }
 }
 
@@ -135,16 +135,16 @@ mod tests {
         });
         let mut heard = Vec::new();
         while !heard.contains(&Nudge::Shutdown) {
-            assert!(!ear.wait(&quiet, Some(10_000)).unwrap());
+            assert!(!ear.wait(&quiet, PollFlags::IN, Some(10_000)).unwrap());
             heard.extend(std::iter::from_fn(|| ear.heard()));
         }
         ringer.join().unwrap();
         assert!(began.elapsed().as_secs() < 9 && heard.contains(&Nudge::Changed));
         while ear.heard().is_some() {}
         // A byte that came late wakes once more at most; then there is silence.
-        let _ = ear.wait(&quiet, Some(1));
+        let _ = ear.wait(&quiet, PollFlags::IN, Some(1));
         let began = Instant::now();
-        assert!(!ear.wait(&quiet, Some(20)).unwrap());
+        assert!(!ear.wait(&quiet, PollFlags::IN, Some(20)).unwrap());
         assert!(began.elapsed().as_millis() >= 20);
     }
 
@@ -153,6 +153,6 @@ mod tests {
         let (_bell, mut ear) = bell().unwrap();
         let (reader, mut writer) = io::pipe().unwrap();
         writer.write_all(b"x").unwrap();
-        assert!(ear.wait(&reader, None).unwrap());
+        assert!(ear.wait(&reader, PollFlags::IN, None).unwrap());
     }
 }

@@ -1,15 +1,11 @@
 //! The loop that drives every session of every protocol. It decides nothing.
 
 use crate::{bell::Ear, line::Line};
-use rustls::ServerConfig;
-use std::{
-    io,
-    sync::{Arc, LazyLock},
-    time::Instant,
-};
+use std::{io, sync::LazyLock, time::Instant};
+use storage::tls::Handshake;
 use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Tick, Want, Why};
 
-/// Drives a session until it ends, and hangs up. `tls` gives the certificates of the moment.
+/// Drives a session until it ends, and hangs up. `tls` gives what a handshake needs, as things are at that moment.
 pub fn run<S, O>(
     session: &mut S,
     office: &mut O,
@@ -17,7 +13,7 @@ pub fn run<S, O>(
     ear: &mut Ear,
     mut rx: Inbox,
     mut tx: Outbox,
-    tls: impl Fn() -> Option<Arc<ServerConfig>>,
+    tls: impl Fn(&Want) -> Result<Handshake, Box<str>>,
 ) -> Why
 where
     S: Session,
@@ -43,13 +39,12 @@ where
                 session.tell(now(), News::Answer(answer), &mut tx);
                 Ok(())
             }
-            Step::StartTls(Want::Accept) => {
+            Step::StartTls(want) => {
                 assert!(rx.is_empty(), "a session kept input across a handshake");
-                let secured = line.secure(tls(), &mut tx);
+                let secured = tls(&want).and_then(|handshake| line.secure(handshake, &mut tx));
                 session.tell(now(), News::Secured(secured), &mut tx);
                 Ok(())
             }
-            Step::StartTls(Want::Connect(_)) => unreachable!("no session is a client yet"),
             Step::Close(why) => break line.flush(&mut tx).map(|()| why),
         };
         if let Err(e) = done {

@@ -2,13 +2,17 @@
 
 use crate::bell::{Ear, wait_for};
 use crate::drive::now;
-use rustix::event::PollFlags;
-use rustls::{ServerConfig, ServerConnection};
+use rustix::{
+    event::PollFlags,
+    net::{Shutdown, shutdown},
+};
+use rustls::Connection;
 use std::{
-    io::{self, ErrorKind, Read as _, Write as _},
-    net::{Shutdown, TcpStream},
+    io::{self, ErrorKind, Read, Write},
+    os::fd::OwnedFd,
     sync::Arc,
 };
+use storage::tls::{Handshake, describe};
 use wire::{Inbox, Outbox, Tick, Tls};
 
 /// How long a peer may take to read anything at all of what is written to it.
@@ -19,16 +23,23 @@ const HANDSHAKE_MS: u64 = 60_000;
 const LINGER_MS: u64 = 2_000;
 const LINGER_READS: u32 = 64;
 
-/// A connection.
+/// A connection, whoever made it: a stream, local or not, or datagrams of one peer.
 pub struct Line {
-    socket: Arc<TcpStream>,
-    tls: Option<Box<ServerConnection>>,
+    socket: Arc<OwnedFd>,
+    tls: Option<Box<Connection>>,
+    /// Whether the peer is owed the last word, because it came to us.
+    lingers: bool,
 }
 
 impl Line {
-    /// In clear text. The socket must not block.
-    pub fn new(socket: Arc<TcpStream>) -> Line {
-        Line { socket, tls: None }
+    /// To a peer that came. The socket must not block.
+    pub fn accepted(socket: Arc<OwnedFd>) -> Line {
+        Line { socket, tls: None, lingers: true }
+    }
+
+    /// To a peer that was called. The socket must not block.
+    pub fn dialed(socket: Arc<OwnedFd>) -> Line {
+        Line { socket, tls: None, lingers: false }
     }
 
     /// Writes all of the outbox; then waits for bytes, the bell or the deadline, and reads what came. At the end of input, the inbox is
@@ -45,9 +56,9 @@ impl Line {
         // While nothing comes, a connection holds no buffer.
         rx.rest();
         tx.rest();
-        if ear.wait(&self.socket, deadline.map(|d| d.since(now())))? {
+        if ear.wait(&self.socket, PollFlags::IN, deadline.map(|d| d.since(now())))? {
             if let Some(tls) = &mut self.tls {
-                match tls.read_tls(&mut &*self.socket) {
+                match tls.read_tls(&mut Raw(&self.socket)) {
                     Err(e) if is_nothing(&e) => return Ok(()),
                     Err(_) => rx.end(),
                     Ok(_) => {
@@ -60,7 +71,7 @@ impl Line {
                     }
                 }
             } else {
-                match (&*self.socket).read(rx.spare()) {
+                match Raw(&self.socket).read(rx.spare()) {
                     Ok(n) if n > 0 => rx.filled(n),
                     Err(e) if is_nothing(&e) => {}
                     // A reset says the same as an end, only less politely.
@@ -95,7 +106,7 @@ impl Line {
         while !tx.is_empty() {
             let n = match &mut self.tls {
                 Some(tls) => tls.writer().write(tx.bytes())?,
-                None => patiently(&self.socket, |mut socket| socket.write(tx.bytes()))?,
+                None => patiently(&self.socket, |socket| socket.write(tx.bytes()))?,
             };
             tx.sent(n);
             self.push()?;
@@ -107,40 +118,44 @@ impl Line {
     fn push(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             while tls.wants_write() {
-                patiently(&self.socket, |mut socket| tls.write_tls(&mut socket))?;
+                patiently(&self.socket, |socket| tls.write_tls(socket))?;
             }
         }
         Ok(())
     }
 
-    /// Writes all of the outbox, then shakes hands as a server.
+    /// Writes all of the outbox, then shakes hands.
     ///
     /// # Errors
     /// What went wrong, for the log.
-    pub fn secure(&mut self, config: Option<Arc<ServerConfig>>, tx: &mut Outbox) -> Result<Tls, Box<str>> {
-        let Some(config) = config else { return Err("no certificate".into()) };
-        self.flush(tx).and_then(|()| self.shake_hands(config)).map_err(|e| e.to_string().into())
+    pub fn secure(&mut self, handshake: Handshake, tx: &mut Outbox) -> Result<Tls, Box<str>> {
+        self.flush(tx).and_then(|()| self.shake_hands(handshake)).map_err(|e| e.to_string().into())
     }
 
-    fn shake_hands(&mut self, config: Arc<ServerConfig>) -> io::Result<Tls> {
+    fn shake_hands(&mut self, handshake: Handshake) -> io::Result<Tls> {
         let limit = now().after(HANDSHAKE_MS);
-        let tls = self.tls.insert(Box::new(ServerConnection::new(config).map_err(io::Error::other)?));
-        while tls.is_handshaking() {
+        self.tls = Some(Box::new(handshake.begin().map_err(io::Error::other)?));
+        loop {
+            self.push()?;
+            let tls = self.tls.as_mut().expect("it was put there");
+            if !tls.is_handshaking() {
+                let asked = if let Connection::Server(server) = &**tls { server.server_name() } else { None };
+                return Ok(describe(tls, asked));
+            }
             if !wait_for(&self.socket, PollFlags::IN, limit.since(now()))? {
                 return Err(io::Error::new(ErrorKind::TimedOut, "handshake took too long"));
             }
-            match tls.read_tls(&mut &*self.socket) {
+            match tls.read_tls(&mut Raw(&self.socket)) {
                 Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "peer hung up during the handshake")),
                 Err(e) if is_nothing(&e) => continue,
                 read => read?,
             };
-            let fate = tls.process_new_packets();
-            while tls.wants_write() {
-                patiently(&self.socket, |mut socket| tls.write_tls(&mut socket))?;
+            if let Err(error) = tls.process_new_packets() {
+                // The peer is told what is wrong, if it still listens.
+                let _ = self.push();
+                return Err(io::Error::other(error));
             }
-            fate.map_err(io::Error::other)?;
         }
-        Ok(storage::tls::describe(tls))
     }
 
     /// Says why there is no session, and hangs up.
@@ -152,14 +167,14 @@ impl Line {
         }
     }
 
-    /// Ends the connection. With `linger`, the last reply reaches a peer that is still sending.
+    /// Ends the connection. With `linger`, the last reply to a peer that came reaches it although it is still sending.
     pub fn hang_up(mut self, linger: bool) {
         // All of this is courtesy: a peer that is gone already loses nothing.
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             let _ = self.push();
         }
-        if linger {
+        if linger && self.lingers {
             self.linger();
         }
     }
@@ -168,7 +183,7 @@ impl Line {
     /// anybody read it. So say that nothing more will be sent, and listen until the peer hangs up.
     fn linger(&self) {
         let limit = now().after(LINGER_MS);
-        if self.socket.shutdown(Shutdown::Write).is_err() {
+        if shutdown(&self.socket, Shutdown::Write).is_err() {
             return;
         }
         let mut room = [0; 2048];
@@ -176,7 +191,7 @@ impl Line {
             if !matches!(wait_for(&self.socket, PollFlags::IN, limit.since(now())), Ok(true)) {
                 return;
             }
-            match (&*self.socket).read(&mut room) {
+            match Raw(&self.socket).read(&mut room) {
                 Ok(n) if n > 0 => {}
                 Err(e) if is_nothing(&e) => {}
                 _ => return,
@@ -191,10 +206,10 @@ fn is_nothing(e: &io::Error) -> bool {
 }
 
 /// Writes something, however long the peer takes to make room, within [`WRITE_MS`].
-fn patiently(socket: &TcpStream, mut write: impl FnMut(&TcpStream) -> io::Result<usize>) -> io::Result<usize> {
+fn patiently(socket: &OwnedFd, mut write: impl FnMut(&mut Raw<'_>) -> io::Result<usize>) -> io::Result<usize> {
     let limit = now().after(WRITE_MS);
     loop {
-        match write(socket) {
+        match write(&mut Raw(socket)) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 if !wait_for(socket, PollFlags::OUT, limit.since(now()))? {
@@ -204,5 +219,24 @@ fn patiently(socket: &TcpStream, mut write: impl FnMut(&TcpStream) -> io::Result
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             written => return written,
         }
+    }
+}
+
+/// The socket as it is: read(2) and write(2) are the same for every kind.
+struct Raw<'a>(&'a OwnedFd);
+
+impl Read for Raw<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(self.0, room)?)
+    }
+}
+
+impl Write for Raw<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(self.0, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

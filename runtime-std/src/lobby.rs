@@ -1,8 +1,9 @@
-//! Everybody who is connected: how many they are, and how to part with them.
+//! Everybody who is connected: how many they are, and how to part with them. One lobby for those who came, one for those who were called.
 
+use rustix::net::{Shutdown, shutdown};
 use std::{
     collections::BTreeMap,
-    net::{Shutdown, TcpStream},
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -20,7 +21,7 @@ pub struct Lobby {
 
 #[derive(Default)]
 struct Book {
-    sockets: BTreeMap<u64, Arc<TcpStream>>,
+    sockets: BTreeMap<u64, Arc<OwnedFd>>,
     next: u64,
 }
 
@@ -32,7 +33,7 @@ pub struct Place {
 
 impl Lobby {
     /// Takes a place.
-    pub fn enter(self: &Arc<Lobby>, socket: Arc<TcpStream>) -> Place {
+    pub fn enter(self: &Arc<Lobby>, socket: Arc<OwnedFd>) -> Place {
         let mut book = self.book();
         book.next += 1;
         let number = book.next;
@@ -61,7 +62,7 @@ impl Lobby {
         let book = self.book();
         for socket in book.sockets.values() {
             // It fails only for peers that are gone already.
-            let _ = socket.shutdown(Shutdown::Both);
+            let _ = shutdown(socket, Shutdown::Both);
         }
         book.sockets.len()
     }

@@ -9,6 +9,7 @@ mod line;
 mod listen;
 mod lobby;
 mod serve;
+mod travel;
 
 use std::{
     env,

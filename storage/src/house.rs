@@ -8,7 +8,7 @@ use crate::{
     mailbox::{self, Mailboxes},
     office::{
         Desk, Imap, Pop3, Smtp,
-        guests::{Full, Guest, Guests},
+        guests::{Away, Full, Guest, Guests},
     },
     recover::decode,
     spool::{self, Spool},
@@ -29,6 +29,7 @@ use wire::{Ring, Tick, Tls};
 pub struct House {
     config: RwLock<Arc<Config>>,
     certificates: RwLock<Option<Arc<ServerConfig>>>,
+    clients: RwLock<Arc<tls::Clients>>,
     accounts: Accounts,
     mailboxes: Mailboxes,
     spool: Arc<Spool>,
@@ -100,6 +101,7 @@ impl House {
     pub fn open_at(config: Config, disk: Arc<dyn Disk>, clock: impl Into<Clock>, options: spool::Options) -> Result<Arc<House>, OpenError> {
         let clock = clock.into();
         let certificates = tls::load(&config.certificates).map_err(OpenError::Tls)?;
+        let clients = tls::Clients::load(None).map_err(OpenError::Tls)?;
         let store = |path: &Path| {
             let path = path.to_owned();
             move |error: io::Error| match error.kind() {
@@ -128,6 +130,7 @@ impl House {
         let house = House {
             config: RwLock::new(Arc::new(config)),
             certificates: RwLock::new(certificates),
+            clients: RwLock::new(Arc::new(clients)),
             accounts,
             mailboxes,
             spool: Arc::new(spool),
@@ -283,7 +286,12 @@ impl House {
         }
     }
 
-    /// Lets nobody in any more and asks everybody inside to leave.
+    /// Notes that somebody goes out, to be nudged when the server stops; `None` if it stops already.
+    pub fn set_out(&self, bell: Arc<dyn Ring>) -> Option<Away> {
+        self.guests.set_out(bell)
+    }
+
+    /// Lets nobody in or out any more and asks everybody to come to an end.
     pub fn stop_guests(&self) {
         self.guests.close();
     }
@@ -303,6 +311,11 @@ impl House {
         self.certificates.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How this host is a TLS client, as it is now.
+    pub(crate) fn clients(&self) -> Arc<tls::Clients> {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Takes a new configuration, and reads accounts and certificates again. What is wrong leaves everything as it was. Listeners, the store and the
     /// user stay what they were until the next start.
     ///
@@ -310,7 +323,9 @@ impl House {
     /// Says what is wrong.
     pub fn reload(&self, config: Config) -> Result<(), OpenError> {
         let certificates = tls::load(&config.certificates).map_err(OpenError::Tls)?;
+        let clients = tls::Clients::load(None).map_err(OpenError::Tls)?;
         self.accounts.reload(&config).map_err(OpenError::Accounts)?;
+        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(clients);
         *self.certificates.write().unwrap_or_else(PoisonError::into_inner) = certificates;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(())

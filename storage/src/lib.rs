@@ -1,6 +1,6 @@
 //! The only crate that touches disk: the spool, mailboxes, accounts, and every office.
 //!
-//! Sessions ask; the offices here answer. No socket is opened here (but to see, for `check` and `demo`, whether a port is free) and no thread is started.
+//! Sessions ask; the offices here answer. Ports are bound here (`serve`), for both runtimes alike; no connection is driven here and no thread is started.
 
 mod accept;
 pub mod account;
@@ -14,5 +14,6 @@ pub mod office;
 pub mod outgoing;
 pub mod process;
 mod recover;
+pub mod serve;
 pub mod spool;
 pub mod tls;

@@ -1,19 +1,65 @@
-//! Certificates: PEM files in, a rustls configuration that chooses by server name out.
+//! Certificates: PEM files in, a rustls configuration that chooses by server name out; and what a handshake needs, at either end.
 
+mod client;
+
+pub use client::{Clients, server_name};
+
+use crate::house::House;
 use config::Certificate;
 use rustls::{
-    ServerConfig, ServerConnection,
+    ClientConfig, ClientConnection, CommonState, Connection, ServerConfig, ServerConnection,
     crypto::ring,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject};
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
+use wire::{Expect, Want};
+
+/// One side of a handshake, with all it needs.
+#[derive(Debug, Clone)]
+pub enum Handshake {
+    /// As a server.
+    Accept(Arc<ServerConfig>),
+    /// As a client, with whom it wants to speak.
+    Connect(Arc<ClientConfig>, ServerName<'static>),
+}
+
+impl Handshake {
+    /// The state of a connection before its first byte.
+    ///
+    /// # Errors
+    /// If the library refuses.
+    pub fn begin(self) -> Result<Connection, rustls::Error> {
+        match self {
+            Handshake::Accept(config) => ServerConnection::new(config).map(Connection::from),
+            Handshake::Connect(config, name) => ClientConnection::new(config, name).map(Connection::from),
+        }
+    }
+}
+
+impl House {
+    /// What a session needs for the handshake it wants, as things are now.
+    ///
+    /// # Errors
+    /// Why there cannot be one, for the log.
+    pub fn handshake(&self, want: &Want) -> Result<Handshake, Box<str>> {
+        match want {
+            Want::Accept => self.tls().map(Handshake::Accept).ok_or_else(|| "no certificate".into()),
+            Want::Connect(expect) => Ok(Handshake::Connect(self.client_tls(expect), server_name(expect)?)),
+        }
+    }
+
+    /// How to be the client of a server of which that is expected.
+    pub fn client_tls(&self, expect: &Expect) -> Arc<ClientConfig> {
+        self.clients().of(expect)
+    }
+}
 
 /// Reads certificates and keys. `None` if there are none: TLS is not offered then.
 ///
@@ -40,12 +86,12 @@ pub fn load(certificates: &[Certificate]) -> Result<Option<Arc<ServerConfig>>, T
     Ok(Some(Arc::new(config)))
 }
 
-/// What sessions are told of a finished handshake.
-pub fn describe(connection: &ServerConnection) -> wire::Tls {
+/// What sessions are told of a finished handshake. `server_name` is what a client asked for.
+pub fn describe(connection: &CommonState, server_name: Option<&str>) -> wire::Tls {
     wire::Tls {
         version: connection.protocol_version().and_then(|v| v.as_str()).unwrap_or("TLS").replace('_', "."),
         cipher: connection.negotiated_cipher_suite().and_then(|s| s.suite().as_str()).unwrap_or("unknown").to_owned(),
-        server_name: connection.server_name().map(str::to_owned),
+        server_name: server_name.map(str::to_owned),
     }
 }
 

@@ -18,6 +18,8 @@ struct Book {
     by_listener: BTreeMap<SocketAddr, u32>,
     by_address: BTreeMap<IpAddr, u32>,
     bells: BTreeMap<u64, Arc<dyn Ring>>,
+    /// Of those who were sent out and are on their way.
+    away: BTreeMap<u64, Arc<dyn Ring>>,
     next: u64,
     closing: bool,
 }
@@ -56,6 +58,12 @@ pub struct Guest {
     pub bell: Arc<dyn Ring>,
 }
 
+/// Somebody who was sent out; back when dropped.
+pub struct Away {
+    guests: Arc<Guests>,
+    number: u64,
+}
+
 impl Guests {
     /// Takes a place, if there is one.
     ///
@@ -87,11 +95,23 @@ impl Guests {
         Ok(Guest { guests: self.clone(), number, peer, listener, bell })
     }
 
-    /// Lets nobody in any more and tells everybody inside to leave.
+    /// Notes that somebody goes out, to be called home when the server stops; `None` if it does already.
+    pub fn set_out(self: &Arc<Guests>, bell: Arc<dyn Ring>) -> Option<Away> {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if book.closing {
+            return None;
+        }
+        book.next += 1;
+        let number = book.next;
+        book.away.insert(number, bell);
+        Some(Away { guests: self.clone(), number })
+    }
+
+    /// Lets nobody in or out any more and tells everybody to come to an end.
     pub fn close(&self) {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.closing = true;
-        for bell in book.bells.values() {
+        for bell in book.bells.values().chain(book.away.values()) {
             bell.ring(Nudge::Shutdown);
         }
     }
@@ -99,6 +119,17 @@ impl Guests {
     /// How many are inside.
     pub fn count(&self) -> usize {
         self.book.lock().unwrap_or_else(PoisonError::into_inner).bells.len()
+    }
+
+    /// How many were sent out and are not back.
+    pub fn away(&self) -> usize {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner).away.len()
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.guests.book.lock().unwrap_or_else(PoisonError::into_inner).away.remove(&self.number);
     }
 }
 
@@ -154,7 +185,10 @@ mod tests {
         drop(one);
         assert!(enter(a, "192.0.2.1:5").is_ok());
         assert_eq!(guests.count(), 2);
+        drop(guests.set_out(Arc::new(Deaf)).unwrap());
+        assert_eq!(guests.away(), 0);
         guests.close();
+        assert!(guests.set_out(Arc::new(Deaf)).is_none());
         assert_eq!(enter(a, "192.0.2.9:1").err(), Some(Full::Closing));
     }
 }

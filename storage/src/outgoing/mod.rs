@@ -2,7 +2,7 @@
 
 mod trip;
 
-pub use trip::{Dial, Load, Transport, Trip};
+pub use trip::{Dial, Load, Transport, Traveller, Trip};
 
 use crate::house::House;
 use std::sync::Arc;

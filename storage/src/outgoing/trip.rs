@@ -1,11 +1,21 @@
 //! A trip: where to connect to, and the client session that speaks there with the office that answers it.
 
-use std::net::{IpAddr, SocketAddr};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketType, bind, connect, socket, sockopt},
+};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
+use wire::{Ring, Sink, Why};
 
 /// What a runtime carries: it dials and drives the load, as it drives the sessions of guests.
 ///
-/// The end is told to the office of the load in one of two ways: `unreachable` if the dial failed, `closed` after the drive. An office that is dropped
-/// without either (no thread was left, a session panicked) takes that as a fault of this host.
+/// The end is told to the office of the load ([`Traveller`]). An office that is dropped without a word (no thread was left, a session panicked) takes
+/// that as a fault of this host.
 pub struct Trip {
     /// Where to.
     pub dial: Dial,
@@ -26,6 +36,43 @@ pub struct Dial {
     pub timeout_ms: u64,
 }
 
+impl Dial {
+    /// Begins to connect: a socket that does not block. When it can be written to, [`Dial::finish`] says whether it is connected.
+    ///
+    /// # Errors
+    /// What can be said at once.
+    pub fn begin(&self) -> io::Result<OwnedFd> {
+        let family = if self.to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let kind = match self.transport {
+            Transport::Tcp => SocketType::STREAM,
+            Transport::Udp => SocketType::DGRAM,
+        };
+        let fd = socket(family, kind, None)?;
+        rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        if self.transport == Transport::Tcp {
+            // What is said leaves in one write; waiting for more would only delay it.
+            sockopt::set_tcp_nodelay(&fd, true)?;
+        }
+        if let Some(from) = self.from {
+            bind(&fd, &SocketAddr::new(from, 0))?;
+        }
+        match connect(&fd, &self.to) {
+            // POSIX: a connect that was interrupted goes on all the same.
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(fd),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a socket that can be written to is connected.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn finish(socket: impl AsFd) -> io::Result<()> {
+        Ok(sockopt::socket_error(socket)??)
+    }
+}
+
 /// How bytes get there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -37,3 +84,15 @@ pub enum Transport {
 
 /// A client session and the office that answers it.
 pub enum Load {}
+
+/// What a runtime tells the office of a load besides answers to its questions. Exactly one of the last two is called, at the end.
+pub trait Traveller: Sink {
+    /// Before the drive: whom to ring to nudge the session.
+    fn bell(&mut self, bell: Arc<dyn Ring>);
+
+    /// There is no connection.
+    fn unreachable(self, error: &io::Error);
+
+    /// The connection is over.
+    fn closed(self, why: Why);
+}

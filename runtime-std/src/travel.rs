@@ -1,0 +1,91 @@
+//! Trips: what the house sends out is dialed and driven, a thread for each.
+
+use crate::{
+    bell::{Ear, bell},
+    crew::Crew,
+    drive::{self, now},
+    line::Line,
+    lobby::Lobby,
+};
+use rustix::event::PollFlags;
+use std::{
+    io::{self, PipeReader},
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+use storage::{
+    house::House,
+    outgoing::{Dial, Traveller, Trip},
+};
+use wire::{Inbox, Nudge, Outbox, Question, Session, Why};
+
+/// Takes trips until the other end of `stop` is closed.
+pub fn dispatch(house: &Arc<House>, lobby: &Arc<Lobby>, crew: &Arc<Crew>, stop: &PipeReader) -> io::Result<()> {
+    let (rung, mut ear) = bell()?;
+    house.on_trips(rung);
+    while !ear.wait(stop, PollFlags::IN, house.trips_due().map(|due| due.since(now())))? {
+        while ear.heard().is_some() {}
+        while let Some(trip) = house.next_trip(now()) {
+            let (house, lobby) = (house.clone(), lobby.clone());
+            // The office of a trip that is dropped knows what to do.
+            if let Err(error) = crew.hand(move || travel(trip, &house, &lobby)) {
+                tracing::error!(%error, "no thread to send mail with");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A trip from the dial to the last byte.
+fn travel(Trip { load, .. }: Trip, _: &House, _: &Arc<Lobby>) {
+    match load {}
+}
+
+/// Dials, drives and tells the office how it ended.
+#[cfg_attr(not(test), expect(dead_code, reason = "there is no load yet"))]
+fn carry<S, O>(dial: &Dial, mut session: S, mut office: O, rx: Inbox, tx: Outbox, house: &House, lobby: &Arc<Lobby>)
+where
+    S: Session,
+    S::Ask: Question<O, Answer = S::Answer>,
+    O: Traveller,
+{
+    let (bell, mut ear) = match bell() {
+        Ok(both) => both,
+        Err(error) => return office.unreachable(&error),
+    };
+    let Some(_away) = house.set_out(bell.clone()) else { return office.closed(Why::Shutdown) };
+    office.bell(bell);
+    let socket = match dial.begin() {
+        Ok(socket) => Arc::new(socket),
+        Err(error) => return office.unreachable(&error),
+    };
+    let _place = lobby.enter(socket.clone());
+    match connected(&socket, dial.timeout_ms, &mut ear) {
+        Ok(true) => {
+            let why = drive::run(&mut session, &mut office, Line::dialed(socket), &mut ear, rx, tx, |want| house.handshake(want));
+            office.closed(why);
+        }
+        Ok(false) => office.closed(Why::Shutdown),
+        Err(error) => office.unreachable(&error),
+    }
+}
+
+/// Waits for a connection to be made; false if the server stops meanwhile.
+fn connected(socket: &OwnedFd, timeout_ms: u64, ear: &mut Ear) -> io::Result<bool> {
+    let limit = now().after(timeout_ms);
+    while !ear.wait(socket, PollFlags::OUT, Some(limit.since(now())))? {
+        // There is nobody yet to whom a change would mean anything.
+        while let Some(nudge) = ear.heard() {
+            if nudge == Nudge::Shutdown {
+                return Ok(false);
+            }
+        }
+        if now() >= limit {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Dial::finish(socket).map(|()| true)
+}
+
+#[cfg(test)]
+mod tests;
