@@ -252,6 +252,10 @@ impl House {
                         None => smtp::TlsMode::Never,
                     },
                     plaintext_logins,
+                    offers: smtp::Offers::default(),
+                    trusted: false,
+                    mails_max: 0,
+                    clock: self.now(),
                 };
                 let office = Smtp::new(Desk::new(self.clone(), guest, protocol), listen.speak);
                 Seat::Smtp(Box::new(smtp::Server::new(settings, now)), Box::new(office))

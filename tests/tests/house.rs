@@ -61,6 +61,7 @@ fn send(house: &Arc<House>, to: &[&str], text: &[u8]) -> smtp::Receipt {
         with: "ESMTP",
         body: smtp::Body::SevenBit,
         utf8: false,
+        tls: None,
     };
     office.open(start).unwrap();
     for piece in text.chunks(50_000) {

@@ -150,10 +150,12 @@ fn send(house: &Arc<House>, to: &[&str], text: &[u8]) -> Result<smtp::Receipt, s
     let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!() };
     let recipients: Vec<mail::Recipient> = to.iter().map(|t| Address::parse(&format!("{t}@example.test")).unwrap().into()).collect();
     for recipient in &recipients {
-        office.recipient(recipient.address.clone())?;
+        office.recipient(recipient.address.clone().into())?;
     }
     let envelope = Envelope { sender: Address::parse("carol@elsewhere.test"), recipients, wishes: Wishes::default() };
-    office.open(smtp::Start { envelope, helo: "elsewhere.test".into(), with: "ESMTP", body: smtp::Body::SevenBit, utf8: false }).unwrap();
+    office
+        .open(smtp::Start { envelope, helo: "elsewhere.test".into(), with: "ESMTP", body: smtp::Body::SevenBit, utf8: false, tls: None })
+        .unwrap();
     for piece in text.chunks(50_000) {
         office.body(piece);
         if office.is_full() {

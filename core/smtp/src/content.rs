@@ -16,6 +16,8 @@ use wire::{Pace, Tick};
 pub(crate) struct Incoming {
     /// Whether a dot at the start of a line means something (DATA), or nothing does (BDAT).
     dots: bool,
+    /// Whether every octet may stand anywhere (BINARYMIME).
+    binary: bool,
     spot: Spot,
     /// A bare CR, bare LF or NUL was met.
     broken: bool,
@@ -24,6 +26,17 @@ pub(crate) struct Incoming {
     /// Octets that may still come.
     room: u64,
     pub(crate) pace: Pace,
+}
+
+/// How a message comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// As lines, a lone dot ends it (DATA).
+    Dots,
+    /// As lines, in chunks (BDAT).
+    Chunks,
+    /// As octets, in chunks (RFC 3030 §3). It never leaves with DATA, so no line end in it can end a message elsewhere.
+    Binary,
 }
 
 /// What the last byte was.
@@ -49,9 +62,10 @@ pub(crate) enum Piece {
 
 impl Incoming {
     /// A message of at most `max` octets (0: no limit).
-    pub(crate) fn new(now: Tick, dots: bool, max: u64) -> Incoming {
+    pub(crate) fn new(now: Tick, how: How, max: u64) -> Incoming {
         let room = if max == 0 { u64::MAX } else { max };
-        Incoming { dots, spot: Spot::LineStart, broken: false, over: false, room, pace: Incoming::pace(now) }
+        let (dots, binary) = (how == How::Dots, how == How::Binary);
+        Incoming { dots, binary, spot: Spot::LineStart, broken: false, over: false, room, pace: Incoming::pace(now) }
     }
 
     pub(crate) fn pace(now: Tick) -> Pace {
@@ -92,7 +106,7 @@ impl Incoming {
 
     /// All chunks are in (BDAT LAST).
     pub(crate) fn end(&mut self) {
-        self.broken |= self.spot == Spot::Cr;
+        self.broken |= self.spot == Spot::Cr && !self.binary;
     }
 
     /// Why the message cannot be taken.
@@ -120,6 +134,9 @@ impl Incoming {
     /// How many bytes go together: up to a dot that means something, or to what breaks the message. Nothing only if the first byte is
     /// what breaks it; once it is broken, at least one byte.
     fn scan(&mut self, bytes: &[u8]) -> usize {
+        if self.binary {
+            return bytes.len();
+        }
         let mut at = 0;
         if self.spot == Spot::Cr {
             if bytes[0] == b'\n' {
@@ -188,7 +205,7 @@ mod tests {
 
     /// Feeds `input` in pieces of `cut` bytes; gives the body, the refusal and what is left after the end.
     fn run(input: &[u8], dots: bool, max: u64, cut: usize) -> (Vec<u8>, Option<Reply>, Option<Vec<u8>>) {
-        let mut message = Incoming::new(Tick(0), dots, max);
+        let mut message = Incoming::new(Tick(0), if dots { How::Dots } else { How::Chunks }, max);
         let (mut body, mut start, mut end) = (Vec::new(), 0, 0);
         loop {
             match message.next(&input[start..end]) {
@@ -269,5 +286,17 @@ mod tests {
             assert_eq!(all_cuts(broken.as_bytes(), false, 0).1, Some(MESSAGE_BROKEN), "{}", broken.escape_debug());
         }
         assert_eq!(all_cuts(&[b'x'; 40], false, 39).1, Some(TOO_LARGE));
+    }
+
+    #[test]
+    fn octets_are_octets() {
+        let mut message = Incoming::new(Tick(0), How::Binary, 8);
+        for piece in [&b"\r"[..], b"a\n\0", b"\n.\r\n"] {
+            assert_eq!(message.next(piece), Piece::Body(piece.len()));
+        }
+        message.end();
+        assert_eq!(message.refusal(), None);
+        assert_eq!(message.next(b"x"), Piece::Skip(1));
+        assert_eq!(message.refusal(), Some(TOO_LARGE));
     }
 }

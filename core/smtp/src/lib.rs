@@ -16,4 +16,4 @@ mod syntax;
 pub use limits::{INBOX_LIMIT, OUTBOX_MARK};
 pub use office::{Answer, Ask, Body, Loss, Office, Receipt, Refusal, Start, Verdict};
 pub use server::Server;
-pub use settings::{Role, Settings, TlsMode};
+pub use settings::{Offers, Role, Settings, TlsMode};

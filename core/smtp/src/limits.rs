@@ -11,7 +11,8 @@ pub const OUTBOX_MARK: usize = 4 << 10;
 pub(crate) const LINE_MAX: usize = sasl::LINE_MAX;
 
 /// Longest command line with its CRLF unless it is AUTH: 512 octets (RFC 5321 §4.5.3.1.4) and what extensions add to MAIL (RFC 1870 26, RFC 6152 17,
-/// RFC 6531 10, RFC 4954 500), doubled for clients that cannot count. Beyond: 500 5.5.2.
+/// RFC 6531 10, RFC 4954 500, RFC 3461 117, RFC 2852 17, RFC 4865 34, RFC 6710 15, RFC 8689 11) or to RCPT (RFC 3461 540), rounded up for clients
+/// that cannot count. Beyond: 500 5.5.2.
 pub(crate) const COMMAND_MAX: usize = 2048;
 
 /// Longest local part in octets. RFC 5321 §4.5.3.1.1 wants 64 to be taken; senders that write the recipient into their address go

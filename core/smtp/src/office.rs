@@ -1,9 +1,9 @@
 //! The questions of an SMTP server.
 
 use alloc::{boxed::Box, vec::Vec};
-use mail::{Address, Envelope};
+use mail::{Address, Envelope, Recipient};
 use sasl::{Denied, Login, Proof};
-use wire::{Fault, Question, Sink};
+use wire::{Fault, Question, Sink, Tls};
 
 /// A question for the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub enum Ask {
     Login(Proof),
     /// May a transaction begin with this reverse path (`None` is `<>`) and, if declared, this size in octets?
     Sender(Option<Address>, Option<u64>),
-    /// Is there a mailbox for this forward path, and may it be written to?
-    Recipient(Address),
+    /// Is mail for this forward path taken?
+    Recipient(Recipient),
     /// A message begins; its bytes go to the sink. Ends with `Commit` or `Abandon`.
     Open(Start),
     /// The message is whole: make it durable and deliver it.
@@ -25,7 +25,7 @@ pub enum Ask {
 /// What is known when a message begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// From whom and for whom.
+    /// From whom and for whom, and what they wish; times are moments.
     pub envelope: Envelope,
     /// What the client called itself (HELO, EHLO, LHLO); goes into `Received:`.
     pub helo: Box<str>,
@@ -35,6 +35,8 @@ pub struct Start {
     pub body: Body,
     /// Whether the client said SMTPUTF8.
     pub utf8: bool,
+    /// What the handshake led to, if there was one; for `Received:`.
+    pub tls: Option<Tls>,
 }
 
 /// The BODY parameter (RFC 6152, 3030).
@@ -45,6 +47,8 @@ pub enum Body {
     SevenBit,
     /// `8BITMIME`
     EightBit,
+    /// `BINARYMIME`: a CR or LF need not end a line, and there may be NUL. Every octet counts.
+    Binary,
 }
 
 /// Why a message is forgotten before its end was told to anybody. For the log.
@@ -95,6 +99,26 @@ pub enum Refusal {
     NoRoom,
     /// 554 5.4.6: the message has been here too often (a loop).
     Loop,
+    /// 550 5.4.6: the path leads back to itself (aliases, domains, forwards).
+    PathLoop,
+    /// 550 5.1.2: there is no such domain, or none that mail can be sent to.
+    NoDomain,
+    /// 556 5.1.10: the domain says that it takes no mail (RFC 7505).
+    NullMx,
+    /// 550 5.1.8: nothing could be returned to this sender.
+    NoSender,
+    /// 550 5.2.1: the mailbox takes no mail now.
+    Disabled,
+    /// 550 5.7.1: a rule of this site forbids it.
+    Policy,
+    /// 450 4.7.1: too much in too short a time.
+    TooMuch,
+    /// 452 4.5.3: more recipients than this client may name.
+    TooMany,
+    /// 451 4.4.3: what has to be known (a domain, a table) cannot be found out now.
+    Unknown,
+    /// 553 5.6.7: mail for this path needs SMTPUTF8, which was not said.
+    NeedsUtf8,
     /// 451 4.3.0, or for `Never` 554 5.3.0.
     Fault(Fault),
 }
@@ -116,7 +140,7 @@ pub trait Office: Sink {
     /// See [`Ask::Sender`].
     fn sender(&mut self, sender: Option<Address>, size: Option<u64>) -> Verdict;
     /// See [`Ask::Recipient`].
-    fn recipient(&mut self, recipient: Address) -> Verdict;
+    fn recipient(&mut self, recipient: Recipient) -> Verdict;
     /// See [`Ask::Open`].
     fn open(&mut self, start: Start) -> Result<(), Fault>;
     /// See [`Ask::Commit`].

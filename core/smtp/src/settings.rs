@@ -1,6 +1,7 @@
 //! What a server is told when a connection begins.
 
 use alloc::sync::Arc;
+use mail::Stamp;
 use wire::Tls;
 
 /// Facts and budgets of one connection.
@@ -18,6 +19,39 @@ pub struct Settings {
     pub tls: TlsMode,
     /// Whether AUTH is offered without TLS.
     pub plaintext_logins: bool,
+    /// What is offered beside what every office can do.
+    pub offers: Offers,
+    /// Whether the client may raise priorities although it has not logged in (RFC 6710 §4.1): a host that is known.
+    pub trusted: bool,
+    /// Most MAIL commands in one connection (RFC 9422 §4.1); 0 for no limit.
+    pub mails_max: u32,
+    /// The wall clock at the tick the session is made with. HOLDFOR, BY and the limit of HOLDUNTIL are counted from it, so that the host gets moments
+    /// and the session stays a function of its input.
+    pub clock: Stamp,
+}
+
+/// Extensions that only some offices can honour: a wish that is taken here must be remembered, handed on and reported on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offers {
+    /// DSN (RFC 3461): there is somebody who reports.
+    pub dsn: bool,
+    /// BINARYMIME (RFC 3030 §3): the office keeps every octet, and whoever hands on can re-encode.
+    pub binary: bool,
+    /// FUTURERELEASE (RFC 4865): the longest a message is held, in seconds below 10^9; 0 if none is. Only for [`Role::Submission`].
+    pub hold_max: u32,
+    /// DELIVERBY (RFC 2852): the shortest time after which a message may be asked back, in seconds.
+    pub deliver_by: Option<u32>,
+    /// MT-PRIORITY (RFC 6710): a queue goes by it. Who has not logged in is given no more than 0, unless trusted.
+    pub priority: bool,
+    /// REQUIRETLS (RFC 8689): whoever hands on obeys it. Offered under TLS only.
+    pub require_tls: bool,
+}
+
+impl Offers {
+    /// All that a host with a queue can do: messages are held for up to `hold_max` seconds.
+    pub const fn all(hold_max: u32) -> Offers {
+        Offers { dsn: true, binary: true, hold_max, deliver_by: Some(0), priority: true, require_tls: true }
+    }
 }
 
 /// What a listener is for.

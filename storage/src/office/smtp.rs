@@ -9,7 +9,7 @@ use crate::{
     account::Account,
 };
 use config::Speak;
-use mail::{Address, Flags, MailboxName, Stamp};
+use mail::{Address, Flags, MailboxName, Recipient, Stamp};
 use post::{Ruling, Trace};
 use sasl::{Denied, Login, Proof};
 use smtp::{Loss, Office, Receipt, Refusal, Start, Verdict};
@@ -175,9 +175,9 @@ impl Office for Smtp {
         }
     }
 
-    fn recipient(&mut self, recipient: Address) -> Verdict {
-        let verdict = self.account(&recipient).and_then(|account| self.room(&account, 0));
-        verdict.map_err(|refusal| self.refuse("recipient", Some(&recipient), refusal))
+    fn recipient(&mut self, recipient: Recipient) -> Verdict {
+        let verdict = self.account(&recipient.address).and_then(|account| self.room(&account, 0));
+        verdict.map_err(|refusal| self.refuse("recipient", Some(&recipient.address), refusal))
     }
 
     fn open(&mut self, start: Start) -> Result<(), Fault> {
@@ -199,7 +199,7 @@ impl Office for Smtp {
             peer: self.desk.guest.peer.ip(),
             hostname: config.hostname(),
             with: start.with,
-            tls: None,
+            tls: start.tls.as_ref().map(|tls| (&*tls.version, &*tls.cipher)),
             id: &format!("{id:x}"),
             stamp,
         };

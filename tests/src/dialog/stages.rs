@@ -5,6 +5,7 @@ use crate::{
     drive::Host,
     model::{HOST, Hall, ImapOffice, PopOffice, Shared, SmtpOffice},
 };
+use mail::Stamp;
 use std::str::FromStr;
 use wire::Tls;
 
@@ -43,6 +44,10 @@ impl Stage for Smtp {
                 Protection::Already => smtp::TlsMode::Already(handshake()),
             },
             plaintext_logins: yes(options, "plaintext")?,
+            offers: offers(options)?,
+            trusted: yes(options, "trusted")?,
+            mails_max: number(options, "mails", 0)?,
+            clock: Stamp::utc(world.borrow().now),
         };
         world.borrow_mut().max_size = settings.message_max;
         let office = SmtpOffice::new(world, hall);
@@ -90,6 +95,20 @@ impl Stage for Imap {
         let office = ImapOffice::new(world);
         Ok(Host::new(|now| imap::Server::new(settings, now), office, imap::INBOX_LIMIT, imap::OUTBOX_MARK))
     }
+}
+
+/// `offers=all`, and `hold=` and `by=` for its numbers.
+fn offers(options: &mut Options) -> Result<smtp::Offers, Wrong> {
+    let mut offers = smtp::Offers::default();
+    if let Some((line, word)) = take(options, "offers") {
+        offers = match word.as_str() {
+            "all" => smtp::Offers::all(number(options, "hold", 1_000_000)?),
+            "none" => offers,
+            _ => return Err((line, format!("offers is all or none: {word}"))),
+        };
+        offers.deliver_by = offers.deliver_by.map(|least| number(options, "by", least)).transpose()?;
+    }
+    Ok(offers)
 }
 
 enum Protection {

@@ -1,7 +1,7 @@
 //! Answers an SMTP, submission or LMTP session from memory.
 
 use super::{Shared, World};
-use mail::{Address, Flags, MailboxName, Stamp};
+use mail::{Address, Flags, MailboxName, Recipient, Stamp};
 use sasl::{Denied, Login, Proof};
 use smtp::{Receipt, Refusal, Start, Verdict};
 use wire::{Fault, Sink};
@@ -75,8 +75,8 @@ impl smtp::Office for SmtpOffice {
         Ok(())
     }
 
-    fn recipient(&mut self, recipient: Address) -> Verdict {
-        SmtpOffice::judge(&self.world.borrow(), &recipient, 0)
+    fn recipient(&mut self, recipient: Recipient) -> Verdict {
+        SmtpOffice::judge(&self.world.borrow(), &recipient.address, 0)
     }
 
     fn open(&mut self, start: Start) -> Result<(), Fault> {

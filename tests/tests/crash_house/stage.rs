@@ -162,6 +162,7 @@ pub fn send(house: &Arc<House>, users: &[usize], text: &[u8]) -> Result<(), smtp
         with: "ESMTP",
         body: smtp::Body::SevenBit,
         utf8: false,
+        tls: None,
     };
     office.open(start).unwrap();
     feed(&mut *office, text);

@@ -1,10 +1,10 @@
 //! The message: DATA, BDAT (RFC 3030), its end and what is said about it.
 
 use super::{Next, Opening, Phase, Question, Server, Tally, mail::is_final};
-use crate::content::{Incoming, Piece};
+use crate::content::{How, Incoming, Piece};
 use crate::limits::COMMAND_MS;
 use crate::reply::{self, Reply};
-use crate::{Ask, Receipt, Refusal, Role, Start, Verdict};
+use crate::{Ask, Body, Receipt, Refusal, Role, Start, TlsMode, Verdict};
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Write as _;
 use mail::Recipient;
@@ -31,6 +31,8 @@ impl Server {
             Some(reply) => self.mistake(reply, tx),
             // RFC 3030 §3: DATA and BDAT do not mix.
             None if self.message.is_some() => self.mistake(reply::IN_CHUNKS, tx),
+            // RFC 3030 §3: no dot can end what is not made of lines.
+            None if self.is_binary() => self.mistake(reply::BINARY_DATA, tx),
             None => self.open(Opening::Data),
         }
     }
@@ -44,6 +46,10 @@ impl Server {
             return self.open(Opening::Chunk { size, last });
         }
         self.turn(Phase::Chunk { size, left: size, last })
+    }
+
+    fn is_binary(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.body == Body::Binary)
     }
 
     fn before_message(&self) -> Option<Reply> {
@@ -63,7 +69,11 @@ impl Server {
             Role::Lmtp => transaction.envelope.clone(),
             Role::Relay | Role::Submission => core::mem::take(&mut transaction.envelope),
         };
-        let start = Start { envelope, helo: client.name.clone(), with, body: transaction.body, utf8: transaction.utf8 };
+        let tls = match &self.settings.tls {
+            TlsMode::Already(tls) => Some(tls.clone()),
+            TlsMode::Never | TlsMode::Start => None,
+        };
+        let start = Start { envelope, helo: client.name.clone(), with, body: transaction.body, utf8: transaction.utf8, tls };
         self.ask(Question::Open(opening), Ask::Open(start))
     }
 
@@ -92,12 +102,13 @@ impl Server {
     pub(super) fn opened(&mut self, now: Tick, opening: Opening, opened: Result<(), Fault>, tx: &mut Outbox) {
         match (opening, opened) {
             (Opening::Data, Ok(())) => {
-                self.message = Some(Incoming::new(now, true, self.settings.message_max));
+                self.message = Some(Incoming::new(now, How::Dots, self.settings.message_max));
                 reply::GO_AHEAD.put(tx);
                 self.phase = Phase::Data;
             }
             (Opening::Chunk { size, last }, Ok(())) => {
-                self.message = Some(Incoming::new(now, false, self.settings.message_max));
+                let how = if self.is_binary() { How::Binary } else { How::Chunks };
+                self.message = Some(Incoming::new(now, how, self.settings.message_max));
                 self.phase = Phase::Chunk { size, left: size, last };
             }
             (Opening::Data, Err(fault)) => {

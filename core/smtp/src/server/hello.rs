@@ -3,6 +3,7 @@
 use super::{Client, Next, Phase, Server};
 use crate::limits::COMMAND_MS;
 use crate::{Role, TlsMode, reply};
+use ::mail::{Civil, Stamp};
 use alloc::boxed::Box;
 use core::fmt::Write as _;
 use sasl::Mechanism;
@@ -19,27 +20,27 @@ impl Server {
         self.turn(Phase::Command)
     }
 
-    pub(super) fn hello(&mut self, name: &str, extended: bool, tx: &mut Outbox) -> Next {
+    pub(super) fn hello(&mut self, now: Tick, name: &str, extended: bool, tx: &mut Outbox) -> Next {
         // RFC 2033 §4.1: an LMTP server knows neither HELO nor EHLO.
         if self.settings.role == Role::Lmtp {
             return self.mistake(reply::WRONG_HELLO, tx);
         }
-        self.welcome(name, extended, tx)
+        self.welcome(now, name, extended, tx)
     }
 
-    pub(super) fn lhlo(&mut self, name: &str, tx: &mut Outbox) -> Next {
+    pub(super) fn lhlo(&mut self, now: Tick, name: &str, tx: &mut Outbox) -> Next {
         if self.settings.role != Role::Lmtp {
             return self.mistake(reply::WRONG_HELLO, tx);
         }
-        self.welcome(name, true, tx)
+        self.welcome(now, name, true, tx)
     }
 
-    fn welcome(&mut self, name: &str, extended: bool, tx: &mut Outbox) -> Next {
+    fn welcome(&mut self, now: Tick, name: &str, extended: bool, tx: &mut Outbox) -> Next {
         // A second hello moves nothing.
         self.tally.idle += u32::from(self.client.is_some());
         self.client = Some(Client { name: name.into(), extended });
         if extended {
-            self.extensions(tx);
+            self.extensions(now, tx);
         } else {
             let _ = write!(tx, "250 {}\r\n", self.settings.hostname);
         }
@@ -47,7 +48,7 @@ impl Server {
         self.reset()
     }
 
-    fn extensions(&self, tx: &mut Outbox) {
+    fn extensions(&self, now: Tick, tx: &mut Outbox) {
         let settings = &self.settings;
         let _ = write!(tx, "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n", settings.hostname, settings.message_max);
         if settings.tls == TlsMode::Start {
@@ -61,8 +62,47 @@ impl Server {
             tx.put(b"\r\n");
         }
         // RFC 9422 §3.
-        let _ = write!(tx, "250-LIMITS RCPTMAX={}\r\n", settings.recipients_max);
-        tx.put(b"250-8BITMIME\r\n250-CHUNKING\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n");
+        tx.put(b"250-LIMITS ");
+        if settings.mails_max > 0 {
+            let _ = write!(tx, "MAILMAX={} ", settings.mails_max);
+        }
+        let _ = write!(tx, "RCPTMAX={}\r\n", settings.recipients_max);
+        tx.put(b"250-8BITMIME\r\n250-CHUNKING\r\n");
+        self.offers(now, tx);
+        tx.put(b"250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n");
+    }
+
+    fn offers(&self, now: Tick, tx: &mut Outbox) {
+        let offers = &self.settings.offers;
+        if offers.binary {
+            tx.put(b"250-BINARYMIME\r\n");
+        }
+        if offers.dsn {
+            tx.put(b"250-DSN\r\n");
+        }
+        match offers.deliver_by {
+            Some(0) => tx.put(b"250-DELIVERBY\r\n"),
+            Some(least) => _ = write!(tx, "250-DELIVERBY {least}\r\n"),
+            None => {}
+        }
+        if self.holds() {
+            let latest = Stamp::utc(self.wall(now).saturating_add(offers.hold_max.into())).civil();
+            let Civil { year, month, day, hour, minute, second } = latest;
+            let _ =
+                write!(tx, "250-FUTURERELEASE {} {year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z\r\n", offers.hold_max);
+        }
+        // RFC 6710 §3 item 3: all nineteen priorities are told apart, which is no policy that has a name.
+        if offers.priority {
+            tx.put(b"250-MT-PRIORITY\r\n");
+        }
+        if offers.require_tls && self.is_secure() {
+            tx.put(b"250-REQUIRETLS\r\n");
+        }
+    }
+
+    /// RFC 4865 §4.2: on no port but that of submission.
+    pub(super) fn holds(&self) -> bool {
+        self.settings.offers.hold_max > 0 && self.settings.role == Role::Submission
     }
 
     pub(super) fn is_secure(&self) -> bool {

@@ -38,6 +38,10 @@ pub struct Server {
     /// The office has an open message exactly while this is there.
     message: Option<Incoming>,
     tally: Tally,
+    /// MAIL commands so far, whatever became of them.
+    mails: u32,
+    /// When the session was made: the tick of `settings.clock`.
+    began: Tick,
     deadline: Tick,
     stopping: bool,
 }
@@ -122,9 +126,10 @@ impl Server {
     /// A session that greets at its first step.
     ///
     /// # Panics
-    /// If the settings allow no recipient.
+    /// If the settings allow no recipient, or holding for longer than RFC 4865 has words for.
     pub fn new(settings: Settings, now: Tick) -> Server {
         assert!(settings.recipients_max > 0, "a message needs a recipient");
+        assert!(settings.offers.hold_max < 1_000_000_000, "nine digits of seconds");
         Server {
             settings,
             phase: Phase::Greeting,
@@ -134,6 +139,8 @@ impl Server {
             transaction: None,
             message: None,
             tally: Tally::default(),
+            mails: 0,
+            began: now,
             deadline: now.after(COMMAND_MS),
             stopping: false,
         }
@@ -189,13 +196,13 @@ impl Server {
 
     fn obey(&mut self, now: Tick, command: Command<'_>, tx: &mut Outbox) -> Next {
         match command {
-            Command::Mail(sender, said) => self.mail(sender, said, tx),
-            Command::Rcpt(recipient) => self.rcpt(recipient, tx),
+            Command::Mail(sender, said) => self.mail(now, sender, said, tx),
+            Command::Rcpt(recipient, said) => self.rcpt(recipient, said, tx),
             Command::Data => self.data_command(tx),
             Command::Bdat { size, last } => self.bdat(now, size, last),
-            Command::Ehlo(name) => self.hello(name, true, tx),
-            Command::Helo(name) => self.hello(name, false, tx),
-            Command::Lhlo(name) => self.lhlo(name, tx),
+            Command::Ehlo(name) => self.hello(now, name, true, tx),
+            Command::Helo(name) => self.hello(now, name, false, tx),
+            Command::Lhlo(name) => self.lhlo(now, name, tx),
             Command::StartTls => self.start_tls(tx),
             Command::Auth { mechanism, initial } => self.auth(mechanism, initial, tx),
             Command::Rset => self.rset(tx),
@@ -247,6 +254,11 @@ impl Server {
         } else {
             None
         }
+    }
+
+    /// The wall clock, in seconds.
+    fn wall(&self, now: Tick) -> i64 {
+        self.settings.clock.seconds.saturating_add_unsigned(now.since(self.began) / 1000)
     }
 
     fn turn(&mut self, phase: Phase) -> Next {

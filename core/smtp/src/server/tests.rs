@@ -1,8 +1,8 @@
 //! Sessions driven by a scripted host: what dialogs cannot say (bodies, cuts, misuse).
 
 use super::*;
-use crate::{Answer, Ask, OUTBOX_MARK, Receipt, Refusal, Role, TlsMode, Verdict};
-use ::mail::Address;
+use crate::{Answer, Ask, OUTBOX_MARK, Offers, Receipt, Refusal, Role, TlsMode, Verdict};
+use ::mail::{Address, Stamp};
 use alloc::{format, string::String, vec, vec::Vec};
 use wire::{Fault, Tls};
 
@@ -16,7 +16,18 @@ struct Record {
 }
 
 fn settings(role: Role) -> Settings {
-    Settings { hostname: "mx.example.test".into(), role, message_max: 100, recipients_max: 3, tls: TlsMode::Never, plaintext_logins: true }
+    Settings {
+        hostname: "mx.example.test".into(),
+        role,
+        message_max: 100,
+        recipients_max: 3,
+        tls: TlsMode::Never,
+        plaintext_logins: true,
+        offers: Offers::default(),
+        trusted: false,
+        mails_max: 0,
+        clock: Stamp::utc(1_795_502_247),
+    }
 }
 
 fn verdict(address: &Address) -> Verdict {
@@ -64,7 +75,7 @@ fn run(settings: Settings, input: &[u8], cut: usize) -> Record {
                 let answer = match ask {
                     Ask::Login(_) => Answer::Login(Ok(sasl::Login { account: "alice@example.test".into() })),
                     Ask::Sender(sender, _) => Answer::Sender(sender.map_or(Ok(()), |sender| verdict(&sender))),
-                    Ask::Recipient(recipient) => Answer::Recipient(verdict(&recipient)),
+                    Ask::Recipient(recipient) => Answer::Recipient(verdict(&recipient.address)),
                     Ask::Open(start) => {
                         recipients = start.envelope.recipients.len();
                         Answer::Open(Ok(()))
@@ -141,6 +152,19 @@ fn chunks_make_one_message() {
     );
     assert_eq!(replies(&record)[4..], ["250 2.0.0", "250 2.0.0", "250 2.0.0", "250 2.0.0", "503 5.5.1", "221 2.0.0"]);
     assert_eq!(record.bodies, ["a\r\n.\r\nb\r\n"]);
+}
+
+#[test]
+fn every_octet_of_a_binary_message_counts() {
+    let mut settings = settings(Role::Relay);
+    settings.offers = Offers::all(0);
+    let input =
+        "EHLO c\r\nMAIL FROM:<a@c> BODY=BINARYMIME\r\nRCPT TO:<bob@x>\r\nDATA\r\nBDAT 6\r\n\ra\n\0\r.BDAT 7 LAST\r\n\n.\r\n.\n\rQUIT\r\n";
+    for cut in 1..20 {
+        let record = run(settings.clone(), input.as_bytes(), cut);
+        assert_eq!(replies(&record)[4..], ["503 5.5.1", "250 2.0.0", "250 2.0.0", "221 2.0.0"], "cut by {cut}");
+        assert_eq!(record.bodies, ["\ra\n\0\r.\n.\r\n.\n\r"], "cut by {cut}");
+    }
 }
 
 #[test]

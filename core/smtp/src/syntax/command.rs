@@ -1,6 +1,6 @@
 //! Verbs and their arguments.
 
-use super::{MailParameters, SyntaxError, parameter, path};
+use super::{MailParameters, RcptParameters, SyntaxError, parameter, path};
 use crate::limits::{COMMAND_MAX, DOMAIN_MAX};
 use mail::Address;
 
@@ -12,7 +12,7 @@ pub(crate) enum Command<'a> {
     Lhlo(&'a str),
     Mail(Option<Address>, MailParameters),
     /// `None` is the bare `<postmaster>` (RFC 5321 §4.1.1.3).
-    Rcpt(Option<Address>),
+    Rcpt(Option<Address>, RcptParameters),
     Data,
     Bdat {
         size: u64,
@@ -101,8 +101,7 @@ fn rcpt(rest: &str) -> Result<Command<'_>, SyntaxError> {
         path::PathError::Syntax => SyntaxError::Recipient,
         path::PathError::TooLong => SyntaxError::RecipientTooLong,
     })?;
-    parameter::of_rcpt(rest)?;
-    Ok(Command::Rcpt(recipient))
+    Ok(Command::Rcpt(recipient, parameter::of_rcpt(rest)?))
 }
 
 /// RFC 3030 §2: `BDAT SP 1*DIGIT [SP LAST]`.

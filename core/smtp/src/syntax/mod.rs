@@ -3,9 +3,12 @@
 mod command;
 mod parameter;
 mod path;
+mod wish;
+mod xtext;
 
 pub(crate) use command::{Command, is_bdat, parse};
-pub(crate) use parameter::MailParameters;
+pub(crate) use parameter::{MailParameters, RcptParameters};
+pub(crate) use wish::Hold;
 
 use crate::reply::{self, Reply};
 
