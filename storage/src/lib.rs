@@ -6,6 +6,7 @@ mod accept;
 pub mod account;
 pub mod admin;
 pub mod clock;
+pub mod control;
 pub mod disk;
 pub mod house;
 pub mod logging;

@@ -1,5 +1,6 @@
 //! Mail that leaves: what the runtimes are to carry.
 
+mod operator;
 mod trip;
 
 pub use trip::{Dial, Load, Transport, Traveller, Trip};

@@ -1,0 +1,85 @@
+//! Control: what an operator may ask of a running server, as data that goes through a local socket.
+//!
+//! [`Operator`] is what can be asked; the server answers it on a Unix socket in JSON over HTTP (`office`), and the command line asks there (`client`).
+
+mod queue;
+
+pub use queue::{Action, Effect, Filter, Listing, Page, QueueStatus, Refused, State, Summary, Waiting, Whole, Whom, id as queue_id};
+
+use serde::{Deserialize, Serialize};
+
+/// What can be asked of the queue and of what becomes of mail. Calls may wait, for a disk or for DNS: they come where waiting is allowed.
+pub trait Operator {
+    /// Messages that wait, the oldest first, a page at a time.
+    ///
+    /// # Errors
+    /// If it cannot be told now.
+    fn list(&self, filter: &Filter, page: Page) -> Result<Listing, Refused>;
+
+    /// One message and each of its recipients.
+    ///
+    /// # Errors
+    /// If there is no such message, or it cannot be told now.
+    fn show(&self, id: u64) -> Result<Whole, Refused>;
+
+    /// Does something to messages, all of them or none. `who` goes into the story of each. What was done survives a crash.
+    ///
+    /// # Errors
+    /// If a message is not there, or what was said makes no sense for it.
+    fn act(&self, whom: &Whom, action: &Action, who: &str) -> Result<Effect, Refused>;
+
+    /// How the queue is.
+    fn queue_status(&self) -> QueueStatus;
+
+    /// What would become of mail to that address, step by step, without sending any. May ask DNS, for some seconds.
+    ///
+    /// # Errors
+    /// If that is no address.
+    fn explain(&self, address: &str) -> Result<Explanation, Refused>;
+}
+
+/// What would become of mail to an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The address as it was understood.
+    pub address: String,
+    /// Step by step.
+    pub steps: Vec<Step>,
+}
+
+/// A step from an address to a mailbox or a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What was looked at, as in `alias`, `forward`, `route`, `MX`, `TLS`.
+    pub what: String,
+    /// What follows from it, in words.
+    pub so: String,
+}
+
+impl Step {
+    /// A step.
+    pub fn new(what: impl Into<String>, so: impl Into<String>) -> Step {
+        Step { what: what.into(), so: so.into() }
+    }
+}
+
+/// How the server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// Its name in greetings.
+    pub hostname: String,
+    /// The number of its process.
+    pub pid: u32,
+    /// Seconds since it was ready.
+    pub up_s: u64,
+    /// Connections of clients.
+    pub sessions: u64,
+    /// Connections to other servers.
+    pub away: u64,
+    /// Bytes of the log that a start would read again.
+    pub log_bytes: u64,
+    /// The queue.
+    pub queue: QueueStatus,
+}
