@@ -33,6 +33,7 @@ pub(crate) fn check(config: &mut Config, text: &str) -> Vec<Problem> {
     listeners(&config.listen, !config.certificates.is_empty(), &mut say);
     people(config, &mut say);
     limits(config, &mut say);
+    crate::check_sending::check(config, &mut say);
     if !matches!(config.imap.separator, '/' | '.') {
         say(&[Field("imap"), Field("separator")], format!("the separator must be '/' or '.', not {:?}", config.imap.separator));
     }

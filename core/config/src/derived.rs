@@ -55,6 +55,31 @@ impl Config {
         self.accounts.clone().unwrap_or_else(|| self.store.join("accounts.ron"))
     }
 
+    /// What this host calls itself towards others.
+    pub fn helo(&self) -> &str {
+        self.outgoing.helo.as_deref().unwrap_or_else(|| self.hostname())
+    }
+
+    /// The socket of the commands.
+    pub fn control_socket(&self) -> PathBuf {
+        self.control.socket.clone().unwrap_or_else(|| self.store.join("control.sock"))
+    }
+
+    /// The file with the secret of rewritten senders.
+    pub fn srs_secret(&self) -> PathBuf {
+        self.srs.secret_file.clone().unwrap_or_else(|| self.store.join("srs.secret"))
+    }
+
+    /// The domain of rewritten senders.
+    pub fn srs_domain(&self) -> &str {
+        self.srs.domain.as_deref().or(self.domains.first().map(String::as_str)).unwrap_or_else(|| self.hostname())
+    }
+
+    /// Whether a client at `ip` may send to anybody without login.
+    pub fn is_relay_client(&self, ip: IpAddr) -> bool {
+        self.relay.clients.iter().any(|network| network.contains(ip))
+    }
+
     /// Where the Maildir of `address` is. Local parts differ in no case here, so the path is lower case.
     ///
     /// # Errors
@@ -94,6 +119,13 @@ impl Config {
         self.store = base.join(&self.store);
         if let Some(accounts) = &mut self.accounts {
             *accounts = base.join(&accounts);
+        }
+        let routes = self.outgoing.routes.iter_mut().filter_map(|route| route.login.as_mut());
+        let logins = routes.chain(self.outgoing.socks5.iter_mut().filter_map(|socks| socks.login.as_mut()));
+        let optional = [&mut self.outgoing.trust, &mut self.reports.templates, &mut self.srs.secret_file, &mut self.control.socket];
+        let files = self.aliases.iter_mut().chain(logins.map(|login| &mut login.password_file)).chain(optional.into_iter().flatten());
+        for file in files {
+            *file = base.join(&*file);
         }
         for certificate in &mut self.certificates {
             certificate.chain = base.join(&certificate.chain);

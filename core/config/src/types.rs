@@ -1,5 +1,6 @@
 //! What can be configured. Field names are the names in the file.
 
+use crate::sending::{Addresses, Control, Outgoing, Queue, Rate, Relay, Reports, Resolver, Srs};
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -29,6 +30,28 @@ pub struct Config {
     pub postmaster: Option<String>,
     /// Whom to become after the ports are bound, if started as root.
     pub user: Option<String>,
+    /// Domains whose addresses are those of another domain: `{"old.example": "example.org"}`.
+    pub domain_aliases: Addresses,
+    /// Who gets the mail of a domain that nobody else there gets: `{"example.org": "alice@example.org"}`.
+    pub catch_all: Addresses,
+    /// Files of aliases.
+    pub aliases: Vec<PathBuf>,
+    /// Whose mail is passed on, and for whom.
+    pub relay: Relay,
+    /// How mail leaves.
+    pub outgoing: Outgoing,
+    /// Who is asked for DNS records.
+    pub resolver: Resolver,
+    /// The queue.
+    pub queue: Queue,
+    /// What senders are told.
+    pub reports: Reports,
+    /// Sender rewriting for forwarded mail.
+    pub srs: Srs,
+    /// How the server is asked and told things while it runs.
+    pub control: Control,
+    /// How much may be sent.
+    pub rate: Rate,
     /// Budgets.
     pub limits: Limits,
     /// IMAP's taste.
@@ -155,6 +178,17 @@ impl Default for Config {
             detail_separator: '+',
             postmaster: None,
             user: None,
+            domain_aliases: Addresses::new(),
+            catch_all: Addresses::new(),
+            aliases: Vec::new(),
+            relay: Relay::default(),
+            outgoing: Outgoing::default(),
+            resolver: Resolver::default(),
+            queue: Queue::default(),
+            reports: Reports::default(),
+            srs: Srs::default(),
+            control: Control::default(),
+            rate: Rate::default(),
             limits: Limits::default(),
             imap: Imap::default(),
             log: Logging::default(),

@@ -1,6 +1,6 @@
 //! That docs/configuration.md names every field, with the default that it has, and no other.
 
-use hikyaku_config::{Certificate, Config, Listen, Speak, TlsMode, parse};
+use hikyaku_config::{Certificate, Config, Listen, Outgoing, Route, Speak, TlsMode, parse};
 use std::collections::BTreeMap;
 
 fn manual() -> String {
@@ -9,12 +9,24 @@ fn manual() -> String {
 
 /// Every field with its default as the file would say it, `None` if there is none.
 fn fields() -> BTreeMap<String, Option<String>> {
+    let route = Route { domain: "d".into(), host: None, mx: false, port: None, tls: None, login: None, lmtp: false, source: None };
     let config = Config {
         listen: vec![Listen { on: "0.0.0.0:25".parse().unwrap(), speak: Speak::Smtp, tls: TlsMode::default() }],
         certificates: vec![Certificate { chain: "c".into(), key: "k".into() }],
+        outgoing: Outgoing { routes: vec![route], ..Outgoing::default() },
         ..Config::default()
     };
-    let no_default = ["domains", "listen", "listen.on", "listen.speak", "certificates", "certificates.chain", "certificates.key"];
+    let no_default = [
+        "domains",
+        "listen",
+        "listen.on",
+        "listen.speak",
+        "certificates",
+        "certificates.chain",
+        "certificates.key",
+        "outgoing.routes",
+        "outgoing.routes.domain",
+    ];
     let mut fields = BTreeMap::new();
     let pretty = ron::ser::PrettyConfig::new().depth_limit(4);
     let text = ron::ser::to_string_pretty(&config, pretty).unwrap();
@@ -32,7 +44,9 @@ fn fields() -> BTreeMap<String, Option<String>> {
             if !opens {
                 path.pop();
             }
-        } else if line.starts_with(')') && path.last().is_some_and(|p| p != "listen" && p != "certificates") || line.starts_with(']') {
+        } else if line.starts_with(')') && path.last().is_some_and(|p| !["listen", "certificates", "routes"].contains(&&**p))
+            || line.starts_with(']')
+        {
             path.pop();
         }
     }
@@ -63,9 +77,13 @@ fn every_field_is_explained() {
 #[test]
 fn every_value_is_explained() {
     let manual = manual();
-    for place in
-        ["listen: [(on: \"[::]:1\", speak: Qqqqqq)]", "listen: [(on: \"[::]:1\", speak: Imap, tls: Qqqqqq)]", "log: (format: Qqqqqq)"]
-    {
+    for place in [
+        "listen: [(on: \"[::]:1\", speak: Qqqqqq)]",
+        "listen: [(on: \"[::]:1\", speak: Imap, tls: Qqqqqq)]",
+        "log: (format: Qqqqqq)",
+        "outgoing: (tls: Qqqqqq)",
+        "queue: (retry: Qqqqqq)",
+    ] {
         let error = parse("f", &format!("(domains: [\"x.test\"], {place})")).unwrap_err();
         let (_, known) = error.problems[0].message.split_once("known are").unwrap();
         for name in known.split('`').skip(1).step_by(2) {
