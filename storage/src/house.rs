@@ -157,6 +157,9 @@ impl House {
 
     /// Looks after what needs it from time to time. Call it about once a second where blocking is allowed; nobody is kept waiting meanwhile.
     pub fn chores(&self) {
+        if let Err(error) = self.spool.flush() {
+            tracing::warn!(%error, "the log lags behind");
+        }
         if let Err(error) = self.spool.prepare() {
             tracing::warn!(%error, "no spare segment for the log");
         }

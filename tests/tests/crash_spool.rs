@@ -39,6 +39,12 @@ struct Book {
     forgotten: BTreeSet<u64>,
     /// The greatest id that was given out.
     top_id: u64,
+    /// Jots: they may be seen, and twice if a disk failed.
+    jots: BTreeSet<u64>,
+    /// Those of this run since the last release.
+    pending: BTreeSet<u64>,
+    /// Those that were flushed, and not released since: they must be seen.
+    flushed: BTreeSet<u64>,
     /// Entries with a large file.
     large: BTreeSet<u64>,
 }
@@ -73,7 +79,7 @@ fn check(disk: &Crashing, book: &Book) -> BTreeSet<u64> {
         let id = id_of(bytes);
         assert!(last.replace(at).is_none_or(|before| before < at), "out of order");
         assert_eq!(book.tried.get(&id).map(Vec::as_slice), Some(bytes), "garbled, or nobody wrote {id:x}");
-        assert!(seen.insert(id, at).is_none(), "twice: {id:x}");
+        assert!(seen.insert(id, at).is_none() || book.jots.contains(&id), "twice: {id:x}");
     })
     .expect("it opens after any crash");
     for (id, at) in &book.acked {
@@ -83,6 +89,9 @@ fn check(disk: &Crashing, book: &Book) -> BTreeSet<u64> {
         if book.large.contains(id) {
             assert_eq!(disk.content(&spool.large_path(*id)).unwrap(), book.tried[id], "a large message was lost");
         }
+    }
+    for id in &book.flushed {
+        assert!(seen.contains_key(id), "flushed and lost: {id:x}");
     }
     for id in seen.keys() {
         assert!(!book.forgotten.contains(id), "released and back: {id:x}");
@@ -141,9 +150,12 @@ fn work(disk: &Crashing, book: &Shared, seed: u64, steps: usize, faults: bool) {
         if faults && dice.u8(..6) == 0 {
             disk.fail(disk.ops() + dice.u64(..8), if dice.bool() { EIO } else { ENOSPC });
         }
-        match dice.u8(..16) {
+        match dice.u8(..20) {
+            16..=18 => jot(&spool, book, faults),
+            19 => flush(&spool, book, faults),
             0 => {
                 drop(spool);
+                book.lock().unwrap().pending.clear();
                 let mut seen = BTreeSet::new();
                 spool = loop {
                     seen.clear();
@@ -210,6 +222,8 @@ fn work(disk: &Crashing, book: &Shared, seed: u64, steps: usize, faults: bool) {
                 assert!(pinned.values().all(|&at| at >= mark), "the mark passed what is not delivered");
                 let gone: Vec<u64> = {
                     let mut book = book.lock().unwrap();
+                    book.flushed.clear();
+                    book.pending.clear();
                     let gone: Vec<u64> = book.acked.iter().filter(|(_, at)| **at < mark).map(|(id, _)| *id).collect();
                     for id in &gone {
                         book.acked.remove(id);
@@ -234,6 +248,28 @@ fn work(disk: &Crashing, book: &Shared, seed: u64, steps: usize, faults: bool) {
                 assert!(report.damage.is_empty(), "{report:?}");
             }
         }
+    }
+}
+
+fn jot(spool: &Spool, book: &Mutex<Book>, faults: bool) {
+    let id = spool.next_id();
+    {
+        let mut book = book.lock().unwrap();
+        book.tried.insert(id, record(id));
+        book.jots.insert(id);
+        book.top_id = book.top_id.max(id);
+    }
+    match spool.jot(&[&record(id)]) {
+        Ok(()) => drop(book.lock().unwrap().pending.insert(id)),
+        Err(error) => assert!(faults, "{error}"),
+    }
+}
+
+fn flush(spool: &Spool, book: &Mutex<Book>, faults: bool) {
+    let jots = book.lock().unwrap().pending.clone();
+    match spool.flush() {
+        Ok(()) => book.lock().unwrap().flushed.extend(jots),
+        Err(error) => assert!(faults, "{error}"),
     }
 }
 
@@ -296,6 +332,7 @@ fn together(seed: u64, faults: bool) {
                         disk.fail(disk.ops() + dice.u64(..8), if dice.bool() { EIO } else { ENOSPC });
                     }
                     one_of_many(spool, book, &mut dice, faults);
+                    jot(spool, book, faults);
                 }
             });
         }
@@ -344,6 +381,46 @@ fn one_of_many(spool: &Spool, book: &Mutex<Book>, dice: &mut Rng, faults: bool) 
         Ok(()) => book.lock().unwrap().forgotten.extend(gone),
         Err(error) => assert!(faults, "{error}"),
     }
+}
+
+#[test]
+fn jots_cost_no_flush_and_are_there_after_one() {
+    let (disk, book) = fresh();
+    let spool = open(&disk, 1, &mut |_, _| {}).unwrap();
+    let before = disk.ops();
+    (0..20).for_each(|_| jot(&spool, &book, false));
+    assert_eq!(disk.ops(), before);
+    let mut dice = Rng::with_seed(1);
+    assert!(check(&disk.crash(&mut dice), &book.lock().unwrap()).is_empty());
+    // A disk that fails takes none of them.
+    disk.fail(before + 1, EIO);
+    spool.flush().unwrap_err();
+    flush(&spool, &book, false);
+    let after = disk.ops();
+    spool.flush().unwrap();
+    assert_eq!(disk.ops(), after, "nothing to flush");
+    assert_eq!(check(&disk.crash(&mut dice), &book.lock().unwrap()).len(), 20);
+    assert!(spool.mark() > 20 * 40, "they hold nothing");
+    // They go with whoever commits.
+    jot(&spool, &book, false);
+    spool.entry().commit(&[&record(7)]).unwrap();
+    book.lock().unwrap().tried.insert(7, record(7));
+    assert_eq!(check(&disk.crash(&mut dice), &book.lock().unwrap()).len(), 22);
+}
+
+#[test]
+fn jots_without_end_wait_for_the_disk() {
+    let disk = Crashing::new();
+    let large = Options { segment: 1 << 20, limit: 64 << 20, seed: 1, ..Options::default() };
+    let spool = Spool::open(Arc::new(disk.clone()), Path::new("/spool"), large, &mut |_, _| {}).unwrap();
+    let before = disk.ops();
+    let record = vec![7; 100_000];
+    (0..40).for_each(|_| spool.jot(&[&record]).unwrap());
+    assert_eq!(disk.ops(), before);
+    (0..40).for_each(|_| spool.jot(&[&record]).unwrap());
+    assert!(disk.ops() > before);
+    disk.stop(disk.ops());
+    assert!((0..80).any(|_| spool.jot(&[&record]).is_err()), "memory is not for ever");
 }
 
 #[test]

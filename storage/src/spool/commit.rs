@@ -3,6 +3,8 @@
 //! Whoever commits puts its frame into the queue and is a member of the group that is being filled. If nobody leads, it leads: it takes the whole
 //! queue, writes and flushes it without holding the lock, and tells its group. Meanwhile the next group fills; when the leader is done, one of
 //! that group's members is woken to lead it. A lone committer never waits for anything but the disk.
+//!
+//! A jot goes into the queue as well, but nobody waits for it: it goes with the group that comes next.
 
 use super::{
     Lsn, Spool,
@@ -21,6 +23,9 @@ const QUEUE_MAX: usize = 8 << 20;
 /// A buffer larger than this is not kept for the next group.
 const BUFFER_KEPT: usize = 1 << 20;
 
+/// Most bytes of jots that wait. Whoever jots more waits for the disk, so that one which is too slow, or fails, does not cost memory without end.
+const JOTS_MAX: usize = 4 << 20;
+
 /// With so many records a group is worth its flush: a leader that knows of others who are about to commit waits for no more than this.
 const COMPANY: usize = 8;
 
@@ -32,6 +37,10 @@ const LONELY_MAX: u32 = 256;
 pub struct State {
     /// Frames of the group that is being filled. Their heads are sealed by the leader, who knows their places.
     queue: Vec<u8>,
+    /// Which of them are jots.
+    jots: Vec<Jot>,
+    /// Bytes of jots that are not durable, also of those that are being written.
+    jotted: usize,
     /// A buffer for the next queue.
     buffer: Vec<u8>,
     group: Arc<Group>,
@@ -69,6 +78,19 @@ struct Group {
     outcome: OnceLock<Outcome>,
 }
 
+/// A frame in the queue that nobody waits for.
+#[derive(Clone, Copy)]
+struct Jot {
+    offset: usize,
+    head: FrameHead,
+}
+
+impl Jot {
+    fn size(&self) -> usize {
+        FRAME_HEAD + self.head.len as usize
+    }
+}
+
 /// What became of a group.
 struct Outcome {
     /// Where its first frame is.
@@ -83,6 +105,8 @@ impl State {
     pub fn new(end: Lsn, mark: Lsn, tail: Tail, segments: Segments) -> State {
         State {
             queue: Vec::new(),
+            jots: Vec::new(),
+            jotted: 0,
             buffer: Vec::new(),
             group: Arc::default(),
             members: 0,
@@ -105,6 +129,21 @@ impl State {
         self.flight.first().map_or(self.end, |&(at, _)| at.min(self.end))
     }
 
+    /// Adds a frame; returns where it is in the queue.
+    fn push(&mut self, head: &FrameHead, pieces: &[&[u8]]) -> usize {
+        let offset = self.queue.len();
+        self.queue.reserve(FRAME_HEAD + head.len as usize);
+        self.queue.extend_from_slice(&head.encode(0));
+        pieces.iter().for_each(|piece| self.queue.extend_from_slice(piece));
+        offset
+    }
+
+    /// Adds a frame that nobody waits for.
+    fn push_jot(&mut self, head: FrameHead, pieces: &[&[u8]]) {
+        let offset = self.push(&head, pieces);
+        self.jots.push(Jot { offset, head });
+    }
+
     /// Large messages whose record is released are garbage.
     pub fn release_large(&mut self) {
         let mark = self.mark;
@@ -125,29 +164,64 @@ impl Spool {
         self.commit(Kind::Mark, 0, &[&mark.to_le_bytes()], &mut false).map(drop)
     }
 
-    fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]], open: &mut bool) -> io::Result<Lsn> {
+    /// Appends a record that nobody waits for.
+    pub(super) fn jot_record(&self, id: u64, pieces: &[&[u8]]) -> io::Result<()> {
+        let head = self.frame(Kind::Record, id, pieces)?;
+        let size = FRAME_HEAD + head.len as usize;
+        let full = |state: &State| state.jotted + size > JOTS_MAX;
+        let mut state = self.state();
+        if full(&state) {
+            drop(state);
+            self.flush_jots()?;
+            state = self.state();
+        }
+        // Jots tell what came of messages that the log holds already, so they have some room beyond what messages have.
+        let live = state.end - state.mark + (state.queue.len() + size) as u64;
+        if full(&state) || live > self.options.limit + self.options.limit / 8 {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
+        }
+        state.jotted += size;
+        state.push_jot(head, pieces);
+        Ok(())
+    }
+
+    /// Makes every jot durable that was made before this.
+    pub(super) fn flush_jots(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if state.jotted == 0 {
+            return Ok(());
+        }
+        // The group that is being filled comes after the one that is being written, and gets its jots if that fails.
+        state.members += 1;
+        let group = state.group.clone();
+        drop(self.see_through(state, &group));
+        let outcome = group.outcome.get().expect("the group was led");
+        outcome.error.as_ref().map_or(Ok(()), |error| Err(copy(error)))
+    }
+
+    /// The head of a frame whose place is not known yet.
+    fn frame(&self, kind: Kind, id: u64, pieces: &[&[u8]]) -> io::Result<FrameHead> {
         let len: usize = pieces.iter().map(|p| p.len()).sum();
         if (len + FRAME_HEAD + SEGMENT_HEAD) as u64 > self.options.segment {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a record larger than a segment"));
         }
-        let crc = checksum(pieces);
-        let size = FRAME_HEAD + len;
+        Ok(FrameHead { len: len as u32, crc: checksum(pieces), at: 0, id, kind })
+    }
+
+    fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]], open: &mut bool) -> io::Result<Lsn> {
+        let head = self.frame(kind, id, pieces)?;
+        let size = FRAME_HEAD + head.len as usize;
 
         let mut state = self.state();
-        while !state.queue.is_empty() && state.queue.len() + size > QUEUE_MAX {
+        // Jots alone do not fill the queue, and nobody would come to make room.
+        while state.members > 0 && state.queue.len() + size > QUEUE_MAX {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let live = state.end - state.mark + (state.queue.len() + size) as u64;
         if kind == Kind::Record && live > self.options.limit {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
         }
-        let offset = state.queue.len();
-        let head = FrameHead { len: len as u32, crc, at: 0, id, kind };
-        state.queue.reserve(size);
-        state.queue.extend_from_slice(&head.encode(0));
-        for piece in pieces {
-            state.queue.extend_from_slice(piece);
-        }
+        let offset = state.push(&head, pieces);
         // The exact place is not known before the group is written, but it is not before what is durable now.
         let bound = state.end;
         if kind == Kind::Record {
@@ -167,7 +241,7 @@ impl Spool {
         let result = if offset + size <= outcome.good {
             Ok(outcome.base + offset as u64)
         } else {
-            Err(outcome.error.as_ref().map_or_else(|| io::ErrorKind::Other.into(), copy))
+            Err(copy(outcome.error.as_ref().expect("a group that is not durable says why")))
         };
         if kind == Kind::Record {
             state.flight.remove(&(bound, id));
@@ -205,11 +279,13 @@ impl Spool {
         let group = std::mem::take(&mut state.group);
         state.members = 0;
         let buffer = std::mem::take(&mut state.buffer);
-        let mut bytes = std::mem::replace(&mut state.queue, buffer);
-        let mut reign = Reign { spool: self, group, base: state.end, good: 0, tail: state.tail.take(), error: None, over: false };
+        let bytes = std::mem::replace(&mut state.queue, buffer);
+        let jots = std::mem::take(&mut state.jots);
+        let mut reign =
+            Reign { spool: self, group, bytes, jots, base: state.end, good: 0, tail: state.tail.take(), error: None, over: false };
         drop(state);
         self.room.notify_all();
-        if let Err(error) = self.write(&mut bytes, &mut reign) {
+        if let Err(error) = self.write(&mut reign) {
             // Whether these bytes are on the disk nobody knows, and another flush would not tell: the system may have dropped them and think
             // all is well. So the log goes on elsewhere, and the head of that segment says that it ends before them. If that fails too,
             // the next leader tries.
@@ -217,11 +293,6 @@ impl Spool {
             reign.tail = self.begin(reign.base + reign.good as u64).ok();
         }
         reign.over = true;
-        drop(reign);
-        bytes.clear();
-        if bytes.capacity() <= BUFFER_KEPT {
-            self.state().buffer = bytes;
-        }
     }
 
     /// Lets others join the group, if some are about to and that has paid lately.
@@ -248,23 +319,23 @@ impl Spool {
         state
     }
 
-    /// Writes and flushes all frames of `bytes`, in as many segments as it takes.
-    fn write(&self, bytes: &mut [u8], reign: &mut Reign<'_>) -> io::Result<()> {
-        while reign.good < bytes.len() {
+    /// Writes and flushes all frames of a group, in as many segments as it takes.
+    fn write(&self, reign: &mut Reign<'_>) -> io::Result<()> {
+        while reign.good < reign.bytes.len() {
             let mut tail = match reign.tail.take() {
                 Some(tail) => tail,
                 None => self.begin(reign.base + reign.good as u64)?,
             };
             let room = self.options.segment - tail.offset;
-            let part = seal(&mut bytes[reign.good..], reign.base + reign.good as u64, tail.salt, room);
+            let part = seal(&mut reign.bytes[reign.good..], reign.base + reign.good as u64, tail.salt, room);
             if part.len > 0 {
                 self.state().segments.note(part.least_id);
-                tail.file.write_at(&bytes[reign.good..reign.good + part.len], tail.offset)?;
+                tail.file.write_at(&reign.bytes[reign.good..reign.good + part.len], tail.offset)?;
                 tail.file.sync()?;
                 tail.offset += part.len as u64;
                 reign.good += part.len;
             }
-            if reign.good == bytes.len() {
+            if reign.good == reign.bytes.len() {
                 reign.tail = Some(tail);
             }
         }
@@ -297,6 +368,8 @@ impl Spool {
 struct Reign<'a> {
     spool: &'a Spool,
     group: Arc<Group>,
+    bytes: Vec<u8>,
+    jots: Vec<Jot>,
     base: Lsn,
     good: usize,
     tail: Option<Tail>,
@@ -310,7 +383,20 @@ impl Drop for Reign<'_> {
         state.end = self.base + self.good as u64;
         state.tail = self.tail.take().filter(|_| self.over);
         state.leading = false;
-        let outcome = Outcome { base: self.base, good: self.good, error: self.error.take() };
+        for jot in std::mem::take(&mut self.jots) {
+            if jot.offset + jot.size() <= self.good {
+                state.jotted -= jot.size();
+            } else {
+                // Nobody waits for it, so nobody would try it again.
+                state.push_jot(jot.head, &[&self.bytes[jot.offset + FRAME_HEAD..jot.offset + jot.size()]]);
+            }
+        }
+        self.bytes.clear();
+        if self.bytes.capacity() <= BUFFER_KEPT {
+            state.buffer = std::mem::take(&mut self.bytes);
+        }
+        let error = self.error.take().or_else(|| (!self.over).then(|| io::ErrorKind::Other.into()));
+        let outcome = Outcome { base: self.base, good: self.good, error };
         assert!(self.group.outcome.set(outcome).is_ok(), "a group has one leader");
         self.group.bell.notify_all();
         if state.members > 0 {

@@ -119,6 +119,26 @@ impl Spool {
         Entry::new(self.clone())
     }
 
+    /// Appends a record, given in pieces, that nobody waits for: it costs no flush of its own. It becomes durable with the next commit, or when
+    /// somebody calls [`Spool::flush`]; a crash before that loses it, and whoever jots must be able to live with that. If its group fails, it goes
+    /// into the next one, behind what is there. It holds nothing in the log: do first what it tells of, for a checkpoint may let go of it as soon
+    /// as it is durable.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it does not fit a segment; `StorageFull` if the log has reached its limit; if so much waits already that it had to be
+    /// flushed first and the disk failed. It is not in the log then, and nobody tries again.
+    pub fn jot(&self, record: &[&[u8]]) -> io::Result<()> {
+        self.jot_record(self.next_id(), record)
+    }
+
+    /// Makes every jot durable that was made before this call. Call it about once a second: nothing happens if there is none.
+    ///
+    /// # Errors
+    /// If the disk failed; they go with the next group.
+    pub fn flush(&self) -> io::Result<()> {
+        self.flush_jots()
+    }
+
     /// Up to where everything is delivered: the oldest record whose entry is neither dropped nor given up is at or after this place. Take it
     /// first, make durable what was delivered, then [`Spool::release`] it.
     pub fn mark(&self) -> Lsn {
