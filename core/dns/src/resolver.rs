@@ -249,7 +249,7 @@ impl Resolver {
             }
         }
         let round = job.tried / count;
-        let pause = if round > before { PAUSE_MS << round.min(10) } else { 0 };
+        let pause = if round > before { PAUSE_MS << (round - 1).min(10) } else { 0 };
         self.wait(now.after(pause), query);
         Vec::new()
     }

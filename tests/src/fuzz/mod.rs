@@ -3,12 +3,14 @@
 //! A target of fuzz/ is one line that calls one of these. On stable, tests/fuzz.rs calls them with the committed corpus and with noise.
 
 mod disk;
+mod dns;
 mod mime;
 mod noise;
 mod session;
 mod text;
 
 pub use disk::{maildir_index, maildir_names, maildir_texts, queue_record};
+pub use dns::dns_resolver;
 pub use mime::{mime, mime_cache, mime_field, mime_match};
 pub use noise::{dictionary, noise, seeds};
 pub use session::{imap_message, imap_name, imap_session, lmtp_session, pop3_session, smtp_session, submission_session};
@@ -21,6 +23,7 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("address", address),
     ("config", config),
+    ("dns_resolver", dns_resolver),
     ("imap_message", imap_message),
     ("imap_name", imap_name),
     ("imap_session", imap_session),
