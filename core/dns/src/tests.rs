@@ -114,8 +114,10 @@ struct Seen {
     edns: bool,
 }
 
+type Script<'a> = &'a mut dyn FnMut(&Seen, &[u8]) -> Vec<Vec<u8>>;
+
 /// Asks until something is known; how often, and what.
-fn resolve(resolver: &mut Resolver, now: &mut Tick, query: &Query, server: &mut dyn FnMut(&Seen, &[u8]) -> Vec<Vec<u8>>) -> (usize, Found) {
+fn resolve(resolver: &mut Resolver, now: &mut Tick, query: &Query, server: Script<'_>) -> (usize, Found) {
     for asked in 0..100 {
         if let Some(found) = resolver.look_up(*now, query) {
             return (asked, found);

@@ -9,6 +9,7 @@ pub mod frame;
 mod limits;
 mod record;
 mod replay;
+pub mod route;
 mod wire;
 
 pub use limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, TARGETS_MAX};
