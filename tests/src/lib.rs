@@ -10,3 +10,4 @@ pub mod live;
 pub mod model;
 pub mod play;
 pub mod promise;
+pub mod world;

@@ -71,6 +71,21 @@ impl Crashing {
         self.world().stop = Some(op);
     }
 
+    /// Whether the power is off: nothing works any more.
+    pub fn is_stopped(&self) -> bool {
+        self.world().is_stopped()
+    }
+
+    /// Sets the time by which files are stamped, in nanoseconds since the epoch.
+    pub fn set_time(&self, ns: i128) {
+        self.world().set_time(ns);
+    }
+
+    /// Forgets which operations were to fail.
+    pub fn heal(&self) {
+        self.world().faults.clear();
+    }
+
     /// Operations so far that changed something or made it durable.
     pub fn ops(&self) -> u64 {
         self.world().ops

@@ -33,6 +33,8 @@ pub struct World {
     pub(super) ops: u64,
     pub(super) faults: BTreeMap<u64, i32>,
     pub(super) stop: Option<u64>,
+    /// What the time would have been before the first operation.
+    dawn_ns: i128,
 }
 
 #[derive(Clone)]
@@ -59,7 +61,15 @@ struct Renaming {
 impl World {
     pub(super) fn new() -> World {
         let root = Node { modified_ns: DAWN * 1_000_000_000, what: What::Dir { now: Names::new(), durable: Names::new() } };
-        World { nodes: vec![root], renames: Vec::new(), locks: BTreeSet::new(), ops: 0, faults: BTreeMap::new(), stop: None }
+        World {
+            nodes: vec![root],
+            renames: Vec::new(),
+            locks: BTreeSet::new(),
+            ops: 0,
+            faults: BTreeMap::new(),
+            stop: None,
+            dawn_ns: DAWN * 1_000_000_000,
+        }
     }
 
     /// Operations so far.
@@ -108,11 +118,15 @@ impl World {
 
     /// Counts an operation; says whether it is to fail.
     pub(super) fn begin(&mut self) -> io::Result<Option<i32>> {
-        if self.stop.is_some_and(|stop| self.ops >= stop) {
+        if self.is_stopped() {
             return Err(io::Error::other(OFF));
         }
         self.ops += 1;
         Ok(self.faults.remove(&(self.ops - 1)))
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| self.ops >= stop)
     }
 
     pub(super) fn find(&self, path: &Path) -> io::Result<usize> {
@@ -298,8 +312,12 @@ impl World {
         Ok((self.find(path.parent().unwrap_or(Path::new("/")))?, name.into()))
     }
 
+    pub(super) fn set_time(&mut self, ns: i128) {
+        self.dawn_ns = ns - i128::from(self.ops) * 1000;
+    }
+
     pub(super) fn time(&self) -> i128 {
-        DAWN * 1_000_000_000 + i128::from(self.ops) * 1000
+        self.dawn_ns + i128::from(self.ops) * 1000
     }
 }
 

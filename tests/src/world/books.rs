@@ -1,0 +1,169 @@
+//! The books of a world: what everybody was told, and what arrived where.
+
+use super::{
+    net::{Actor, Net},
+    talk::Watch,
+};
+use mail::Recipient;
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// A message that a house was asked to take.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// Which house.
+    pub host: usize,
+    /// What the house calls it; nothing if that is not known.
+    pub id: String,
+    /// What became of it.
+    pub fate: Fate,
+    /// From whom; nobody for a report.
+    pub sender: Option<String>,
+    /// For whom.
+    pub recipients: Vec<Recipient>,
+    /// As it came over the line.
+    pub text: Vec<u8>,
+    /// Who brought it.
+    pub from: IpAddr,
+    /// On which connection.
+    pub conn: usize,
+    /// When.
+    pub at: u64,
+}
+
+/// What a house said to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It took it.
+    Accepted,
+    /// It was about to say it, or said that it could not now.
+    Unsure,
+}
+
+/// A message that a foreign server took.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// Which server.
+    pub site: usize,
+    /// Who brought it.
+    pub from: IpAddr,
+    /// On which connection.
+    pub conn: usize,
+    /// When.
+    pub at: u64,
+    /// The reverse path.
+    pub sender: String,
+    /// The forward paths that were taken.
+    pub recipients: Vec<String>,
+    /// The content, with CRLF line ends.
+    pub text: Vec<u8>,
+}
+
+/// A house was without power.
+#[derive(Debug, Clone, Copy)]
+pub struct Crash {
+    /// Which.
+    pub host: usize,
+    /// When.
+    pub at: u64,
+}
+
+/// All books.
+#[derive(Debug, Default)]
+pub struct Books {
+    /// What houses were asked to take.
+    pub taken: Vec<Taken>,
+    /// What foreign servers took.
+    pub copies: Vec<Copy>,
+    /// How many letters were acknowledged on each connection.
+    pub thanked: BTreeMap<usize, usize>,
+    /// When the power failed.
+    pub crashes: Vec<Crash>,
+    /// Rules that somebody broke.
+    pub wrong: Vec<String>,
+}
+
+impl Books {
+    /// Notes a broken rule.
+    pub fn wrong(&mut self, what: String) {
+        if self.wrong.len() < 50 {
+            self.wrong.push(what);
+        }
+    }
+}
+
+/// Writes down what one SMTP session of a house takes.
+#[derive(Debug)]
+pub struct Guestbook {
+    host: usize,
+    from: IpAddr,
+    conn: usize,
+    open: Option<smtp::Start>,
+    text: Vec<u8>,
+    /// What is to be written into the books.
+    pub news: Vec<Taken>,
+}
+
+impl Guestbook {
+    /// Of a session of that house with that peer.
+    pub fn new(host: usize, from: IpAddr, conn: usize) -> Guestbook {
+        Guestbook { host, from, conn, open: None, text: Vec::new(), news: Vec::new() }
+    }
+
+    /// Moves what is new to the books.
+    pub fn hand_in(&mut self, _: Actor, net: &mut Net, books: &mut Books) {
+        for taken in self.news.drain(..) {
+            net.tape.note(&[30, taken.host as u64, taken.conn as u64], || {
+                let to: Vec<String> = taken.recipients.iter().map(|r| r.address.to_string()).collect();
+                format!("house {} {:?} {} from {:?} for {to:?} on #{}", taken.host, taken.fate, taken.id, taken.sender, taken.conn)
+            });
+            books.taken.push(taken);
+        }
+    }
+}
+
+impl Watch<smtp::Server> for Guestbook {
+    fn asked(&mut self, now: u64, ask: &smtp::Ask) {
+        match ask {
+            smtp::Ask::Open(start) => {
+                self.open = Some(start.clone());
+                self.text.clear();
+            }
+            smtp::Ask::Abandon(_) => self.open = None,
+            smtp::Ask::Commit => {
+                // Whether it is taken is not known before the answer, and there may be none: the power may fail.
+                let start = self.open.take().expect("a message is open");
+                self.news.push(Taken {
+                    host: self.host,
+                    id: String::new(),
+                    fate: Fate::Unsure,
+                    sender: start.envelope.sender.map(|s| s.to_string()),
+                    recipients: start.envelope.recipients,
+                    text: std::mem::take(&mut self.text),
+                    from: self.from,
+                    conn: self.conn,
+                    at: now,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, _: u64, answer: &smtp::Answer) {
+        if let smtp::Answer::Commit(result) = answer {
+            match result {
+                Ok(receipt) => {
+                    let taken = self.news.last_mut().expect("it was asked for");
+                    taken.fate = Fate::Accepted;
+                    taken.id = receipt.id.to_string();
+                }
+                // A disk that failed may have kept it all the same.
+                Err(smtp::Refusal::Fault(_) | smtp::Refusal::NoRoom) => {}
+                Err(_) => drop(self.news.pop()),
+            }
+        }
+    }
+
+    fn body(&mut self, bytes: &[u8]) {
+        self.text.extend_from_slice(bytes);
+    }
+}

@@ -1,0 +1,259 @@
+//! The comparison of the books when everything is over.
+//!
+//! Each house answers for each message that it took, by the id it gave to it, which is in the trace field it wrote: one file in each mailbox it
+//! meant, and for each recipient elsewhere a copy at the next host or a report to the sender. So a message is followed hop by hop.
+
+use super::{
+    Stage,
+    books::{Fate, Taken},
+    host::Host,
+    letters::{self, Found},
+    plan::{Plan, USERS},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+use storage::disk::Disk;
+
+/// Where a message lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// In a mailbox: house and user.
+    Box(usize, &'static str),
+    /// At the foreign server with that copy.
+    Site(usize),
+}
+
+/// What a house has to do for a message.
+#[derive(Debug, Default)]
+struct Duty {
+    boxes: BTreeSet<String>,
+    /// Addresses elsewhere, and which recipient of the envelope led there.
+    remotes: BTreeMap<String, usize>,
+}
+
+/// A time at which somebody elsewhere took a message from a house, and whether the house may not know.
+struct Handover {
+    at: u64,
+    shaky: bool,
+}
+
+/// Writes down every promise that was not kept.
+pub fn check(plan: &Plan, hosts: &[Host], stage: &mut Stage) {
+    let mut wrong = Vec::new();
+    let mut found: Vec<(Place, Found)> = Vec::new();
+    for host in hosts {
+        for user in USERS {
+            found.extend(mailbox(host, &plan.hosts[host.number].domain, user).into_iter().map(|m| (Place::Box(host.number, user), m)));
+        }
+    }
+    for (n, copy) in stage.books.copies.iter().enumerate() {
+        found.push((Place::Site(n), letters::read(&copy.text)));
+    }
+    let taken: Vec<(&Taken, Found)> = stage.books.taken.iter().map(|t| (t, letters::read(&t.text))).collect();
+    for (conn, count) in &stage.books.thanked {
+        let accepted = taken.iter().filter(|(t, _)| t.conn == *conn && t.fate == Fate::Accepted).count();
+        if *count > accepted {
+            wrong.push(format!("{count} letters were acknowledged on #{conn}, and {accepted} taken"));
+        }
+    }
+    for (t, letter) in &taken {
+        let duty = duty(plan, t);
+        match t.fate {
+            Fate::Accepted => {
+                boxes(plan, t, letter, &duty, &found, &mut wrong);
+                remotes(plan, stage, t, &duty, &taken, &found, &mut wrong);
+            }
+            Fate::Unsure => {}
+        }
+    }
+    strays(plan, &taken, &found, &mut wrong);
+    reports(&found, &mut wrong);
+    for what in wrong {
+        stage.books.wrong(what);
+    }
+}
+
+/// All messages of a mailbox.
+fn mailbox(host: &Host, domain: &str, user: &str) -> Vec<Found> {
+    let dir = Path::new("/store/mail").join(domain).join(user).join("Maildir");
+    let mut messages = Vec::new();
+    for dir in [dir.join("new"), dir.join("cur")] {
+        let mut names = Vec::new();
+        // A mailbox that never got anything is not there.
+        let _ = host.disk.list(&dir, &mut |name| names.push(String::from_utf8_lossy(name).into_owned()));
+        messages.extend(names.iter().map(|name| letters::read(&host.disk.content(&dir.join(name)).expect("it was listed"))));
+    }
+    messages
+}
+
+/// Who is meant by the recipients of a message.
+fn duty(plan: &Plan, taken: &Taken) -> Duty {
+    let mut duty = Duty::default();
+    for (n, recipient) in taken.recipients.iter().enumerate() {
+        expand(plan, taken.host, &recipient.address.to_string(), n, &mut duty, &mut BTreeSet::new());
+    }
+    duty
+}
+
+fn expand(plan: &Plan, host: usize, address: &str, n: usize, duty: &mut Duty, seen: &mut BTreeSet<String>) {
+    let here = &plan.hosts[host];
+    let (local, domain) = address.rsplit_once('@').unwrap_or((address, &here.domain));
+    if domain != here.domain {
+        duty.remotes.entry(address.to_owned()).or_insert(n);
+        return;
+    }
+    let again = !seen.insert(address.to_owned());
+    match here.forwards.get(local) {
+        Some((to, keep)) if !again => {
+            if *keep {
+                duty.boxes.insert(local.to_owned());
+            }
+            to.iter().for_each(|to| expand(plan, host, to, n, duty, seen));
+        }
+        _ if USERS.contains(&local) => drop(duty.boxes.insert(local.to_owned())),
+        _ => {
+            if let Some(all) = here.catch_all.as_ref().filter(|_| !again) {
+                expand(plan, host, all, n, duty, seen);
+            }
+        }
+    }
+}
+
+fn hostname(plan: &Plan, host: usize) -> String {
+    format!("mx.{}", plan.hosts[host].domain)
+}
+
+/// Whether a message was what a house called so when it left it.
+fn came_by(plan: &Plan, found: &Found, host: usize, id: &str) -> bool {
+    found.way.first().is_some_and(|(by, i)| *by == hostname(plan, host) && i == id)
+}
+
+/// One file in each mailbox, and nothing in any other.
+fn boxes(plan: &Plan, t: &Taken, letter: &Found, duty: &Duty, found: &[(Place, Found)], wrong: &mut Vec<String>) {
+    for user in USERS {
+        let mine: Vec<&Found> = found
+            .iter()
+            .filter(|(place, f)| *place == Place::Box(t.host, user) && came_by(plan, f, t.host, &t.id))
+            .map(|(_, f)| f)
+            .collect();
+        let expected = usize::from(duty.boxes.contains(user));
+        if mine.len() != expected {
+            wrong.push(format!(
+                "house {} took {} (letter {:?}) for {user} at {}.{:03}: {} in the mailbox, not {expected}",
+                t.host,
+                t.id,
+                letter.number,
+                t.at / 1000,
+                t.at % 1000,
+                mine.len()
+            ));
+        }
+        if let Some(other) = mine.iter().find(|f| f.body != letter.body) {
+            wrong.push(format!("house {} took {}, and {user} has another text: {:?}, not {:?}", t.host, t.id, other.body, letter.body));
+        }
+    }
+}
+
+/// A copy at the next host for each recipient elsewhere, or a report.
+fn remotes(
+    plan: &Plan,
+    stage: &Stage,
+    t: &Taken,
+    duty: &Duty,
+    taken: &[(&Taken, Found)],
+    found: &[(Place, Found)],
+    wrong: &mut Vec<String>,
+) {
+    for (address, n) in &duty.remotes {
+        let recipient = &t.recipients[*n];
+        let mut handovers: Vec<Handover> = Vec::new();
+        for (place, f) in found {
+            let Place::Site(copy) = place else { continue };
+            let copy = &stage.books.copies[*copy];
+            if came_by(plan, f, t.host, &t.id) && copy.recipients.contains(address) {
+                handovers.push(Handover { at: copy.at, shaky: stage.net.was_faulty(copy.conn) });
+            }
+        }
+        for (next, f) in taken {
+            let named = next.recipients.iter().any(|r| r.address.to_string() == *address);
+            if named && came_by(plan, f, t.host, &t.id) {
+                let shaky = stage.net.was_faulty(next.conn) || next.fate == Fate::Unsure;
+                handovers.push(Handover { at: next.at, shaky });
+            }
+        }
+        handovers.sort_by_key(|h| h.at);
+        // What is remembered of a delivery is written with the next group: a crash soon after may forget it.
+        let crashed = |at: u64| stage.books.crashes.iter().any(|c| c.host == t.host && c.at >= at);
+        let sure = handovers.iter().filter(|h| !h.shaky && !crashed(h.at)).count();
+        let about = |f: &Found| {
+            let names = [address.clone(), recipient.address.to_string()];
+            f.report.as_ref().is_some_and(|r| {
+                r.about.as_ref().is_some_and(|(by, id)| *by == hostname(plan, t.host) && *id == t.id)
+                    && r.fates.iter().any(|(who, action)| action == "failed" && names.contains(who))
+            })
+        };
+        let reported: BTreeSet<&str> = found.iter().filter(|(_, f)| about(f)).map(|(_, f)| f.message_id.as_str()).collect();
+        let what = || format!("house {} took {} from {:?} for {address}", t.host, t.id, t.sender);
+        if sure > 1 {
+            wrong.push(format!("{}: handed on {} times, {sure} times with nothing in between", what(), handovers.len()));
+        }
+        if reported.len() > 1 {
+            wrong.push(format!("{}: {} reports of its failure", what(), reported.len()));
+        }
+        if sure > 0 && !reported.is_empty() {
+            wrong.push(format!("{}: handed on and reported as failed", what()));
+        }
+        if handovers.is_empty() && reported.is_empty() && is_owed(t, recipient) {
+            wrong.push(format!("{}: neither handed on nor reported", what()));
+        }
+        if !recipient.notify.on_failure() && !reported.is_empty() {
+            wrong.push(format!("{}: reported although nobody wanted that", what()));
+        }
+    }
+}
+
+/// Whether a failure has to arrive at the sender: not if there is none, not if none is wanted, and not if the sender cannot be reached.
+fn is_owed(t: &Taken, recipient: &mail::Recipient) -> bool {
+    let reachable = t.sender.as_ref().is_some_and(|s| !s.starts_with("bad") && !s.ends_with("@dead1.test"));
+    reachable && recipient.notify.on_failure()
+}
+
+/// Nothing is in a mailbox that nobody brought, and what may have been taken is there once at most.
+fn strays(plan: &Plan, taken: &[(&Taken, Found)], found: &[(Place, Found)], wrong: &mut Vec<String>) {
+    let mut unknown: BTreeMap<(usize, &str, &str), u32> = BTreeMap::new();
+    for (place, f) in found {
+        let (Place::Box(host, user), Some((by, id))) = (place, f.way.first()) else { continue };
+        if taken.iter().any(|(t, _)| t.fate == Fate::Accepted && t.host == *host && t.id == *id) && *by == hostname(plan, *host) {
+            continue;
+        }
+        *unknown.entry((*host, *user, id)).or_default() += 1;
+        let unsure = taken.iter().any(|(t, letter)| t.fate == Fate::Unsure && t.host == *host && letter.message_id == f.message_id);
+        if !unsure {
+            wrong.push(format!("{user} of house {host} has {id} ({}), which nobody brought", f.message_id));
+        }
+    }
+    for ((host, user, id), count) in unknown {
+        if count > 1 {
+            wrong.push(format!("{user} of house {host} has {id}, which was not acknowledged, {count} times"));
+        }
+    }
+}
+
+/// Nobody hears of a report that a report could not be delivered but the postmaster of the house.
+fn reports(found: &[(Place, Found)], wrong: &mut Vec<String>) {
+    for (place, f) in found {
+        let Some(report) = &f.report else { continue };
+        if report.of_report && *place != Place::Box(postmaster_of(place), USERS[0]) {
+            wrong.push(format!("a report on a report is at {place:?}: {}", f.message_id));
+        }
+    }
+}
+
+fn postmaster_of(place: &Place) -> usize {
+    match place {
+        Place::Box(host, _) => *host,
+        Place::Site(_) => usize::MAX,
+    }
+}

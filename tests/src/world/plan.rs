@@ -1,0 +1,367 @@
+//! What a seed has in mind: who lives in a world, what is sent, and what goes wrong. Swarm testing: each seed leaves most kinds of trouble out.
+
+use super::{
+    canary::Canary,
+    client::{Letter, Style},
+    foreign::{Manner, Phase, Site, Tantrum},
+    host::Host,
+    names::{Fact, Lies, Zone},
+    net::Weather,
+};
+use fastrand::Rng;
+use rustix::io::Errno;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+/// A world as it is planned.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// The houses.
+    pub hosts: Vec<HostPlan>,
+    /// The foreign servers.
+    pub sites: Vec<SitePlan>,
+    /// What goes wrong on the network.
+    pub weather: Weather,
+    /// What goes wrong with names.
+    pub lies: Lies,
+    /// What happens, and when.
+    pub deeds: Vec<(u64, Deed)>,
+    /// From when on nothing goes wrong.
+    pub calm_at: u64,
+    /// When patience ends.
+    pub end_at: u64,
+    /// A bug.
+    pub canary: Option<Canary>,
+}
+
+/// A house.
+#[derive(Debug, Clone)]
+pub struct HostPlan {
+    /// Its number.
+    pub number: usize,
+    /// Its domain.
+    pub domain: String,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Where mail for an account goes besides or instead of its mailbox.
+    pub forwards: BTreeMap<String, (Vec<String>, bool)>,
+    /// Who gets mail for nobody.
+    pub catch_all: Option<String>,
+    /// Whether it is started anew when the trouble ends.
+    pub restarted: bool,
+    seed: u64,
+}
+
+/// A foreign server.
+#[derive(Debug, Clone)]
+pub struct SitePlan {
+    /// Its number.
+    pub number: usize,
+    /// Its address.
+    pub ip: IpAddr,
+    /// How it behaves.
+    pub manner: Manner,
+}
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    /// Somebody brings letters to a house.
+    Client(IpAddr, usize, Style, Vec<Letter>),
+    /// The power of a house fails after so many operations of its disk.
+    Crash {
+        /// Which house.
+        host: usize,
+        /// How many operations later.
+        ops: u64,
+    },
+    /// A house starts.
+    Start(usize),
+    /// Operations of a disk fail.
+    Trouble {
+        /// Whose.
+        host: usize,
+        /// How many operations this goes on.
+        ops: u64,
+        /// How they fail.
+        errno: i32,
+        /// How many of them, of 256.
+        chance: u8,
+    },
+    /// A disk is well again.
+    Heal(usize),
+    /// The time of day of a house jumps.
+    Jump(usize, i64),
+    /// Nothing goes wrong any more.
+    Calm,
+}
+
+/// The accounts of each house.
+pub const USERS: [&str; 3] = ["alice", "bob", "fred"];
+
+/// Hosts that are not there; the even one says so.
+const DEAD: [u8; 2] = [250, 251];
+
+/// Whether houses know forwards and catch-alls.
+const FORWARDS: bool = false;
+
+const MINUTE: u64 = 60_000;
+
+impl Plan {
+    /// What this seed has in mind.
+    pub fn new(seed: u64, canary: Option<Canary>) -> Plan {
+        let mut dice = Rng::with_seed(seed);
+        let d = &mut dice;
+        let hosts: Vec<HostPlan> = (0..d.usize(1..=2)).map(|n| HostPlan::new(n, d)).collect();
+        let sites: Vec<SitePlan> = (0..d.usize(1..=3)).map(|n| SitePlan::new(n, d)).collect();
+        let weather = Weather {
+            cut: some(d, 100),
+            mute: some(d, 60),
+            slow: some(d, 60),
+            flip: some(d, 40),
+            loss: some(d, 80),
+            twice: some(d, 60),
+            late: some(d, 40),
+            deaf: some(d, 40),
+        };
+        let lies =
+            Lies { silent: some(d, 100), wrong_id: some(d, 60), servfail: some(d, 80), truncate: some(d, 120), rubbish: some(d, 60) };
+        let calm_at = d.u64(20..120) * MINUTE;
+        let mut plan = Plan { seed, hosts, sites, weather, lies, deeds: Vec::new(), calm_at, end_at: calm_at + 24 * 60 * MINUTE, canary };
+        plan.clients(d);
+        plan.trouble(d);
+        plan.deeds.push((calm_at, Deed::Calm));
+        plan
+    }
+
+    /// Everybody who brings letters.
+    fn clients(&mut self, d: &mut Rng) {
+        let mut number = 0;
+        for n in 0..d.u8(1..=5) {
+            let host = d.usize(0..self.hosts.len());
+            let style = Style {
+                pipelined: d.bool(),
+                chunks: d.u8(..) < 60,
+                hangs_up: if d.u8(..) < 50 { d.choice(Phase::ALL) } else { None },
+                dsn: d.bool(),
+            };
+            let letters = (0..d.u8(1..=4))
+                .map(|_| {
+                    number += 1;
+                    self.letter(number, host, d)
+                })
+                .collect();
+            let ip = IpAddr::from([10, 2, 0, n + 1]);
+            self.deeds.push((d.u64(0..15 * MINUTE), Deed::Client(ip, host, style, letters)));
+        }
+    }
+
+    fn letter(&self, number: u32, host: usize, d: &mut Rng) -> Letter {
+        let few = if d.u8(..) < 20 { d.usize(5..30) } else { d.usize(1..4) };
+        let recipients = (0..few).map(|_| (self.recipient(host, d), notify(d))).collect();
+        let sender = match d.u8(..20) {
+            0 => String::new(),
+            1 => "gone@dead1.test".into(),
+            2 => "bad@d0.test".into(),
+            3..8 => format!("{}@{}", USERS[d.usize(0..2)], self.hosts[d.usize(0..self.hosts.len())].domain),
+            n => format!("s{n}@d0.test"),
+        };
+        let size = if d.u8(..) < 16 { d.usize(5_000..12_000) } else { d.usize(10..1500) };
+        let wishes = d.choice(["", "", " RET=HDRS", " RET=FULL ENVID=world+2B1"]).unwrap_or("");
+        Letter { number, sender, recipients, wishes, size, eight_bit: d.u8(..) < 60 }
+    }
+
+    /// Somebody to write to.
+    fn recipient(&self, host: usize, d: &mut Rng) -> String {
+        let here = &self.hosts[host].domain;
+        let any = &self.hosts[d.usize(0..self.hosts.len())].domain;
+        match d.u8(..16) {
+            0..5 => format!("{}@{here}", USERS[d.usize(0..3)]),
+            5..8 => format!("{}@{any}", USERS[d.usize(0..3)]),
+            8 => format!("nobody{}@{any}", d.u8(..3)),
+            n => self.foreign(n, d),
+        }
+    }
+
+    fn foreign(&self, kind: u8, d: &mut Rng) -> String {
+        let local = if d.u8(..) < 40 { "bad" } else { "user" };
+        let n = d.u8(..4);
+        let domain = match kind {
+            9 => d.choice(["dead0.test", "dead1.test", "null.test", "nx.test"]).unwrap_or_default().to_owned(),
+            10 => "two.test".into(),
+            11 => "plain.test".into(),
+            12 => "alias.test".into(),
+            _ => format!("d{}.test", d.usize(0..self.sites.len())),
+        };
+        format!("{local}{n}@{domain}")
+    }
+
+    fn trouble(&mut self, d: &mut Rng) {
+        let (crashes, troubles, jumps) = (d.u8(..3) > 0, d.u8(..3) == 0, d.u8(..4) == 0);
+        for host in 0..self.hosts.len() {
+            let when = |d: &mut Rng| d.u64(0..20 * MINUTE);
+            if crashes {
+                for _ in 0..d.u8(..5) {
+                    let ops = if d.bool() { 0 } else { d.u64(0..60) };
+                    self.deeds.push((when(d), Deed::Crash { host, ops }));
+                }
+            }
+            if troubles {
+                for _ in 0..d.u8(..3) {
+                    let errno = d.choice([Errno::NOSPC, Errno::IO]).unwrap_or(Errno::IO).raw_os_error();
+                    let at = when(d);
+                    let chance = d.choice([4, 40, 255]).unwrap_or(4);
+                    self.deeds.push((at, Deed::Trouble { host, ops: d.u64(1..100), errno, chance }));
+                    self.deeds.push((at + d.u64(1..5 * MINUTE), Deed::Heal(host)));
+                    self.hosts[host].restarted = true;
+                }
+            }
+            if jumps {
+                for _ in 0..d.u8(..3) {
+                    let ms = d.choice([1000, 3_600_000, 86_400_000, -1000, -3_600_000, -86_400_000]).unwrap_or(0);
+                    self.deeds.push((when(d), Deed::Jump(host, ms)));
+                }
+            }
+        }
+    }
+
+    /// All names of the world.
+    pub fn zone(&self) -> Zone {
+        let mut zone = Zone::default();
+        zone.lies = self.lies;
+        let mut domain = |domain: &str, mx: &[(u16, &str, IpAddr)]| {
+            for (preference, name, ip) in mx {
+                zone.add(domain, Fact::Mx(*preference, (*name).to_owned()));
+                if !zone.has(name) {
+                    zone.add(name, Fact::Host(*ip));
+                }
+            }
+        };
+        let dead = |n: usize| IpAddr::from([10, 1, 0, DEAD[n]]);
+        for host in &self.hosts {
+            domain(&host.domain, &[(10, &format!("mx.{}", host.domain), host.ip)]);
+        }
+        for site in &self.sites {
+            domain(&format!("d{}.test", site.number), &[(10, &format!("mx.d{}.test", site.number), site.ip)]);
+        }
+        for n in 0..DEAD.len() {
+            domain(&format!("dead{n}.test"), &[(10, &format!("mx.dead{n}.test"), dead(n))]);
+        }
+        // The better server is dead, the other is not.
+        domain("two.test", &[(10, "mx.dead1.test", dead(1)), (20, "mx.d0.test", self.sites[0].ip)]);
+        // RFC 5321 §5.1: without MX the address counts.
+        zone.add("plain.test", Fact::Host(self.sites[0].ip));
+        zone.add("alias.test", Fact::Alias("d0.test".into()));
+        // RFC 7505.
+        zone.add("null.test", Fact::Mx(0, String::new()));
+        zone
+    }
+}
+
+impl HostPlan {
+    fn new(number: usize, d: &mut Rng) -> HostPlan {
+        let letter = char::from(b'a' + number as u8);
+        let other = char::from(b'a' + (1 - number) as u8);
+        let mut forwards = BTreeMap::new();
+        let to = match d.u8(..8) {
+            0 => vec!["user9@d0.test".to_owned()],
+            1 => vec![format!("alice@{other}.test"), format!("bob@{letter}.test")],
+            // Round and round.
+            2 => vec![format!("fred@{other}.test")],
+            3 => vec!["bad9@d0.test".to_owned(), "user8@d0.test".to_owned()],
+            4 => vec![format!("fred@{letter}.test")],
+            _ => Vec::new(),
+        };
+        if FORWARDS && !to.is_empty() {
+            forwards.insert("fred".to_owned(), (to, d.bool()));
+        }
+        HostPlan {
+            number,
+            domain: format!("{letter}.test"),
+            ip: IpAddr::V4(Ipv4Addr::new(10, 0, number as u8 + 1, 1)),
+            forwards,
+            catch_all: (FORWARDS && d.u8(..4) == 0).then(|| format!("bob@{letter}.test")),
+            restarted: false,
+            seed: d.u64(..),
+        }
+    }
+
+    /// The machine.
+    pub fn build(&self) -> Host {
+        Host::new(self.number, self.ip, self.config(), &self.accounts(), self.seed)
+    }
+
+    fn config(&self) -> String {
+        let domain = &self.domain;
+        let catch_all = self.catch_all.as_ref().map_or_else(String::new, |to| format!("\"{domain}\": \"{to}\""));
+        let queue = ["Smooth", "Courier", "List([60, 300, 900])"][self.seed as usize % 3];
+        format!(
+            "(domains: [\"{domain}\"], hostname: Some(\"mx.{domain}\"), store: \"/store\", plaintext_logins: true, catch_all: {{{catch_all}}}, \
+             relay: (clients: [\"10.2.0.0/16\"]), resolver: (servers: [\"10.0.0.53:53\", \"10.0.0.54:53\"], timeout_ms: Some(2000), attempts: Some(2)), \
+             queue: (retry: {queue}, warn_after: 1800, give_up_after: 14400, idle: 5))"
+        )
+    }
+
+    fn accounts(&self) -> String {
+        // {SSHA} is cheap, and nobody logs in here.
+        let account = |user: &&str| {
+            let (to, keep) = self.forwards.get(*user).cloned().unwrap_or_default();
+            let to: Vec<String> = to.iter().map(|to| format!("\"{to}\"")).collect();
+            let forward = if to.is_empty() { String::new() } else { format!(", forward: [{}], keep: {keep}", to.join(", ")) };
+            format!("(address: \"{user}@{}\", hash: \"{{SSHA}}ev3P3p8pGsxpYfBqdhSjbVQRyidzYWx0\"{forward})", self.domain)
+        };
+        let accounts: Vec<String> = USERS.iter().map(account).collect();
+        format!("(version: 1, accounts: [{}])", accounts.join(", "))
+    }
+}
+
+impl SitePlan {
+    fn new(number: usize, d: &mut Rng) -> SitePlan {
+        let all = ["PIPELINING", "SIZE 100000000", "8BITMIME", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING", "STARTTLS"];
+        let offers = match d.u8(..8) {
+            0 => None,
+            1 => Some(Vec::new()),
+            _ => Some(all.into_iter().filter(|_| d.u8(..) < 180).collect()),
+        };
+        let tantrum = if d.u8(..) < 100 {
+            let what = [Tantrum::Drop, Tantrum::Hang, Tantrum::Later, Tantrum::Never, Tantrum::Long, Tantrum::Rubbish];
+            d.choice(Phase::ALL).zip(d.choice(what)).map(|(phase, what)| (phase, what, d.u32(1..5)))
+        } else {
+            None
+        };
+        let manner = Manner {
+            offers,
+            grey: if d.u8(..) < 50 { d.u32(1..3) } else { 0 },
+            tantrum,
+            slow_ms: if d.u8(..) < 50 { d.choice([100, 5000, 100_000, 400_000]).unwrap_or(0) } else { 0 },
+            rcpt_max: if d.u8(..) < 40 { 2 } else { 100 },
+        };
+        SitePlan { number, ip: IpAddr::V4(Ipv4Addr::new(10, 1, 0, number as u8 + 1)), manner }
+    }
+
+    /// The server.
+    pub fn build(&self, calm_at: u64) -> Site {
+        let name = format!("mx.d{}.test", self.number);
+        Site { name, number: self.number, manner: self.manner.clone(), calm_at, put_off: BTreeMap::new() }
+    }
+}
+
+/// A chance, or none: most kinds of trouble are left out.
+fn some(d: &mut Rng, most: u8) -> u8 {
+    if d.u8(..5) < 2 { d.u8(1..=most) } else { 0 }
+}
+
+fn notify(d: &mut Rng) -> &'static str {
+    match d.u8(..12) {
+        0 => " NOTIFY=NEVER",
+        1 => " NOTIFY=SUCCESS,FAILURE",
+        2 => " NOTIFY=FAILURE,DELAY",
+        3 => " NOTIFY=SUCCESS",
+        4 => " NOTIFY=DELAY",
+        _ => "",
+    }
+}

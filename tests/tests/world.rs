@@ -1,0 +1,37 @@
+//! Worlds: whole houses among foreign servers, bad networks, bad names and bad disks, each from one seed.
+
+use hikyaku_tests::world::{Canary, run};
+
+/// Seeds that failed once, and what they found.
+const REGRESSIONS: [u64; 0] = [];
+
+/// How many seeds every run of the tests plays.
+const SEEDS: u64 = 200;
+
+fn play(seed: u64) {
+    let outcome = run(seed, None, false);
+    if !outcome.wrong.is_empty() {
+        let told = run(seed, None, true);
+        panic!("seed {seed}:\n{}\n{}", told.tail.join("\n"), told.wrong.join("\n"));
+    }
+}
+
+#[test]
+fn promises_are_kept_whatever_goes_wrong() {
+    for seed in REGRESSIONS.into_iter().chain(0..SEEDS) {
+        play(seed);
+    }
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in 0..10 {
+        assert_eq!(run(seed, None, false).hash, run(seed, None, true).hash, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_canary_is_caught() {
+    let caught = (0..50).find(|seed| !run(*seed, Some(Canary::Forgets), false).wrong.is_empty());
+    assert!(caught.is_some(), "a house that forgets messages after it took them was not noticed");
+}
