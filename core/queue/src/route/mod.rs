@@ -57,6 +57,9 @@ pub enum NoRoute {
     Loop,
     /// No domain: an address literal of an unknown kind, or what no name can be.
     BadName,
+    /// The place that a route of the operator names has no host to try. Mail waits until somebody has put that right: a slip in the
+    /// configuration must not send everything back.
+    BadRoute,
     /// DNS could not say. Another time, perhaps.
     Later,
 }
@@ -64,7 +67,7 @@ pub enum NoRoute {
 impl NoRoute {
     /// Whether it is of no use to try again.
     pub const fn permanent(self) -> bool {
-        !matches!(self, NoRoute::Later)
+        !matches!(self, NoRoute::Later | NoRoute::BadRoute)
     }
 
     /// The enhanced status code (RFC 3463, RFC 7505 §4.2).
@@ -74,6 +77,7 @@ impl NoRoute {
             NoRoute::NoSuchDomain | NoRoute::BadName => "5.1.2",
             NoRoute::Nowhere => "5.4.4",
             NoRoute::Loop => "5.4.6",
+            NoRoute::BadRoute => "4.3.5",
             NoRoute::Later => "4.4.3",
         }
     }
@@ -86,6 +90,7 @@ impl NoRoute {
             NoRoute::Nowhere => "the domain has no host that takes mail",
             NoRoute::Loop => "mail for the domain loops back to this host",
             NoRoute::BadName => "the domain is not a valid name",
+            NoRoute::BadRoute => "the route that is configured leads to no host",
             NoRoute::Later => "the domain could not be looked up",
         }
     }
@@ -100,8 +105,9 @@ pub fn site(domain: &str, rules: &Rules) -> Box<str> {
 
 /// The hosts to try for a site, the best first, at most 20. `dice` decides among exchangers of the same preference.
 pub fn route(site: &str, rules: &Rules, facts: &impl Fn(&Query) -> Option<Found>, dice: u64) -> Verdict<Result<Vec<Hop>, NoRoute>> {
-    let mut way = Way { rules, route: None, facts, need: BTreeSet::new(), failed: false, hops: Vec::new() };
-    let result = way.find(site, dice);
+    let mut way = Way { rules, route: None, facts, need: BTreeSet::new(), named: false, failed: false, hops: Vec::new() };
+    let by_operator = |no: NoRoute| if no.permanent() { NoRoute::BadRoute } else { no };
+    let result = way.find(site, dice).map_err(|no| if way.named { by_operator(no) } else { no });
     if way.need.is_empty() { Verdict::Known(result.map(|()| way.hops)) } else { Verdict::Need(way.need.into_iter().collect()) }
 }
 
@@ -111,6 +117,8 @@ struct Way<'a, F> {
     route: Option<&'a Route>,
     facts: &'a F,
     need: BTreeSet<Query>,
+    /// The place was named by the operator, not by the address of a recipient.
+    named: bool,
     /// Some fact could not be found out.
     failed: bool,
     hops: Vec<Hop>,
@@ -128,22 +136,24 @@ impl<F: Fn(&Query) -> Option<Found>> Way<'_, F> {
     fn find(&mut self, site: &str, dice: u64) -> Result<(), NoRoute> {
         if let Some(target) = site.strip_prefix(['=', '@']) {
             self.route = self.rules.leading_to(site);
+            self.named = true;
             let (name, port) = split_port(target);
             let port = self.route.and_then(|r| r.port).or(port);
-            return if site.starts_with('=') { self.to_host(name, port) } else { self.to_domain(name, port, dice) };
+            return if site.starts_with('=') { self.by_host(name, port) } else { self.by_domain(name, port, dice) };
         }
         let domain = rules::ascii(site).ok_or(NoRoute::BadName)?;
         self.route = self.rules.find(&domain);
         let port = self.route.and_then(|r| r.port);
+        self.named = self.route.is_some_and(|r| r.to != To::Mx);
         match self.route.map(|r| &r.to) {
-            Some(To::Host(host)) => self.to_host(host, port),
-            Some(To::MxOf(other)) => self.to_domain(other, port, dice),
-            Some(To::Mx) | None => self.to_domain(&domain, port, dice),
+            Some(To::Host(host)) => self.by_host(host, port),
+            Some(To::MxOf(other)) => self.by_domain(other, port, dice),
+            Some(To::Mx) | None => self.by_domain(&domain, port, dice),
         }
     }
 
     /// To one host that the operator named; it may be on this machine.
-    fn to_host(&mut self, host: &str, port: Option<u16>) -> Result<(), NoRoute> {
+    fn by_host(&mut self, host: &str, port: Option<u16>) -> Result<(), NoRoute> {
         if let Some(ip) = bare_address(host) {
             self.add(host, &[ip], port);
             return Ok(());
@@ -155,7 +165,7 @@ impl<F: Fn(&Query) -> Option<Found>> Way<'_, F> {
     }
 
     /// To whoever takes mail for a domain (RFC 5321 §5.1).
-    fn to_domain(&mut self, domain: &str, port: Option<u16>, dice: u64) -> Result<(), NoRoute> {
+    fn by_domain(&mut self, domain: &str, port: Option<u16>, dice: u64) -> Result<(), NoRoute> {
         if domain.starts_with('[') {
             let ip = literal(domain).ok_or(NoRoute::BadName)?;
             if self.is_own(ip) {
@@ -183,10 +193,10 @@ impl<F: Fn(&Query) -> Option<Found>> Way<'_, F> {
             self.add(&domain, &addresses, port);
             return self.end(if no_domain { NoRoute::NoSuchDomain } else { NoRoute::Nowhere });
         }
-        self.to_exchangers(&exchangers, port)
+        self.by_exchangers(&exchangers, port)
     }
 
-    fn to_exchangers(&mut self, exchangers: &[(u16, Box<str>)], port: Option<u16>) -> Result<(), NoRoute> {
+    fn by_exchangers(&mut self, exchangers: &[(u16, Box<str>)], port: Option<u16>) -> Result<(), NoRoute> {
         // RFC 7505 §3: the null exchanger stands alone. Beside others it means nothing.
         let mut usable = exchangers.iter().filter(|(_, host)| **host != *".").peekable();
         if usable.peek().is_none() {
