@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+mod client;
 mod exchange;
 mod limits;
 mod login;
@@ -15,6 +16,7 @@ mod mechanism;
 mod plain;
 mod proof;
 
+pub use client::{Client, ClientError, Credentials};
 pub use exchange::{Exchange, SaslError, SaslStep};
 pub use limits::LINE_MAX;
 pub use mechanism::Mechanism;

@@ -1,10 +1,11 @@
-//! SMTP, submission and LMTP (RFC 5321, 6409, 2033): syntax, replies and the server side of a session.
+//! SMTP, submission and LMTP (RFC 5321, 6409, 2033): syntax, replies, and both sides of a session.
 //!
 //! This crate does not know accounts, files, clocks or the network. It asks its [`Office`].
 #![no_std]
 
 extern crate alloc;
 
+pub mod client;
 mod content;
 mod limits;
 mod office;

@@ -1,0 +1,105 @@
+//! The content on its way: dots are stuffed (RFC 5321 §4.5.2), or chunks announced (RFC 3030).
+
+use super::{BLOCK_MS, Client, FINAL_MS, Next, Phase, Question};
+use alloc::{format, vec::Vec};
+use wire::{Outbox, Tick};
+
+/// Where in its lines a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stuffing {
+    /// At the beginning of a line.
+    Begin,
+    /// Within a line.
+    Within,
+    /// After a carriage return.
+    Return,
+}
+
+impl Default for Stuffing {
+    fn default() -> Stuffing {
+        Stuffing::Begin
+    }
+}
+
+impl Stuffing {
+    /// Prints octets, with a dot before each line that begins with one.
+    fn put(&mut self, bytes: &[u8], tx: &mut Outbox) {
+        let mut from = 0;
+        if *self == Stuffing::Begin && bytes.first() == Some(&b'.') {
+            tx.put(b".");
+        }
+        for dot in memchr::memchr_iter(b'.', bytes) {
+            let after_line = match dot {
+                0 => false,
+                1 => bytes[0] == b'\n' && *self == Stuffing::Return,
+                _ => bytes[dot - 2..dot] == *b"\r\n",
+            };
+            if after_line {
+                tx.put(&bytes[from..dot]);
+                tx.put(b".");
+                from = dot;
+            }
+        }
+        tx.put(&bytes[from..]);
+        *self = match bytes {
+            [.., b'\r', b'\n'] => Stuffing::Begin,
+            [b'\n'] if *self == Stuffing::Return => Stuffing::Begin,
+            [.., b'\r'] => Stuffing::Return,
+            [] => *self,
+            _ => Stuffing::Within,
+        };
+    }
+}
+
+impl Client {
+    /// Asks for more of the content.
+    pub(super) fn content(&mut self, tx: &Outbox) -> Next {
+        if tx.is_full() {
+            return Next::Flush;
+        }
+        let ask = self.read_ask();
+        self.ask(Question::Read, ask)
+    }
+
+    /// Sends what was read.
+    pub(super) fn read(&mut self, now: Tick, buffer: Vec<u8>, n: usize, tx: &mut Outbox) {
+        let transaction = self.transaction.as_mut().expect("a job is in hand");
+        let bytes = &buffer[..n];
+        (self.phase, self.deadline) = match (transaction.chunks, n) {
+            (true, 0) => {
+                tx.put(b"BDAT 0 LAST\r\n");
+                (Phase::Final, now.after(FINAL_MS))
+            }
+            (true, _) => {
+                tx.put(format!("BDAT {n}\r\n").as_bytes());
+                tx.put(bytes);
+                (Phase::Chunk, now.after(BLOCK_MS))
+            }
+            (false, 0) => {
+                // The dot has to stand on a line of its own, whatever the last one lacks.
+                tx.put(if transaction.stuffing == Stuffing::Begin { b".\r\n" } else { b"\r\n.\r\n" });
+                (Phase::Final, now.after(FINAL_MS))
+            }
+            (false, _) => {
+                transaction.stuffing.put(bytes, tx);
+                (Phase::Content, now.after(BLOCK_MS))
+            }
+        };
+        self.buffer = buffer;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_are_stuffed_however_the_content_is_cut() {
+        let content = b".\r\n..a\r\nb.\r\n\r\n.c\n.d\r.e\r\n.";
+        for cut in 1..=content.len() {
+            let (mut tx, mut stuffing) = (Outbox::new(1024), Stuffing::default());
+            content.chunks(cut).for_each(|chunk| stuffing.put(chunk, &mut tx));
+            assert_eq!(tx.bytes(), b"..\r\n...a\r\nb.\r\n\r\n..c\n.d\r.e\r\n..", "cut into {cut}");
+        }
+    }
+}
