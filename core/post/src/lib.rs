@@ -5,10 +5,18 @@
 
 extern crate alloc;
 
+mod alias;
+mod expand;
 mod hops;
+mod rate;
 mod recipient;
+mod srs;
 mod trace;
 
+pub use alias::{Alias, AliasError, Target, Why, parse_aliases, parse_included};
+pub use expand::{Addresses, Destiny, Expansion, Refused, STEPS_MAX, expand};
 pub use hops::{Hops, MAX_HOPS};
+pub use rate::{Limit, Rates};
 pub use recipient::{Directory, Ruling, rule};
+pub use srs::Srs;
 pub use trace::Trace;
