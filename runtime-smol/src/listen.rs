@@ -8,16 +8,15 @@ use crate::{
 };
 use async_executor::Executor;
 use async_io::{Async, Timer};
-use config::{Listen, TlsMode};
+use config::TlsMode;
 use std::{
     io,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 use storage::{
     house::{House, Seat},
-    serve::{Port, is_passing},
+    serve::{Caller, Door, Port, is_passing},
 };
 use wire::{Inbox, Outbox, Want};
 
@@ -31,11 +30,11 @@ pub async fn serve(port: Port, house: Arc<House>, lobby: Arc<Lobby>, executor: A
     let port = Async::new_nonblocking(port)?;
     loop {
         let came = port.read_with(|port| port.accept()).await;
-        match came.and_then(|(socket, peer)| Ok((Async::new_nonblocking(socket)?, peer))) {
-            Ok((socket, peer)) => {
+        match came.and_then(|(socket, caller)| Ok((Async::new_nonblocking(socket)?, caller))) {
+            Ok((socket, caller)) => {
                 let most = house.config().limits.connections as usize * house.config().listeners().len();
                 while !lobby.wait_for(most + SPARE, Instant::now() + BREATH).await {}
-                lobby.admit(&executor, attend(port.get_ref().listen.clone(), Line::accepted(socket), peer, house.clone()));
+                lobby.admit(&executor, attend(port.get_ref().door.clone(), Line::accepted(socket), caller, house.clone()));
             }
             Err(e) if is_passing(&e) => {}
             Err(error) => {
@@ -48,24 +47,33 @@ pub async fn serve(port: Port, house: Arc<House>, lobby: Arc<Lobby>, executor: A
 }
 
 /// A connection from its first to its last byte.
-async fn attend(listen: Listen, mut line: Line, peer: SocketAddr, house: Arc<House>) {
+async fn attend(door: Door, mut line: Line, caller: Caller, house: Arc<House>) {
     let (bell, ear) = bell();
-    let guest = match house.knock(&listen, peer, bell) {
-        Ok(guest) => guest,
-        // Boxed, as what happens to few must not make the state of everybody larger.
-        Err(reply) => return Box::pin(line.refuse(&reply)).await,
-    };
-    let mut tls = None;
-    if listen.tls == TlsMode::Implicit {
-        let secured = match house.handshake(&Want::Accept) {
-            Ok(handshake) => Box::pin(line.secure(handshake, &mut Outbox::new(0))).await,
-            Err(error) => Err(error),
-        };
-        match secured {
-            Ok(secured) => tls = Some(secured),
-            Err(error) => return tracing::info!(error = &*error, %peer, on = %listen.on, "handshake failed"),
+    let seat = match (&door, caller) {
+        (Door::Mail(listen), Caller::Net(peer)) => {
+            let guest = match house.knock(listen, peer, bell) {
+                Ok(guest) => guest,
+                // Boxed, as what happens to few must not make the state of everybody larger.
+                Err(reply) => return Box::pin(line.refuse(&reply)).await,
+            };
+            let mut tls = None;
+            if listen.tls == TlsMode::Implicit {
+                let secured = match house.handshake(&Want::Accept) {
+                    Ok(handshake) => Box::pin(line.secure(handshake, &mut Outbox::new(0))).await,
+                    Err(error) => Err(error),
+                };
+                match secured {
+                    Ok(secured) => tls = Some(secured),
+                    Err(error) => return tracing::info!(error = &*error, %peer, on = %listen.on, "handshake failed"),
+                }
+            }
+            house.seat(guest, listen, tls, now())
         }
-    }
+        _ => match house.counter(&door, caller, bell, now()) {
+            Ok(seat) => seat,
+            Err(reply) => return Box::pin(line.refuse(&reply)).await,
+        },
+    };
     macro_rules! drive {
         ($protocol:ident, $session:ident, $office:ident) => {{
             let (rx, tx) = (Inbox::new($protocol::INBOX_LIMIT), Outbox::new($protocol::OUTBOX_MARK));
@@ -75,9 +83,10 @@ async fn attend(listen: Listen, mut line: Line, peer: SocketAddr, house: Arc<Hou
             desk.office.closed(why);
         }};
     }
-    match house.seat(guest, &listen, tls, now()) {
+    match seat {
         Seat::Smtp(session, office) => drive!(smtp, session, office),
         Seat::Pop3(session, office) => drive!(pop3, session, office),
         Seat::Imap(session, office) => drive!(imap, session, office),
+        Seat::Http(session, office) => drive!(http, session, office),
     }
 }

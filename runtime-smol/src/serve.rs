@@ -35,7 +35,7 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let Boot { config, source, welcome, notes, scratch } = boot;
     logging::start(&config.log);
     let files = process::raise_open_files();
-    let ports = serve::begin(&config)?;
+    let mut ports = serve::begin(&config)?;
     // Signals that come while the house opens wait here.
     let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
     let mut told = move |limit: Duration| {
@@ -47,7 +47,9 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
 
     blocking::set_max_blocking_threads(WAITERS);
     let house = House::open(config, disk)?;
+    house.comes_from(source);
     house.welcome(&welcome);
+    ports.extend(serve::control(&house)?);
     // Those who came, and those who were sent out: neither takes the place of the other.
     let (lobby, away) = (Arc::new(Lobby::default()), Arc::new(Lobby::default()));
     let executor = Arc::new(Executor::new());
@@ -71,7 +73,7 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
 
     let signal = loop {
         match told(CHORES) {
-            Ok(Some(Signal::Hup)) => serve::reload(&house, &source),
+            Ok(Some(Signal::Hup)) => drop(serve::reload(&house)),
             Ok(Some(signal)) => break signal,
             Ok(None) => house.chores(),
             Err(error) => tracing::error!(%error, "signals"),

@@ -7,11 +7,10 @@ use crate::{
     line::Line,
     lobby::Lobby,
 };
-use config::{Listen, TlsMode};
+use config::TlsMode;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::{
     io::{self, PipeReader},
-    net::SocketAddr,
     os::fd::OwnedFd,
     sync::Arc,
     thread,
@@ -19,7 +18,7 @@ use std::{
 };
 use storage::{
     house::{House, Seat},
-    serve::{Port, is_passing},
+    serve::{Caller, Door, Port, is_passing},
 };
 use wire::{Inbox, Outbox, Want};
 
@@ -32,7 +31,7 @@ const BREATH: Duration = Duration::from_millis(100);
 pub fn serve(port: &Port, house: &Arc<House>, lobby: &Arc<Lobby>, crew: &Arc<Crew>, stop: &PipeReader) -> io::Result<()> {
     loop {
         match port.accept() {
-            Ok((socket, peer)) => {
+            Ok((socket, caller)) => {
                 let most = house.config().limits.connections as usize * house.config().listeners().len();
                 while !lobby.wait_for(most + SPARE, Instant::now() + BREATH) {
                     if stopped(stop)? {
@@ -41,13 +40,13 @@ pub fn serve(port: &Port, house: &Arc<House>, lobby: &Arc<Lobby>, crew: &Arc<Cre
                 }
                 let socket = Arc::new(socket);
                 let place = lobby.enter(socket.clone());
-                let (listen, house) = (port.listen.clone(), house.clone());
+                let (door, house) = (port.door.clone(), house.clone());
                 let handed = crew.hand(move || {
                     let _place = place;
-                    attend(&listen, socket, peer, &house);
+                    attend(&door, socket, caller, &house);
                 });
                 if let Err(error) = handed {
-                    tracing::warn!(%error, %peer, "connection dropped");
+                    tracing::warn!(%error, ?caller, "connection dropped");
                     thread::sleep(BREATH);
                 }
             }
@@ -79,23 +78,32 @@ fn stopped(stop: &PipeReader) -> io::Result<bool> {
 }
 
 /// A connection from its first to its last byte.
-fn attend(listen: &Listen, socket: Arc<OwnedFd>, peer: SocketAddr, house: &Arc<House>) {
+fn attend(door: &Door, socket: Arc<OwnedFd>, caller: Caller, house: &Arc<House>) {
     let (bell, mut ear) = match bell() {
         Ok(both) => both,
-        Err(error) => return tracing::warn!(%error, %peer, "connection dropped"),
+        Err(error) => return tracing::warn!(%error, ?caller, "connection dropped"),
     };
     let mut line = Line::accepted(socket);
-    let guest = match house.knock(listen, peer, bell) {
-        Ok(guest) => guest,
-        Err(reply) => return line.refuse(&reply),
-    };
-    let mut tls = None;
-    if listen.tls == TlsMode::Implicit {
-        match house.handshake(&Want::Accept).and_then(|handshake| line.secure(handshake, &mut Outbox::new(0))) {
-            Ok(secured) => tls = Some(secured),
-            Err(error) => return tracing::info!(error = &*error, %peer, on = %listen.on, "handshake failed"),
+    let seat = match (door, caller) {
+        (Door::Mail(listen), Caller::Net(peer)) => {
+            let guest = match house.knock(listen, peer, bell) {
+                Ok(guest) => guest,
+                Err(reply) => return line.refuse(&reply),
+            };
+            let mut tls = None;
+            if listen.tls == TlsMode::Implicit {
+                match house.handshake(&Want::Accept).and_then(|handshake| line.secure(handshake, &mut Outbox::new(0))) {
+                    Ok(secured) => tls = Some(secured),
+                    Err(error) => return tracing::info!(error = &*error, %peer, on = %listen.on, "handshake failed"),
+                }
+            }
+            house.seat(guest, listen, tls, now())
         }
-    }
+        _ => match house.counter(door, caller, bell, now()) {
+            Ok(seat) => seat,
+            Err(reply) => return line.refuse(&reply),
+        },
+    };
     macro_rules! drive {
         ($protocol:ident, $session:ident, $office:ident) => {{
             let (rx, tx) = (Inbox::new($protocol::INBOX_LIMIT), Outbox::new($protocol::OUTBOX_MARK));
@@ -103,9 +111,10 @@ fn attend(listen: &Listen, socket: Arc<OwnedFd>, peer: SocketAddr, house: &Arc<H
             $office.closed(why);
         }};
     }
-    match house.seat(guest, listen, tls, now()) {
+    match seat {
         Seat::Smtp(mut session, mut office) => drive!(smtp, session, office),
         Seat::Pop3(mut session, mut office) => drive!(pop3, session, office),
         Seat::Imap(mut session, mut office) => drive!(imap, session, office),
+        Seat::Http(mut session, mut office) => drive!(http, session, office),
     }
 }

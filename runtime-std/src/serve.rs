@@ -37,7 +37,7 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let Boot { config, source, welcome, notes, scratch } = boot;
     logging::start(&config.log);
     let files = process::raise_open_files();
-    let ports = serve::begin(&config)?;
+    let mut ports = serve::begin(&config)?;
     // Signals that come while the house opens wait here.
     let (tell, told) = mpsc::channel();
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
@@ -45,7 +45,9 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let listener = thread::spawn(move || signals.forever().try_for_each(|signal| tell.send(signal)));
 
     let house = House::open(config, disk)?;
+    house.comes_from(source);
     house.welcome(&welcome);
+    ports.extend(serve::control(&house)?);
     // Those who came, and those who were sent out: neither takes the place of the other.
     let (lobby, away) = (Arc::new(Lobby::default()), Arc::new(Lobby::default()));
     let crew = Arc::new(Crew::default());
@@ -74,7 +76,7 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
 
     let signal = loop {
         match told.recv_timeout(CHORES) {
-            Ok(SIGHUP) => serve::reload(&house, &source),
+            Ok(SIGHUP) => drop(serve::reload(&house)),
             Ok(signal) => break signal,
             Err(RecvTimeoutError::Timeout) => house.chores(),
             Err(RecvTimeoutError::Disconnected) => unreachable!("the thread of signals runs until it is told to end"),

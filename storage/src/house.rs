@@ -3,15 +3,19 @@
 use crate::{
     accept::Undelivered,
     account::{Accounts, LoadError},
+    admin::Source,
     clock::Clock,
+    control::Clerk,
     disk::Disk,
     mailbox::{self, Mailboxes},
+    metrics::Metrics,
     office::{
         Desk, Imap, Pop3, Smtp,
         guests::{Away, Full, Guest, Guests},
     },
     recover::decode,
     spool::{self, Spool},
+    story::{Deed, Story},
     tls::{self, TlsError},
 };
 use config::{Config, Listen, Speak, TlsMode};
@@ -21,7 +25,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 use wire::{Ring, Tick, Tls};
 
@@ -30,12 +34,16 @@ pub struct House {
     config: RwLock<Arc<Config>>,
     certificates: RwLock<Option<Arc<ServerConfig>>>,
     clients: RwLock<Arc<tls::Clients>>,
+    source: OnceLock<Source>,
     accounts: Accounts,
     mailboxes: Mailboxes,
     spool: Arc<Spool>,
     undelivered: Undelivered,
+    story: Story,
+    metrics: Metrics,
     guests: Arc<Guests>,
     clock: Clock,
+    ready_at: u64,
     hostname: Box<str>,
     rounds: Mutex<Rounds>,
     checkpoint: Mutex<()>,
@@ -83,6 +91,8 @@ pub enum Seat {
     Pop3(Box<pop3::Server>, Box<Pop3>),
     /// IMAP.
     Imap(Box<imap::Server>, Box<Imap>),
+    /// Control or metrics.
+    Http(Box<http::Server>, Box<Clerk>),
 }
 
 impl House {
@@ -101,7 +111,7 @@ impl House {
     pub fn open_at(config: Config, disk: Arc<dyn Disk>, clock: impl Into<Clock>, options: spool::Options) -> Result<Arc<House>, OpenError> {
         let clock = clock.into();
         let certificates = tls::load(&config.certificates).map_err(OpenError::Tls)?;
-        let clients = tls::Clients::load(None).map_err(OpenError::Tls)?;
+        let clients = tls::Clients::load(config.outgoing.trust.as_deref()).map_err(OpenError::Tls)?;
         let store = |path: &Path| {
             let path = path.to_owned();
             move |error: io::Error| match error.kind() {
@@ -116,6 +126,7 @@ impl House {
             disk.clone(),
             mailbox::Options { host: hostname.to_string(), root: config.store.clone(), budget: IDLE_MESSAGES, clock: clock.wall() },
         );
+        let story = Story::new(disk.clone(), config.store.join("story"));
         let dir = config.store.join("spool");
         let mut replay = queue::Replay::new();
         let mut damage = None;
@@ -131,11 +142,15 @@ impl House {
             config: RwLock::new(Arc::new(config)),
             certificates: RwLock::new(certificates),
             clients: RwLock::new(Arc::new(clients)),
+            source: OnceLock::new(),
             accounts,
             mailboxes,
             spool: Arc::new(spool),
             undelivered: Undelivered::default(),
+            story,
+            metrics: Metrics::default(),
             guests: Arc::default(),
+            ready_at: u64::try_from(clock.wall_ns() / 1_000_000_000).unwrap_or(0),
             clock,
             hostname,
             rounds: Mutex::new(Rounds { checkpoint: now, kept: 0, deliver_again: now }),
@@ -178,6 +193,9 @@ impl House {
         }
         drop(rounds);
         self.mailboxes.chores();
+        if let Err(error) = self.write_story() {
+            tracing::warn!(%error, "the story of what happened is not written");
+        }
         if let Err(error) = self.spool.garbage() {
             tracing::warn!(%error, "the spool cannot be cleaned");
         }
@@ -200,6 +218,9 @@ impl House {
 
     /// The end: call it when the last connection is gone. The next start has nothing to recover.
     pub fn close(&self) {
+        if let Err(error) = self.write_story() {
+            tracing::warn!(%error, "the story of what happened is not written");
+        }
         let closed = self
             .checkpoint()
             .and_then(|()| self.mailboxes.close().map_err(|refusal| io::Error::other(format!("indexes cannot be written: {refusal:?}"))));
@@ -218,6 +239,7 @@ impl House {
         let (most, most_per_address) = (config.limits.connections, config.limits.connections_per_address);
         self.guests.enter(listen.on, peer, bell, most, most_per_address).map_err(|full| {
             tracing::warn!(%peer, listener = %listen.on, reason = full.word(), "connection refused");
+            self.metrics.turned_away();
             match (listen.tls, listen.speak) {
                 (TlsMode::Implicit, _) => Vec::new(),
                 // RFC 5321 §3.1: 421 instead of a greeting.
@@ -293,6 +315,45 @@ impl House {
         }
     }
 
+    /// Notes what happened to a message, for `trace` and for the metrics. Never waits.
+    pub fn tell(&self, id: u64, deed: Deed) {
+        self.metrics.count(&deed);
+        self.story.tell(u64::try_from(self.clock.wall_ns() / 1_000_000).unwrap_or(0), id, deed);
+    }
+
+    /// What happened to messages.
+    pub fn story(&self) -> &Story {
+        &self.story
+    }
+
+    /// Writes what was told and not yet written. May wait for the disk.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub(crate) fn write_story(&self) -> io::Result<()> {
+        self.story.write(self.now(), self.config().queue.story_days)
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// When the house was opened, in seconds since 1970.
+    pub(crate) fn ready_at(&self) -> u64 {
+        self.ready_at
+    }
+
+    /// A place for a connection that is not of mail.
+    pub(crate) fn guest_at(&self, listener: SocketAddr, peer: SocketAddr, bell: Arc<dyn Ring>, most: u32) -> Result<Guest, Full> {
+        self.guests.enter(listener, peer, bell, most, u32::MAX)
+    }
+
+    /// How many are on their way to other servers.
+    pub fn away(&self) -> usize {
+        self.guests.away()
+    }
+
     /// Notes that somebody goes out, to be nudged when the server stops; `None` if it stops already.
     pub fn set_out(&self, bell: Arc<dyn Ring>) -> Option<Away> {
         self.guests.set_out(bell)
@@ -318,6 +379,15 @@ impl House {
         self.certificates.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Says where the configuration came from, so that it can be read again. Only the first word counts.
+    pub fn comes_from(&self, source: Source) {
+        let _ = self.source.set(source);
+    }
+
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.source.get()
+    }
+
     /// How this host is a TLS client, as it is now.
     pub(crate) fn clients(&self) -> Arc<tls::Clients> {
         self.clients.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -330,7 +400,7 @@ impl House {
     /// Says what is wrong.
     pub fn reload(&self, config: Config) -> Result<(), OpenError> {
         let certificates = tls::load(&config.certificates).map_err(OpenError::Tls)?;
-        let clients = tls::Clients::load(None).map_err(OpenError::Tls)?;
+        let clients = tls::Clients::load(config.outgoing.trust.as_deref()).map_err(OpenError::Tls)?;
         self.accounts.reload(&config).map_err(OpenError::Accounts)?;
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(clients);
         *self.certificates.write().unwrap_or_else(PoisonError::into_inner) = certificates;

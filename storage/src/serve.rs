@@ -1,16 +1,23 @@
 //! How a server begins, for both runtimes: ports are bound, root is given away, and what fails has words.
 
 use crate::{
-    admin::Source,
     house::{House, OpenError},
     logging, process,
 };
 use config::{Config, Listen};
+use nix::unistd::{Group, chown};
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
 use std::{
-    fmt, io,
+    fmt, fs, io,
     net::{SocketAddr, TcpListener},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{
+            fs::PermissionsExt as _,
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
 };
 
 /// Connections that the system accepts ahead of us.
@@ -23,14 +30,18 @@ const BACKLOG: i32 = 1024;
 pub fn begin(config: &Config) -> Result<Vec<Port>, ServeError> {
     let mut ports = Vec::new();
     for to in config.listeners() {
-        match Port::bind(&to) {
-            Ok(port) => ports.push(port),
+        match tcp(to.on) {
+            Ok(listener) => ports.push(Port::tcp(Door::Mail(to), listener)?),
             // Nobody asked for it by name.
             Err(error) if config.listen.is_empty() && process::has_no_ipv6(&error) => {
                 tracing::warn!(on = %to.on, %error, "this machine has no IPv6");
             }
-            Err(error) => return Err(ServeError::Bind(to, error)),
+            Err(error) => return Err(ServeError::Bind(to.on.to_string(), error)),
         }
+    }
+    if let Some(on) = config.control.metrics {
+        let listener = tcp(on).map_err(|error| ServeError::Bind(on.to_string(), error))?;
+        ports.push(Port::tcp(Door::Metrics, listener)?);
     }
     if let Some(user) = &config.user {
         process::become_user(user).map_err(ServeError::User)?;
@@ -38,70 +49,193 @@ pub fn begin(config: &Config) -> Result<Vec<Port>, ServeError> {
     Ok(ports)
 }
 
-/// Reads the configuration again and takes it, or says in the log why everything stays as it was.
-pub fn reload(house: &House, source: &Source) {
-    let done = source.read().map_err(|e| e.to_string()).and_then(|config| {
+/// Binds the local socket of a house that is open: nobody else has the store now, so a socket that is there already is one that was left behind.
+/// `None` if it cannot be had and nobody asked for it by name: a path may be too long for a socket, and mail goes on without.
+///
+/// # Errors
+/// If it cannot be had.
+pub fn control(house: &House) -> Result<Option<Port>, ServeError> {
+    let config = house.config();
+    let path = config.control_socket();
+    let on = path.display().to_string();
+    match unix(&path, config.control.group.as_deref()) {
+        Ok(listener) => {
+            tracing::debug!(on, "control");
+            Ok(Some(Port { door: Door::Control, on, listener: Listener::Unix(listener, path) }))
+        }
+        Err(error) if config.control.socket.is_none() && config.control.group.is_none() => {
+            tracing::error!(on, %error, "no control socket");
+            Ok(None)
+        }
+        Err(error) => Err(ServeError::Bind(on, error)),
+    }
+}
+
+/// Reads the configuration again and takes it.
+///
+/// # Errors
+/// Why everything stays as it was; the log has it too.
+pub fn reload(house: &House) -> Result<(), String> {
+    let done = house.source().ok_or_else(|| "nobody knows where the configuration came from".to_owned());
+    let done = done.and_then(|source| source.read().map_err(|e| e.to_string())).and_then(|config| {
         let log = config.log.clone();
         house.reload(config).map_err(|e| e.to_string())?;
         logging::start(&log);
         Ok(())
     });
-    match done {
+    match &done {
         Ok(()) => tracing::info!("reloaded"),
         Err(error) => tracing::error!(error, "reload failed, everything stays as it was"),
     }
+    done
+}
+
+/// What is behind a port.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Door {
+    /// Sessions of mail.
+    Mail(Listen),
+    /// Metrics, for whoever can connect.
+    Metrics,
+    /// Control, for those who may.
+    Control,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody at that address.
+    Net(SocketAddr),
+    /// A process on this machine that runs as this user and group; `None` if the system does not tell.
+    Local(Option<(u32, u32)>),
 }
 
 /// A bound port. It does not block.
 pub struct Port {
-    /// As configured.
-    pub listen: Listen,
+    /// What is behind it.
+    pub door: Door,
     /// Where it really listens: the system chooses a port for 0.
-    pub on: SocketAddr,
-    listener: TcpListener,
+    pub on: String,
+    listener: Listener,
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    /// Its file goes with it.
+    Unix(UnixListener, PathBuf),
 }
 
 impl Port {
-    /// Binds.
-    ///
-    /// # Errors
-    /// As bind(2).
-    pub fn bind(to: &Listen) -> io::Result<Port> {
-        let family = if to.on.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-        let fd = socket(family, SocketType::STREAM, None)?;
-        rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
-        sockopt::set_socket_reuseaddr(&fd, true)?;
-        if to.on.is_ipv6() {
-            // Or `[::]:25` and `0.0.0.0:25` clash.
-            sockopt::set_ipv6_v6only(&fd, true)?;
+    fn tcp(door: Door, listener: TcpListener) -> Result<Port, ServeError> {
+        let on = listener.local_addr()?.to_string();
+        match &door {
+            Door::Mail(listen) => tracing::info!(on, speak = ?listen.speak, tls = ?listen.tls, "listening"),
+            Door::Metrics | Door::Control => tracing::info!(on, "metrics"),
         }
-        bind(&fd, &to.on)?;
-        listen(&fd, BACKLOG)?;
-        let listener = TcpListener::from(fd);
-        listener.set_nonblocking(true)?;
-        tracing::info!(on = %listener.local_addr()?, speak = ?to.speak, tls = ?to.tls, "listening");
-        Ok(Port { listen: to.clone(), on: listener.local_addr()?, listener })
+        Ok(Port { door, on, listener: Listener::Tcp(listener) })
     }
 
     /// Takes the next connection: a socket that does not block, and who is at its other end.
     ///
     /// # Errors
     /// `WouldBlock` if there is none. [`is_passing`] tells what is over with the next try.
-    pub fn accept(&self) -> io::Result<(OwnedFd, SocketAddr)> {
-        let (socket, peer) = self.listener.accept()?;
-        socket.set_nonblocking(true)?;
-        // Replies leave in one write; waiting for more would only delay them. Some systems refuse if the peer has hung up already.
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, %peer, "no delay");
+    pub fn accept(&self) -> io::Result<(OwnedFd, Caller)> {
+        match &self.listener {
+            Listener::Tcp(listener) => {
+                let (socket, peer) = listener.accept()?;
+                socket.set_nonblocking(true)?;
+                // Replies leave in one write; waiting for more would only delay them. Some systems refuse if the peer has hung up already.
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%error, %peer, "no delay");
+                }
+                Ok((socket.into(), Caller::Net(peer)))
+            }
+            Listener::Unix(listener, _) => {
+                let (socket, _) = listener.accept()?;
+                socket.set_nonblocking(true)?;
+                let who = peer(&socket).ok();
+                Ok((socket.into(), Caller::Local(who)))
+            }
         }
-        Ok((socket.into(), peer))
     }
 }
 
 impl AsFd for Port {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+        match &self.listener {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener, _) => listener.as_fd(),
+        }
     }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, path) = &self.listener {
+            // The next start removes it too.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn tcp(on: SocketAddr) -> io::Result<TcpListener> {
+    let family = if on.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let fd = socket(family, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    if on.is_ipv6() {
+        // Or `[::]:25` and `0.0.0.0:25` clash.
+        sockopt::set_ipv6_v6only(&fd, true)?;
+    }
+    bind(&fd, &on)?;
+    listen(&fd, BACKLOG)?;
+    let listener = TcpListener::from(fd);
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if std::os::unix::fs::FileTypeExt::is_socket(&there.file_type()) => fs::remove_file(path)?,
+        // Whatever it is, it is not ours.
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something else in its place")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    if let Some(name) = group {
+        let group =
+            Group::from_name(name)?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no group {name:?}")))?;
+        chown(path, None, Some(group.gid))?;
+    }
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn peer(socket: &UnixStream) -> io::Result<(u32, u32)> {
+    let peer = sockopt::socket_peercred(socket)?;
+    Ok((peer.uid.as_raw(), peer.gid.as_raw()))
+}
+
+#[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly", target_os = "netbsd", target_os = "openbsd"))]
+fn peer(socket: &UnixStream) -> io::Result<(u32, u32)> {
+    let (uid, gid) = nix::unistd::getpeereid(socket)?;
+    Ok((uid.as_raw(), gid.as_raw()))
+}
+
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)))]
+fn peer(_: &UnixStream) -> io::Result<(u32, u32)> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether an accept failed for a reason that lies with that one connection: the peer was faster than we.
@@ -113,7 +247,7 @@ pub fn is_passing(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub enum ServeError {
     /// The port cannot be had.
-    Bind(Listen, io::Error),
+    Bind(String, io::Error),
     /// The user cannot be had.
     User(process::UserError),
     /// The house cannot be opened.
@@ -126,9 +260,9 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServeError::Bind(to, e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                write!(f, "cannot listen on {}: {e}; ports below 1024 need root (say who to become then: `user`)", to.on)
+                write!(f, "cannot listen on {to}: {e}; ports below 1024 need root (say who to become then: `user`)")
             }
-            ServeError::Bind(to, e) => write!(f, "cannot listen on {}: {e}", to.on),
+            ServeError::Bind(to, e) => write!(f, "cannot listen on {to}: {e}"),
             ServeError::User(e) => e.fmt(f),
             ServeError::Open(e) => e.fmt(f),
             ServeError::System(e) => e.fmt(f),

@@ -49,6 +49,7 @@ impl House {
     /// # Errors
     /// Why there cannot be one, for the log.
     pub fn handshake(&self, want: &Want) -> Result<Handshake, Box<str>> {
+        self.metrics().shakes_hands(*want == Want::Accept);
         match want {
             Want::Accept => self.tls().map(Handshake::Accept).ok_or_else(|| "no certificate".into()),
             Want::Connect(expect) => Ok(Handshake::Connect(self.client_tls(expect), server_name(expect)?)),

@@ -2,8 +2,10 @@
 //!
 //! [`Operator`] is what can be asked; the server answers it on a Unix socket in JSON over HTTP (`office`), and the command line asks there (`client`).
 
+mod office;
 mod queue;
 
+pub use office::Clerk;
 pub use queue::{Action, Effect, Filter, Listing, Page, QueueStatus, Refused, State, Summary, Waiting, Whole, Whom, id as queue_id};
 
 use serde::{Deserialize, Serialize};

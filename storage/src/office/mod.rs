@@ -36,6 +36,7 @@ pub struct Desk {
 impl Desk {
     pub(crate) fn new(house: Arc<House>, guest: Guest, protocol: &'static str) -> Desk {
         tracing::debug!(conn = guest.number, protocol, peer = %guest.peer, "connect");
+        house.metrics().came(protocol);
         Desk { house, guest, protocol, account: None }
     }
 
@@ -53,6 +54,7 @@ impl Desk {
         let user: String = user.chars().take(254).collect();
         let (conn, protocol, peer) = (self.guest.number, self.protocol, self.guest.peer);
         let result = self.house.accounts().verify(proof, peer.ip(), self.house.now_ms());
+        self.house.metrics().login(protocol, result.is_ok());
         match &result {
             Ok(login) => {
                 self.account = mail::Address::parse(&login.account);

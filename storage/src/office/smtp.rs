@@ -7,6 +7,7 @@ use super::{
 use crate::{
     accept::{Destination, Origin},
     account::Account,
+    story::Deed,
 };
 use config::Speak;
 use mail::{Address, Flags, MailboxName, Recipient, Stamp};
@@ -114,12 +115,24 @@ impl Smtp {
             eight_bit: open.start.body == smtp::Body::EightBit,
             utf8: open.start.utf8,
         };
+        let message_id = taken.structure.envelope.message_id.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
         if !to.is_empty() {
             house.accept(taken, open.stamp, Some(&origin), &to).map_err(|error| disk(&error))?;
         }
         let (conn, protocol, peer) = (self.desk.guest.number, self.desk.protocol, self.desk.guest.peer);
         let from = open.start.envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
+        if !to.is_empty() {
+            let client = match &self.desk.account {
+                Some(account) => format!("{} ({account})", peer.ip()),
+                None => peer.ip().to_string(),
+            };
+            let recipients = open.start.envelope.recipients.iter().map(|r| r.address.to_string()).collect();
+            let by = protocol.to_owned();
+            house.tell(open.id, Deed::Accepted { sender: from.clone(), recipients, size, by, client, message_id, about: None });
+        }
         for destination in &to {
+            let (recipient, account) = (destination.recipient.clone(), destination.account.address.to_string());
+            house.tell(open.id, Deed::Delivered { recipient, account, delay_s: 0 });
             tracing::info!(conn, protocol, %peer, id, from, to = destination.recipient, account = %destination.account.address, size, "accept");
         }
         if self.speak != Speak::Lmtp {

@@ -1,0 +1,232 @@
+//! What Prometheus reads: what happened since the start, and how things are.
+
+use crate::{control::QueueStatus, story::Deed};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use std::fmt;
+
+/// The type of what [`Metrics::print`] gives.
+pub const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Bounds of the time from acceptance to delivery, in seconds: at once, within a greylisting, within the warning, within the last attempt.
+const DELAYS: [f64; 11] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 259_200.0, 432_000.0];
+
+/// Counters of everything that is counted. Each is an atomic: nobody waits.
+pub struct Metrics {
+    registry: Registry,
+    accepted: Family<By, Counter>,
+    fates: Family<Fate, Counter>,
+    delay: Family<Where, Histogram, fn() -> Histogram>,
+    connections: Family<By, Counter>,
+    refused: Counter,
+    handshakes: Family<Handshake, Counter>,
+    logins: Family<Login, Counter>,
+    queue: Family<State, Gauge>,
+    sites: Gauge,
+    dead: Gauge,
+    oldest: Gauge,
+    sessions: Gauge,
+    away: Gauge,
+    log: Gauge,
+    started: Gauge,
+}
+
+/// How things are, to be read beside what was counted.
+#[derive(Debug, Clone, Default)]
+pub struct Levels {
+    /// The queue.
+    pub queue: QueueStatus,
+    /// The time, in seconds since 1970.
+    pub now: u64,
+    /// When the server was ready.
+    pub started: u64,
+    /// Connections of clients.
+    pub sessions: usize,
+    /// Connections to other servers.
+    pub away: usize,
+    /// Bytes of the log that a start would read again.
+    pub log_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct By {
+    protocol: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Fate {
+    fate: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Where {
+    to: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Handshake {
+    side: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Login {
+    protocol: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let delays: fn() -> Histogram = || Histogram::new(DELAYS);
+        let mut metrics = Metrics {
+            registry: Registry::default(),
+            accepted: Family::default(),
+            fates: Family::default(),
+            delay: Family::new_with_constructor(delays),
+            connections: Family::default(),
+            refused: Counter::default(),
+            handshakes: Family::default(),
+            logins: Family::default(),
+            queue: Family::default(),
+            sites: Gauge::default(),
+            dead: Gauge::default(),
+            oldest: Gauge::default(),
+            sessions: Gauge::default(),
+            away: Gauge::default(),
+            log: Gauge::default(),
+            started: Gauge::default(),
+        };
+        // A series that is there from the start can be watched for its first increase.
+        for fate in ["delivered", "relayed", "deferred", "bounced"] {
+            drop(metrics.fates.get_or_create(&Fate { fate }));
+        }
+        for state in ["waiting", "active", "held"] {
+            drop(metrics.queue.get_or_create(&State { state }));
+        }
+        let (m, mut r) = (&metrics, Registry::with_prefix("hikyaku"));
+        r.register("messages_accepted", "Messages taken, by the protocol they came by", m.accepted.clone());
+        r.register("recipients", "What became of recipients, each time something did", m.fates.clone());
+        r.register_with_unit("delivery_delay", "From acceptance to delivery, of each recipient", Unit::Seconds, m.delay.clone());
+        r.register("connections", "Connections of clients, by protocol", m.connections.clone());
+        r.register("connections_refused", "Connections that found every place taken", m.refused.clone());
+        r.register("tls_handshakes", "TLS handshakes that began, by the side played here", m.handshakes.clone());
+        r.register("logins", "Logins, by protocol and outcome", m.logins.clone());
+        r.register("queue_messages", "Messages in the queue, by state", m.queue.clone());
+        r.register("queue_sites", "Next hops that mail waits for", m.sites.clone());
+        r.register("queue_dead_sites", "Next hops that do not answer", m.dead.clone());
+        r.register_with_unit(
+            "queue_oldest_age",
+            "Age of the oldest message in the queue, 0 if it is empty",
+            Unit::Seconds,
+            m.oldest.clone(),
+        );
+        r.register("sessions", "Connections of clients now", m.sessions.clone());
+        r.register("deliveries_open", "Connections to other servers now", m.away.clone());
+        r.register_with_unit("log", "Log that a start would read again", Unit::Bytes, m.log.clone());
+        r.register_with_unit("start_time", "When the server was ready, since 1970", Unit::Seconds, m.started.clone());
+        metrics.registry = r;
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Counts what happened to a message.
+    pub fn count(&self, deed: &Deed) {
+        let fate = match deed {
+            Deed::Accepted { by, .. } => {
+                self.accepted.get_or_create(&By { protocol: by.clone() }).inc();
+                return;
+            }
+            Deed::Delivered { delay_s, .. } => {
+                self.delay.get_or_create(&Where { to: "here" }).observe(*delay_s as f64);
+                "delivered"
+            }
+            Deed::Relayed { delay_s, .. } => {
+                self.delay.get_or_create(&Where { to: "elsewhere" }).observe(*delay_s as f64);
+                "relayed"
+            }
+            Deed::Deferred { .. } => "deferred",
+            Deed::Bounced { .. } => "bounced",
+            Deed::Warned { .. } | Deed::Held { .. } | Deed::Changed { .. } => return,
+        };
+        self.fates.get_or_create(&Fate { fate }).inc();
+    }
+
+    /// A client is here.
+    pub fn came(&self, protocol: &str) {
+        self.connections.get_or_create(&By { protocol: protocol.into() }).inc();
+    }
+
+    /// A client found no place.
+    pub fn turned_away(&self) {
+        self.refused.inc();
+    }
+
+    /// A handshake begins.
+    pub fn shakes_hands(&self, as_server: bool) {
+        self.handshakes.get_or_create(&Handshake { side: if as_server { "server" } else { "client" } }).inc();
+    }
+
+    /// Somebody logged in, or was not let in.
+    pub fn login(&self, protocol: &'static str, is_in: bool) {
+        self.logins.get_or_create(&Login { protocol, outcome: if is_in { "accepted" } else { "refused" } }).inc();
+    }
+
+    /// Everything as text.
+    ///
+    /// # Errors
+    /// If the library cannot print it.
+    pub fn print(&self, levels: &Levels) -> Result<String, fmt::Error> {
+        let set = |gauge: &Gauge, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        let queue = &levels.queue;
+        for (state, count) in [("waiting", queue.waiting), ("active", queue.active), ("held", queue.held)] {
+            set(&self.queue.get_or_create(&State { state }), count);
+        }
+        set(&self.sites, queue.sites);
+        set(&self.dead, queue.dead_count);
+        set(&self.oldest, queue.oldest.map_or(0, |oldest| levels.now.saturating_sub(oldest)));
+        set(&self.sessions, levels.sessions as u64);
+        set(&self.away, levels.away as u64);
+        set(&self.log, levels.log_bytes);
+        set(&self.started, levels.started);
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_printed() {
+        let metrics = Metrics::default();
+        metrics.count(&Deed::Delivered { recipient: "a@b".into(), account: "a@b".into(), delay_s: 4 });
+        metrics.login("imap", false);
+        metrics.shakes_hands(true);
+        let queue = QueueStatus { waiting: 3, oldest: Some(100), ..QueueStatus::default() };
+        let text = metrics.print(&Levels { queue, now: 160, ..Levels::default() }).unwrap();
+        for line in [
+            "hikyaku_recipients_total{fate=\"delivered\"} 1",
+            "hikyaku_recipients_total{fate=\"bounced\"} 0",
+            "hikyaku_delivery_delay_seconds_bucket{le=\"5.0\",to=\"here\"} 1",
+            "hikyaku_logins_total{protocol=\"imap\",outcome=\"refused\"} 1",
+            "hikyaku_tls_handshakes_total{side=\"server\"} 1",
+            "hikyaku_queue_messages{state=\"waiting\"} 3",
+            "hikyaku_queue_oldest_age_seconds 60",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
