@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod dsn;
 pub mod frame;
 mod limits;
 mod record;
