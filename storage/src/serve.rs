@@ -60,7 +60,6 @@ pub fn control(house: &House) -> Result<Option<Port>, ServeError> {
     let on = path.display().to_string();
     match unix(&path, config.control.group.as_deref()) {
         Ok(listener) => {
-            tracing::debug!(on, "control");
             Ok(Some(Port { door: Door::Control, on, listener: Listener::Unix(listener, path) }))
         }
         Err(error) if config.control.socket.is_none() && config.control.group.is_none() => {
