@@ -19,6 +19,10 @@ pub struct Account {
     pub quota: u64,
     /// Whether nobody may log in. Mail still arrives.
     pub disabled: bool,
+    /// Where it wants its mail besides, or instead if no copy is kept.
+    pub forward: Vec<Address>,
+    /// Whether a copy of what is forwarded stays.
+    pub keep: bool,
     pub(crate) hash: Hash,
 }
 
@@ -57,7 +61,7 @@ impl Book {
         let mut errors = Vec::new();
         let mut maildirs: BTreeMap<PathBuf, Address> = BTreeMap::new();
         let first = records.first().map(|r| r.address.clone());
-        for Record { address, hash, maildir, quota, disabled } in records {
+        for Record { address, hash, maildir, quota, disabled, forward, keep } in records {
             let maildir = match maildir {
                 Some(path) => config.store.join(path),
                 None => match config.maildir_of(&address) {
@@ -73,8 +77,8 @@ impl Book {
                 continue;
             }
             maildirs.insert(maildir.clone(), address.clone());
-            let account =
-                Arc::new(Account { address: address.clone(), maildir, quota: quota.unwrap_or(config.limits.quota), disabled, hash });
+            let quota = quota.unwrap_or(config.limits.quota);
+            let account = Arc::new(Account { address: address.clone(), maildir, quota, disabled, forward, keep, hash });
             book.by_local.entry(address.local.clone()).and_modify(|a| *a = None).or_insert_with(|| Some(account.clone()));
             book.by_address.insert(address, account);
         }

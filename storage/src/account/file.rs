@@ -39,6 +39,10 @@ pub struct Record {
     pub quota: Option<u64>,
     /// Whether nobody may log in. Mail still arrives.
     pub disabled: bool,
+    /// Where it wants its mail besides, or instead if no copy is kept.
+    pub forward: Vec<Address>,
+    /// Whether a copy of what is forwarded stays.
+    pub keep: bool,
 }
 
 /// Why the file could not be read or changed.
@@ -71,6 +75,21 @@ struct Line {
     quota: Option<u64>,
     #[serde(default)]
     disabled: bool,
+    #[serde(default)]
+    forward: Vec<String>,
+    #[serde(default = "yes")]
+    keep: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Record {
+    /// With everything as the configuration says.
+    pub fn new(address: Address, hash: Hash) -> Record {
+        Record { address, hash, maildir: None, quota: None, disabled: false, forward: Vec::new(), keep: true }
+    }
 }
 
 /// Reads the file, and what stat(2) said of it before. A file that is not there holds no accounts.
@@ -147,8 +166,15 @@ fn parse(file: &str, text: &str) -> Result<Vec<Record>, FileError> {
             (_, Err(e @ (HashError::Unknown | HashError::TooDear))) => say("hash", e.to_string()),
             (Some(address), Ok(hash)) => {
                 seen.insert(address.clone(), i);
-                let Line { maildir, quota, disabled, .. } = line;
-                records.push(Record { address: address.clone(), hash, maildir, quota, disabled });
+                let Line { maildir, quota, disabled, forward, keep, .. } = line;
+                let mut to = Vec::with_capacity(forward.len());
+                for text in forward {
+                    match Address::parse(&text) {
+                        Some(address) => to.push(address),
+                        None => say("forward", format!("`{text}` is no address")),
+                    }
+                }
+                records.push(Record { address: address.clone(), hash, maildir, quota, disabled, forward: to, keep });
             }
         }
     }
@@ -182,6 +208,13 @@ fn print(records: &[Record]) -> String {
         if r.disabled {
             out.push_str(", disabled: true");
         }
+        if !r.forward.is_empty() {
+            let to: Vec<String> = r.forward.iter().map(|a| quoted(&format!("{}@{}", a.local, a.domain))).collect();
+            let _ = write!(out, ", forward: [{}]", to.join(", "));
+        }
+        if !r.keep {
+            out.push_str(", keep: false");
+        }
         out.push_str("),\n");
     }
     out.push_str("    ],\n)\n");
@@ -199,7 +232,8 @@ fn mask(line: &str) -> String {
     format!("{}{stars}{}", &line[..start], &line[end..])
 }
 
-fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+/// The bytes of a file that is not too large to be one of these.
+pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let file = disk.open(path, How::Read)?;
     let len = file.len()?;
     if len > FILE_BYTES_MAX {
@@ -254,7 +288,7 @@ mod tests {
     const HASH: &str = "{SSHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
 
     fn record(address: &str) -> Record {
-        Record { address: Address::parse(address).unwrap(), hash: Hash::parse(HASH).unwrap(), maildir: None, quota: None, disabled: false }
+        Record::new(Address::parse(address).unwrap(), Hash::parse(HASH).unwrap())
     }
 
     #[test]
@@ -263,6 +297,8 @@ mod tests {
         records[1].maildir = Some("/home/\"b\\ob/Maildir".into());
         records[2].quota = Some(0);
         records[2].disabled = true;
+        records[0].forward = vec![Address::parse("a@b").unwrap(), Address::parse("c@d").unwrap()];
+        records[0].keep = false;
         assert_eq!(parse("f", &print(&records)).unwrap(), records);
         assert_eq!(parse("f", &print(&[])).unwrap(), []);
     }

@@ -9,6 +9,7 @@ pub mod file;
 mod gate;
 mod hash;
 mod memory;
+mod paths;
 mod throttle;
 
 pub use book::{Account, BookError};
@@ -24,6 +25,8 @@ use file::FileError;
 use gate::Gate;
 use mail::Address;
 use memory::Memory;
+use paths::Paths;
+use post::Directory as _;
 use sasl::{Denied, Login, Proof};
 use std::{
     fmt,
@@ -60,6 +63,7 @@ pub struct Accounts {
 struct State {
     config: Arc<Config>,
     book: Arc<Book>,
+    paths: Arc<Paths>,
 }
 
 struct Looked {
@@ -74,6 +78,8 @@ pub enum LoadError {
     File(FileError),
     /// What is in it.
     Book(PathBuf, Vec<BookError>),
+    /// A file of aliases, or the secret of rewritten senders.
+    Paths(String),
 }
 
 impl Accounts {
@@ -91,10 +97,11 @@ impl Accounts {
     /// As [`Accounts::load`].
     pub fn load_at(disk: Arc<dyn Disk>, config: &Config, clock: Clock) -> Result<Accounts, LoadError> {
         let (book, stat) = read(&*disk, config)?;
+        let paths = Arc::new(Paths::load(&*disk, config).map_err(LoadError::Paths)?);
         let memory = Memory::new();
         Ok(Accounts {
             disk,
-            state: RwLock::new(State { config: Arc::new(config.clone()), book: Arc::new(book) }),
+            state: RwLock::new(State { config: Arc::new(config.clone()), book: Arc::new(book), paths }),
             looked: Mutex::new(Looked { at_ms: clock.ms(), stat }),
             clock,
             throttle: Mutex::default(),
@@ -113,8 +120,9 @@ impl Accounts {
     pub fn reload(&self, config: &Config) -> Result<(), LoadError> {
         let mut looked = held(&self.looked);
         let (book, stat) = read(&*self.disk, config)?;
+        let paths = Arc::new(Paths::load(&*self.disk, config).map_err(LoadError::Paths)?);
         *looked = Looked { at_ms: self.clock.ms(), stat };
-        self.set(State { config: Arc::new(config.clone()), book: Arc::new(book) });
+        self.set(State { config: Arc::new(config.clone()), book: Arc::new(book), paths });
         Ok(())
     }
 
@@ -140,6 +148,26 @@ impl Accounts {
         self.look_up(|state| rule(state).ok()).unwrap_or(post::Ruling::NoMailbox)
     }
 
+    /// Where mail for a path goes: to mailboxes here, and to other hosts.
+    ///
+    /// # Errors
+    /// If it goes nowhere.
+    pub fn expand(&self, path: &mail::Recipient, now: mail::Stamp) -> Result<post::Expansion, post::Refused> {
+        let day = now.seconds.div_euclid(86_400);
+        self.look_up(|state| match post::expand(path, &Facts { state, day }) {
+            Err(post::Refused::NoMailbox) => None,
+            done => Some(done),
+        })
+        .unwrap_or(Err(post::Refused::NoMailbox))
+    }
+
+    /// The sender that mail which is sent on from here has: a rewritten one, unless its domain is ours.
+    pub fn rewritten(&self, sender: &Address, now: mail::Stamp) -> Option<Address> {
+        let state = self.state();
+        let ours = state.config.is_local(&sender.domain) || state.config.domain_aliases.contains_key(&*sender.domain);
+        if ours { None } else { state.paths.srs.wrap(sender, now.seconds.div_euclid(86_400)) }
+    }
+
     /// Whether `account` may send as `sender`: its own address, with any detail, and `postmaster` if it is that.
     pub fn owns(&self, account: &str, sender: &Address) -> bool {
         self.find(sender).is_some_and(|a| a.name() == account)
@@ -161,7 +189,7 @@ impl Accounts {
             return Err(Denied::Wrong);
         }
         let account = self.named(&user);
-        let State { config, book } = self.state();
+        let State { config, book, .. } = self.state();
         let policy = Policy { failures: config.limits.login_failures, wait_ms: u64::from(config.limits.login_wait) * 1000 };
         // Unknown names wait like known ones, or waiting would tell them apart.
         let name = account.as_ref().map_or_else(|| user.to_lowercase(), |a| a.name());
@@ -238,7 +266,8 @@ impl Accounts {
         match read(&*self.disk, &config) {
             Ok((book, _)) => {
                 tracing::info!(event = "accounts", count = book.all().len(), "the accounts have changed");
-                self.set(State { config, book: Arc::new(book) });
+                let paths = self.state().paths;
+                self.set(State { config, book: Arc::new(book), paths });
                 true
             }
             Err(error) => {
@@ -280,10 +309,72 @@ impl post::Directory for State {
     }
 }
 
+/// What is known of addresses on one day: rewritten senders do not lead back for ever.
+struct Facts<'a> {
+    state: &'a State,
+    day: i64,
+}
+
+impl post::Directory for Facts<'_> {
+    fn is_local_domain(&self, domain: &str) -> bool {
+        self.state.is_local_domain(domain)
+    }
+
+    fn account(&self, address: &Address) -> Option<Address> {
+        self.state.account(address)
+    }
+
+    fn postmaster(&self) -> Option<Address> {
+        self.state.postmaster()
+    }
+
+    fn hostname(&self) -> &str {
+        self.state.hostname()
+    }
+
+    fn detail_separator(&self) -> char {
+        self.state.detail_separator()
+    }
+}
+
+impl post::Addresses for Facts<'_> {
+    fn domain_alias(&self, domain: &str) -> Option<&str> {
+        self.state.config.domain_aliases.get(domain).map(String::as_str)
+    }
+
+    fn alias(&self, address: &Address) -> Option<Vec<post::Target>> {
+        let local = address.local.to_lowercase();
+        let whole = format!("{local}@{}", address.domain);
+        let paths = &self.state.paths;
+        let named = || self.is_local_domain(&address.domain).then(|| paths.alias(&local)).flatten();
+        paths.alias(&whole).or_else(named).cloned()
+    }
+
+    fn forward(&self, account: &Address) -> Option<(Vec<Address>, bool)> {
+        let account = self.state.book.exact(account).filter(|account| !account.forward.is_empty())?;
+        Some((account.forward.clone(), account.keep))
+    }
+
+    fn catch_all(&self, domain: &str) -> Option<Address> {
+        let aliases = self.state.paths.alias(&format!("@{domain}")).and_then(|targets| targets.first());
+        let alias = aliases.and_then(|target| target.address(self.default_domain()));
+        alias.or_else(|| self.state.config.catch_all.get(domain).and_then(|address| Address::parse(address)))
+    }
+
+    fn default_domain(&self) -> &str {
+        self.state.config.domains.first().map_or_else(|| self.state.config.hostname(), String::as_str)
+    }
+
+    fn unwrap_sender(&self, address: &Address) -> Option<Address> {
+        self.state.paths.srs.unwrap(address, self.day)
+    }
+}
+
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LoadError::File(error) => error.fmt(f),
+            LoadError::Paths(text) => f.write_str(text),
             LoadError::Book(path, errors) => {
                 let lines: Vec<String> = errors.iter().map(|e| format!("{}: {e}", path.display())).collect();
                 f.write_str(&lines.join("\n"))

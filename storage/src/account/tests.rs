@@ -27,7 +27,7 @@ impl Scratch {
             for (address, password) in accounts {
                 let address = Address::parse(address).unwrap();
                 records.retain(|r| r.address != address);
-                records.push(Record { address, hash: cheap(password), maildir: None, quota: None, disabled: password.contains("off") });
+                records.push(Record { disabled: password.contains("off"), ..Record::new(address, cheap(password)) });
             }
             Ok(())
         })
@@ -155,13 +155,7 @@ fn a_change_is_seen_and_a_mistake_is_not() {
 fn what_does_not_fit_together() {
     let s = Scratch::new("fit");
     let put = |address: &str, maildir: Option<&str>| {
-        let r = Record {
-            address: Address::parse(address).unwrap(),
-            hash: cheap("x"),
-            maildir: maildir.map(PathBuf::from),
-            quota: None,
-            disabled: false,
-        };
+        let r = Record { maildir: maildir.map(PathBuf::from), ..Record::new(Address::parse(address).unwrap(), cheap("x")) };
         file::change::<_, FileError>(&Posix, &s.1.accounts_path(), |records| {
             records.push(r);
             Ok(())
@@ -190,7 +184,7 @@ fn two_programs_change_one_file() {
         }
     });
     assert_eq!(s.load().all().len(), 40);
-    assert_eq!(std::fs::read_dir(&s.0).unwrap().count(), 2, "the file and its lock");
+    assert_eq!(std::fs::read_dir(&s.0).unwrap().count(), 3, "the file, its lock, and the secret of senders");
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(std::fs::metadata(s.1.accounts_path()).unwrap().permissions().mode() & 0o777, 0o600);
 }
@@ -205,4 +199,45 @@ fn unknown_names_cost_a_hash() {
     a.reload(&s.1).unwrap();
     let State { book, .. } = a.state();
     assert!(!a.decoy(&book, "nobody").is_dear(), "as long as that of the others");
+}
+
+#[test]
+fn aliases_forwards_and_senders_that_come_back() {
+    let s = Scratch::new("paths");
+    let list = s.1.store.join("list");
+    std::fs::write(&list, "# a list\nbob@far.test\nstaff\n").unwrap();
+    let aliases = s.1.store.join("aliases");
+    std::fs::write(&aliases, "staff: alice\nall: :include:list\n@example.test: staff\n").unwrap();
+    let config = Config { aliases: vec![aliases.clone()], ..s.1.clone() };
+    file::change::<_, FileError>(&Posix, &config.accounts_path(), |records| {
+        let carol = Record::new(Address::parse("carol@example.test").unwrap(), cheap("x"));
+        let forward = vec![Address::parse("carol@far.test").unwrap()];
+        records.push(Record::new(Address::parse("alice@example.test").unwrap(), cheap("x")));
+        records.push(Record { forward, keep: false, ..carol });
+        Ok(())
+    })
+    .unwrap();
+    let accounts = Accounts::load(Arc::new(Posix), &config).unwrap();
+    let now = mail::Stamp::utc(1_700_000_000);
+    let to = |path: &str| {
+        let expansion = accounts.expand(&Address::parse(path).unwrap().into(), now).unwrap();
+        let shown = expansion.to.into_iter().map(|to| match to {
+            post::Destiny::Mailbox { account, .. } => account.to_string(),
+            post::Destiny::Remote { recipient, .. } => recipient.address.to_string(),
+        });
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(to("all@example.test"), ["bob@far.test", "alice@example.test"]);
+    assert_eq!(to("carol@example.test"), ["carol@far.test"]);
+    assert_eq!(to("anybody@example.test"), ["alice@example.test"]);
+    let sender = Address::parse("x@far.test").unwrap();
+    let rewritten = accounts.rewritten(&sender, now).unwrap();
+    assert_eq!(to(&rewritten.to_string()), ["x@far.test"]);
+    assert_eq!(accounts.rewritten(&Address::parse("alice@example.test").unwrap(), now), None);
+    let again = Accounts::load(Arc::new(Posix), &config).unwrap();
+    assert_eq!(again.rewritten(&sender, now), Some(rewritten), "the secret stays");
+    std::fs::write(&aliases, "staff: alice\nbad\n").unwrap();
+    let error = accounts.reload(&config).unwrap_err().to_string();
+    assert!(error.contains("aliases:2: a colon is missing"), "{error}");
+    assert_eq!(to("staff@example.test"), ["alice@example.test"], "what was known stays");
 }

@@ -35,7 +35,7 @@ fn add_one(add: cli::AccountAdd, config: &Config, console: &mut Console<'_>) -> 
     let accounts = file::load(&Posix, &config.accounts_path())?.0;
     not_there(&accounts, &address)?;
     let hash = new_hash(&address, add.hash.as_deref(), console)?;
-    append(config, vec![Record { address: address.clone(), hash, maildir: add.maildir, quota: add.quota, disabled: false }])?;
+    append(config, vec![Record { maildir: add.maildir, quota: add.quota, ..Record::new(address.clone(), hash) }])?;
     Ok(writeln!(console.out, "{address} is added")?)
 }
 
@@ -69,7 +69,7 @@ fn add_many(add: &cli::AccountAdd, config: &Config, console: &mut Console<'_>) -
         } else {
             Hash::of(&fit(secret.to_owned()).map_err(|e| at(e.to_string()))?)
         };
-        records.push(Record { address, hash, maildir: None, quota: add.quota, disabled: false });
+        records.push(Record { quota: add.quota, ..Record::new(address, hash) });
     }
     bar.finish_and_clear();
     let n = records.len();

@@ -107,7 +107,7 @@ fn new_accounts(config: &Config) -> Result<Vec<Address>, Failure> {
             let address = Address::new(user, DOMAIN);
             if records.iter().all(|r| r.address != address) {
                 let hash = Hash::of(PASSWORD);
-                records.push(Record { address: address.clone(), hash, maildir: None, quota: None, disabled: false });
+                records.push(Record::new(address.clone(), hash));
                 added.push(address);
             }
         }
