@@ -127,6 +127,18 @@ impl Query {
         (fits && plain).then(|| Query { name: name.to_ascii_lowercase().into(), kind })
     }
 
+    /// What is known of a name without asking anybody (RFC 6761 §6.3, §6.4): `localhost` is this machine, `invalid` is no domain.
+    pub(crate) fn special(&self) -> Option<Found> {
+        let record = match (self.name.rsplit('.').next(), self.kind) {
+            (Some("localhost"), Kind::A) => Record::A(Ipv4Addr::LOCALHOST),
+            (Some("localhost"), Kind::Aaaa) => Record::Aaaa(Ipv6Addr::LOCALHOST),
+            (Some("localhost"), _) => return Some(Found::NoData),
+            (Some("invalid"), _) => return Some(Found::NoDomain),
+            _ => return None,
+        };
+        Some(Found::Records { records: Vec::from([record]), alias: None, secure: false, ttl: 0 })
+    }
+
     /// Which names an address has (RFC 1035 §3.5, RFC 3596 §2.5).
     pub fn reverse(address: IpAddr) -> Query {
         let mut name = String::with_capacity(72);

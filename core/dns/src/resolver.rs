@@ -86,7 +86,7 @@ impl Resolver {
 
     /// What is known. If that is nothing, the question will be asked ([`Resolver::next`]); whoever comes meanwhile waits for the same answer.
     pub fn look_up(&mut self, now: Tick, query: &Query) -> Option<Found> {
-        if let Some(found) = self.cache.find(now, query) {
+        if let Some(found) = query.special().or_else(|| self.cache.find(now, query)) {
             return Some(found);
         }
         if self.jobs.contains_key(query) {

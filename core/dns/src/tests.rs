@@ -412,6 +412,17 @@ fn only_a_trusted_server_is_believed_about_validation() {
 }
 
 #[test]
+fn special_names_are_known_without_asking() {
+    let mut r = resolver(1);
+    let mut known = |name: &str, kind| r.look_up(Tick(0), &ask(name, kind)).expect("known at once");
+    assert_eq!(known("localhost", Kind::A).records(), [Record::A([127, 0, 0, 1].into())]);
+    assert_eq!(known("mail.localhost", Kind::Aaaa).records(), [Record::Aaaa(core::net::Ipv6Addr::LOCALHOST)]);
+    assert_eq!(known("localhost", Kind::Mx), Found::NoData);
+    assert_eq!(known("mail.invalid", Kind::Mx), Found::NoDomain);
+    assert_eq!(r.deadline(), None);
+}
+
+#[test]
 fn exchanges_are_bounded_and_the_rest_waits() {
     let (mut r, mut now) = (resolver(1), Tick(0));
     for n in 0..FLIGHTS_MAX + 5 {

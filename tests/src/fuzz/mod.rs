@@ -6,6 +6,7 @@ mod disk;
 mod dns;
 mod mime;
 mod noise;
+mod report;
 mod session;
 mod text;
 
@@ -13,6 +14,7 @@ pub use disk::{maildir_index, maildir_names, maildir_texts, queue_record};
 pub use dns::dns_resolver;
 pub use mime::{mime, mime_cache, mime_field, mime_match};
 pub use noise::{dictionary, noise, seeds};
+pub use report::queue_report;
 pub use session::{imap_message, imap_name, imap_session, lmtp_session, pop3_session, smtp_session, submission_session};
 pub use text::{address, config, sasl};
 
@@ -37,6 +39,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("mime_match", mime_match),
     ("pop3_session", pop3_session),
     ("queue_record", queue_record),
+    ("queue_report", queue_report),
     ("sasl", sasl),
     ("smtp_session", smtp_session),
     ("submission_session", submission_session),

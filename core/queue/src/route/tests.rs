@@ -315,3 +315,49 @@ fn all_ways_lead_through_the_proxy() {
     assert_eq!((hops[0].address.to_string().as_str(), &hops[0].socks), ("[2001:db8::1]:25", &Some(socks)));
     assert_eq!(hops[0].from, None, "the proxy is dialled over IPv4");
 }
+
+#[test]
+fn whatever_a_zone_says_we_never_dial_ourselves() {
+    let mut dice = fastrand::Rng::with_seed(5);
+    let names = ["d.test", "us.test", "a.test", "b.test", "192.0.2.1", ".", "x\\032y"];
+    let v4 = ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.99", "127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "127.9.9.9"];
+    let v6 = ["2001:db8::1", "2001:db8::1", "2001:db8::1", "2001:db8::99", "::1", "::", "ff02::1", "::ffff:192.0.2.99", "::ffff:127.0.0.1"];
+    let (mut found, mut lost) = (0, 0);
+    for round in 0..3000 {
+        let mut facts = BTreeMap::new();
+        let mut pick = |list: &[&'static str]| list[dice.usize(..list.len())];
+        for name in &names[..4] {
+            for kind in [Kind::Mx, Kind::A, Kind::Aaaa] {
+                let record = |pick: &mut dyn FnMut(&[&'static str]) -> &'static str| match kind {
+                    Kind::A => Record::A(pick(&v4).parse().expect("v4")),
+                    Kind::Aaaa => Record::Aaaa(pick(&v6).parse().expect("v6")),
+                    _ => Record::Mx { preference: pick(&["10", "20", "30"]).parse().expect("a number"), exchange: pick(&names).into() },
+                };
+                let answer = match pick(&["records", "records", "records", "none", "no domain", "failed"]) {
+                    "records" => Found::Records { records: vec![record(&mut pick), record(&mut pick)], alias: None, secure: false, ttl: 9 },
+                    "none" => Found::NoData,
+                    "no domain" => Found::NoDomain,
+                    _ => Found::Failed,
+                };
+                facts.insert(Query::new(name, kind).expect("a query"), answer);
+            }
+        }
+        let Verdict::Known(result) = route("d.test", &rules(), &|q: &Query| Some(facts.get(q).cloned().unwrap_or(Found::NoDomain)), round)
+        else {
+            panic!("all is known")
+        };
+        match result {
+            Ok(hops) => {
+                found += 1;
+                assert!(!hops.is_empty());
+                for hop in hops {
+                    let ip = hop.address.ip().to_string();
+                    assert!(["192.0.2.1", "2001:db8::1"].contains(&ip.as_str()), "{ip}: {facts:?}");
+                    assert_ne!(&*hop.host, "us.test");
+                }
+            }
+            Err(_) => lost += 1,
+        }
+    }
+    assert!(found > 100 && lost > 100, "{found} {lost}");
+}
