@@ -7,6 +7,7 @@ pub mod account;
 pub mod admin;
 pub mod clock;
 pub mod control;
+pub mod depot;
 pub mod disk;
 pub mod house;
 pub mod logging;

@@ -19,8 +19,10 @@ pub use entry::Entry;
 pub use inspect::{Report, Seen, inspect};
 pub use large::Large;
 
-use crate::disk::{Disk, Lock};
+use crate::disk::{Disk, File, How, Lock};
 use commit::State;
+use segment::Segment;
+pub(crate) use segment::read_full;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -76,6 +78,34 @@ pub struct Spool {
     /// A leader has the company it waited for.
     company: Condvar,
     _lock: Box<dyn Lock>,
+}
+
+/// Reads records again.
+pub struct Reader<'a> {
+    spool: &'a Spool,
+    /// The segment that the last one was in.
+    open: Option<(Segment, Box<dyn File>)>,
+}
+
+impl Reader<'_> {
+    /// As [`Spool::read`].
+    ///
+    /// # Errors
+    /// `NotFound` if there is no record.
+    pub fn read(&mut self, at: Lsn) -> io::Result<Vec<u8>> {
+        let found = self.spool.state().segments.find(at).ok_or(io::ErrorKind::NotFound)?;
+        let (_, file) = match self.open.take().filter(|(segment, _)| segment.number == found.number) {
+            Some(open) => self.open.insert(open),
+            None => self.open.insert((found, self.spool.disk.open(&segment::live(&self.spool.dir, found.number), How::Read)?)),
+        };
+        segment::read(&**file, &found, at)
+    }
+}
+
+impl std::fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("open", &self.open.as_ref().map(|(segment, _)| segment)).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Spool {
@@ -193,8 +223,12 @@ impl Spool {
     /// # Errors
     /// `NotFound` if there is no record.
     pub fn read(&self, at: Lsn) -> io::Result<Vec<u8>> {
-        let found = self.state().segments.find(at).ok_or(io::ErrorKind::NotFound)?;
-        segment::read(&*self.disk, &self.dir, &found, at)
+        self.reader().read(at)
+    }
+
+    /// Reads many records, best in their order.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { spool: self, open: None }
     }
 
     /// Keeps the record at `at`, which was replayed and could not be delivered, until [`Spool::unpin`].

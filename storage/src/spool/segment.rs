@@ -166,12 +166,11 @@ pub fn rewrite(disk: &dyn Disk, dir: &Path, head: &SegmentHead, end: Lsn) -> io:
     file.sync()
 }
 
-/// Reads one record.
-pub fn read(disk: &dyn Disk, dir: &Path, segment: &Segment, at: Lsn) -> io::Result<Vec<u8>> {
-    let file = disk.open(&live(dir, segment.number), How::Read)?;
+/// Reads one record of a segment.
+pub fn read(file: &dyn File, segment: &Segment, at: Lsn) -> io::Result<Vec<u8>> {
     let offset = at - segment.base + SEGMENT_HEAD as u64;
     let mut bytes = [0; FRAME_HEAD];
-    if read_full(&*file, &mut bytes, offset)? < FRAME_HEAD {
+    if read_full(file, &mut bytes, offset)? < FRAME_HEAD {
         return Err(io::ErrorKind::NotFound.into());
     }
     let frame = FrameHead::decode(&bytes, segment.salt, at).filter(|f| f.kind == Kind::Record).ok_or(io::ErrorKind::NotFound)?;
@@ -180,7 +179,7 @@ pub fn read(disk: &dyn Disk, dir: &Path, segment: &Segment, at: Lsn) -> io::Resu
         return Err(io::ErrorKind::NotFound.into());
     }
     let mut payload = vec![0; frame.len as usize];
-    let n = read_full(&*file, &mut payload, offset + FRAME_HEAD as u64)?;
+    let n = read_full(file, &mut payload, offset + FRAME_HEAD as u64)?;
     if n < payload.len() || checksum(&[&payload]) != frame.crc {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -213,7 +212,8 @@ impl Window<'_> {
     }
 }
 
-fn read_full(file: &dyn File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+/// Fills `buf`, or as much of it as the file has.
+pub(crate) fn read_full(file: &dyn File, buf: &mut [u8], at: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buf.len() {
         match file.read_at(&mut buf[filled..], at + filled as u64)? {
