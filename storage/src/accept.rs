@@ -348,6 +348,7 @@ fn head(
         targets: queue::Targets::new(&targets),
         wire_size: taken.wire(),
         content,
+        ..queue::Accept::default()
     };
     accept.head()
 }

@@ -13,6 +13,9 @@ mod replay;
 pub mod route;
 mod wire;
 
-pub use limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, TARGETS_MAX};
-pub use record::{Accept, Bases, Content, Gone, Keywords, NotRecord, Record, Target, Targets, Trace};
+pub use limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, REPLY_MAX, SITE_MAX, TARGETS_MAX, WORDS_MAX};
+pub use record::{
+    Accept, Attempt, Attempts, Bases, Change, Changed, Content, Fate, Gone, Indexes, Keywords, NotRecord, Record, Remote, Remotes, Settles,
+    Target, Targets, Tells, Trace, Traits, Tried, Warned, Wishes,
+};
 pub use replay::{Place, Replay, Reserved, Wanted};

@@ -65,6 +65,8 @@ fn check(config: &Config, console: &mut Console<'_>) -> Done {
             Some(Record::Accept(_)) => "accepted",
             Some(Record::Gone(_)) => "removed",
             Some(Record::Renamed { .. } | Record::Removed { .. }) => "of mailboxes",
+            Some(Record::Tried(_)) => "tried",
+            Some(Record::Changed(_) | Record::Warned(_)) => "of the queue",
             Some(Record::Unknown { skip: true, .. }) => "of a later version",
             // Mail may hang on it, and this version would not know.
             Some(Record::Unknown { skip: false, .. }) | None => {

@@ -223,10 +223,10 @@ fn the_spool_is_looked_at() {
         id: entry.id(),
         stamp: Stamp::utc(1_770_000_000),
         sender: Some("bob@example.test"),
-        trace: None,
         targets: Targets::new(&targets),
         wire_size: 5,
         content: Content::Inline(b"Hello"),
+        ..Accept::default()
     };
     entry.commit(&[&accept.head(), b"Hello"]).unwrap();
     // The server has it open meanwhile.

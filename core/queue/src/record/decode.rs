@@ -1,8 +1,11 @@
 //! Bytes to a record. They passed a checksum, but a checksum is no proof of anything: whatever they are, this gives a record or says why not.
 
-use super::{ACCEPT, Accept, Bases, Content, GONE, Gone, Keywords, NotRecord, REMOVED, RENAMED, Record, SKIP, Target, Targets, Trace, tag};
+use super::{
+    ACCEPT, Accept, Bases, CHANGED, Content, GONE, Gone, Keywords, NotRecord, REMOVED, RENAMED, Record, Remotes, SKIP, TRIED, Target,
+    Targets, Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
+};
 use crate::{
-    limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, TARGETS_MAX},
+    limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
     wire::Cursor,
 };
 use mail::{Keyword, Stamp, System};
@@ -39,6 +42,9 @@ impl<'a> Record<'a> {
                 let (account, mailbox) = seen.ok_or(NotRecord::Missing)?;
                 Ok(Record::Removed { account, mailbox })
             }
+            TRIED => leave::tried(rest).map(Record::Tried),
+            CHANGED => leave::changed(rest).map(Record::Changed),
+            WARNED => leave::warned(rest).map(Record::Warned),
             kind => Ok(Record::Unknown { kind, skip: kind & SKIP != 0 }),
         }
     }
@@ -47,7 +53,8 @@ impl<'a> Record<'a> {
 fn accept<'a>(mut rest: Cursor<'a>) -> Result<Accept<'a>, NotRecord> {
     let all = rest.0;
     let (mut id, mut stamp_seen, mut sender, mut trace_seen, mut wire_size, mut content) = (None, None, None, None, None, None);
-    let mut targets = 0;
+    let (mut wishes, mut settles, mut traits) = (Wishes::default(), None, Traits::default());
+    let (mut targets, mut remotes) = (0, 0);
     while !rest.is_empty() {
         let (tag, mut body) = field(&mut rest)?;
         match tag {
@@ -59,13 +66,20 @@ fn accept<'a>(mut rest: Cursor<'a>) -> Result<Accept<'a>, NotRecord> {
                 targets += 1;
                 target(body)?;
             }
+            tag::REMOTE => {
+                remotes += 1;
+                leave::remote(body)?;
+            }
+            tag::WISHES => wishes = leave::wishes(body)?,
+            tag::SETTLES => settles = Some(leave::settles(body)?),
+            tag::TRAITS => traits = Traits(body.u8()?),
             tag::WIRE_SIZE => wire_size = Some(body.u64()?),
             tag::LARGE => content = Some(Content::Large { id: body.u64()?, size: body.u64()? }),
             tag::INLINE => content = Some(Content::Inline(body.0)),
             _ => {}
         }
     }
-    if targets > TARGETS_MAX {
+    if targets > TARGETS_MAX || remotes > REMOTES_MAX {
         return Err(NotRecord::Limit);
     }
     Ok(Accept {
@@ -74,6 +88,10 @@ fn accept<'a>(mut rest: Cursor<'a>) -> Result<Accept<'a>, NotRecord> {
         sender,
         trace: trace_seen,
         targets: Targets::read(all),
+        remotes: Remotes::read(all),
+        wishes,
+        settles,
+        traits,
         wire_size: wire_size.ok_or(NotRecord::Missing)?,
         content: content.ok_or(NotRecord::Missing)?,
     })
@@ -98,7 +116,7 @@ fn gone<'a>(mut rest: Cursor<'a>) -> Result<Gone<'a>, NotRecord> {
     Ok(Gone { account, mailbox, bases: Bases::read(all) })
 }
 
-fn field<'a>(rest: &mut Cursor<'a>) -> Result<(u8, Cursor<'a>), NotRecord> {
+pub(super) fn field<'a>(rest: &mut Cursor<'a>) -> Result<(u8, Cursor<'a>), NotRecord> {
     Ok((rest.u8()?, rest.body()?))
 }
 
@@ -116,7 +134,7 @@ fn place<'a>(mut body: Cursor<'a>) -> Result<(&'a str, &'a str), NotRecord> {
     Ok((body.text(NAME_MAX)?, body.text(NAME_MAX)?))
 }
 
-fn stamp(body: &mut Cursor<'_>) -> Result<Stamp, NotRecord> {
+pub(super) fn stamp(body: &mut Cursor<'_>) -> Result<Stamp, NotRecord> {
     Ok(Stamp { seconds: body.i64()?, zone: body.i16()? })
 }
 
@@ -145,91 +163,4 @@ pub(super) fn target<'a>(mut body: Cursor<'a>) -> Result<Target<'a>, NotRecord> 
     }
     let keywords = Keywords::read(keywords);
     Ok(Target { account, mailbox, base, recipient, system, keywords, date, uid_validity, uid_upto, mod_seq_upto })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::{collections::BTreeSet, vec, vec::Vec};
-
-    fn round(record: Record<'_>) -> Vec<u8> {
-        let bytes = record.encode();
-        assert_eq!(Record::decode(&bytes), Ok(record));
-        bytes
-    }
-
-    fn samples(mut each: impl FnMut(Record<'_>)) {
-        let keywords = BTreeSet::from([Keyword::new("$Forwarded").unwrap(), Keyword::new("Junk").unwrap()]);
-        let inbox = Target {
-            account: "alice@example.test",
-            mailbox: "INBOX",
-            base: "1795502247.L100N0.mx,S=5,W=6",
-            recipient: "Alice+tag@example.test",
-            system: System::SEEN,
-            keywords: Keywords::new(&keywords),
-            date: Stamp { seconds: -1, zone: -90 },
-            uid_validity: 7,
-            uid_upto: u32::MAX,
-            mod_seq_upto: u64::MAX,
-        };
-        let targets = [inbox, Target { account: "bob@example.test", mailbox: "Entwürfe/été", keywords: Keywords::NONE, ..inbox }];
-        let trace = Trace { helo: "client", peer: "192.0.2.1", with: "ESMTPSA", login: "bob@example.test", eight_bit: true, utf8: false };
-        let accept = Accept {
-            id: 1 << 40,
-            stamp: Stamp::utc(1_795_502_247),
-            sender: Some("bob@example.test"),
-            trace: Some(trace),
-            targets: Targets::new(&targets),
-            wire_size: 6,
-            content: Content::Inline(b"text\n"),
-        };
-        each(Record::Accept(accept));
-        each(Record::Accept(Accept { sender: None, trace: None, content: Content::Large { id: 5, size: 1 << 33 }, ..accept }));
-        each(Record::Accept(Accept { targets: Targets::new(&[]), content: Content::Inline(b""), ..accept }));
-        each(Record::Gone(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[b"a", b"", b"\xff"]) }));
-        each(Record::Renamed { account: "alice@example.test", from: "a", to: "b/c" });
-        each(Record::Removed { account: "alice@example.test", mailbox: "a" });
-    }
-
-    #[test]
-    fn records_come_back() {
-        samples(|record| drop(round(record)));
-    }
-
-    #[test]
-    fn every_prefix_and_every_flipped_bit_is_survived() {
-        samples(|record| {
-            let bytes = round(record);
-            for end in 0..bytes.len() {
-                let _ = Record::decode(&bytes[..end]);
-            }
-            for bit in 0..bytes.len() * 8 {
-                let mut torn = bytes.clone();
-                torn[bit / 8] ^= 1 << (bit % 8);
-                if let Ok(Record::Accept(accept)) = Record::decode(&torn) {
-                    accept.targets.iter().for_each(|t| drop(t.flags()));
-                }
-            }
-        });
-    }
-
-    #[test]
-    fn later_versions_may_say_more() {
-        samples(|record| {
-            let mut bytes = record.encode();
-            bytes.extend_from_slice(&[99, 3, 0, 0, 0, 1, 2, 3]);
-            assert_eq!(Record::decode(&bytes), Ok(record));
-        });
-        assert_eq!(Record::decode(&[0x7f, 1]), Ok(Record::Unknown { kind: 0x7f, skip: false }));
-        assert_eq!(Record::decode(&[0x80]), Ok(Record::Unknown { kind: 0x80, skip: true }));
-        assert_eq!(Record::decode(&[]), Err(NotRecord::Short));
-        assert_eq!(Record::decode(&[GONE]), Err(NotRecord::Missing));
-    }
-
-    #[test]
-    #[should_panic(expected = "over its limit")]
-    fn a_wrong_caller_panics() {
-        let long = vec![b'x'; NAME_MAX + 1];
-        Gone { account: "a", mailbox: "b", bases: Bases::new(&[&long]) }.encode();
-    }
 }

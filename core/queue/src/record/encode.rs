@@ -1,8 +1,8 @@
 //! A record to bytes.
 
-use super::{ACCEPT, Accept, Content, GONE, Gone, REMOVED, RENAMED, Record, Target, tag};
+use super::{ACCEPT, Accept, Content, GONE, Gone, REMOVED, RENAMED, Record, Target, Traits, Wishes, encode_leave as leave, tag};
 use crate::{
-    limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, TARGETS_MAX},
+    limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
     wire::{put_bytes, put_field},
 };
 use alloc::vec::Vec;
@@ -36,6 +36,21 @@ impl Accept<'_> {
             put_field(&mut out, tag::TARGET, |out| put_target(out, &target));
         }
         assert!(count <= TARGETS_MAX, "targets over their limit");
+        let mut count = 0;
+        for remote in self.remotes.iter() {
+            count += 1;
+            put_field(&mut out, tag::REMOTE, |out| leave::put_remote(out, &remote));
+        }
+        assert!(count <= REMOTES_MAX, "remote recipients over their limit");
+        if self.wishes != Wishes::default() {
+            put_field(&mut out, tag::WISHES, |out| leave::put_wishes(out, &self.wishes));
+        }
+        if let Some(settles) = self.settles {
+            put_field(&mut out, tag::SETTLES, |out| leave::put_settles(out, &settles));
+        }
+        if self.traits != Traits::default() {
+            put_field(&mut out, tag::TRAITS, |out| out.push(self.traits.0));
+        }
         put_field(&mut out, tag::WIRE_SIZE, |out| out.extend_from_slice(&self.wire_size.to_le_bytes()));
         match self.content {
             Content::Inline(bytes) => {
@@ -99,6 +114,9 @@ impl Record<'_> {
                 put_place(&mut out, account, mailbox);
                 out
             }
+            Record::Tried(tried) => tried.encode(),
+            Record::Changed(changed) => changed.encode(),
+            Record::Warned(warned) => warned.encode(),
             Record::Unknown { .. } => panic!("nobody can write what nobody knows"),
         }
     }
@@ -111,7 +129,7 @@ fn put_place(out: &mut Vec<u8>, account: &str, mailbox: &str) {
     });
 }
 
-fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
+pub(super) fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
     out.extend_from_slice(&stamp.seconds.to_le_bytes());
     out.extend_from_slice(&stamp.zone.to_le_bytes());
 }

@@ -5,10 +5,16 @@
 //! know it; any other unknown kind means that a later version accepted mail which this one must not forget.
 
 mod decode;
+mod decode_leave;
 mod encode;
+mod encode_leave;
+mod leave;
 mod list;
+#[cfg(test)]
+mod tests;
 
-pub use list::{Bases, Keywords, Targets};
+pub use leave::{Attempt, Change, Changed, Fate, Remote, Settles, Tells, Traits, Tried, Warned, Wishes};
+pub use list::{Attempts, Bases, Indexes, Keywords, Remotes, Targets};
 
 use mail::{Flags, Keyword, Stamp, System};
 
@@ -16,6 +22,9 @@ const ACCEPT: u8 = 1;
 const GONE: u8 = 2;
 const RENAMED: u8 = 3;
 const REMOVED: u8 = 4;
+const TRIED: u8 = 5;
+const CHANGED: u8 = 6;
+const WARNED: u8 = 7;
 
 /// The bit of a kind that may be skipped.
 const SKIP: u8 = 0x80;
@@ -32,6 +41,14 @@ mod tag {
     pub const PLACE: u8 = 8;
     pub const BASE: u8 = 9;
     pub const TO: u8 = 10;
+    pub const REMOTE: u8 = 11;
+    pub const WISHES: u8 = 12;
+    pub const SETTLES: u8 = 13;
+    pub const TRAITS: u8 = 14;
+    pub const AT: u8 = 15;
+    pub const PEER: u8 = 16;
+    pub const ATTEMPT: u8 = 17;
+    pub const CHANGE: u8 = 18;
     /// The last field, so that all before it can be made without copying the content.
     pub const INLINE: u8 = 255;
 }
@@ -39,7 +56,7 @@ mod tag {
 /// A record.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Record<'a> {
-    /// A message was accepted for mailboxes.
+    /// A message was accepted for mailboxes, for recipients elsewhere, or both.
     Accept(Accept<'a>),
     /// Messages were removed from a mailbox for good.
     Gone(Gone<'a>),
@@ -59,6 +76,12 @@ pub enum Record<'a> {
         /// Its name, levels joined by `/`.
         mailbox: &'a str,
     },
+    /// It was tried to send a message to recipients elsewhere.
+    Tried(Tried<'a>),
+    /// An operator changed what becomes of a message.
+    Changed(Changed<'a>),
+    /// A sender need not be told again that a message is late.
+    Warned(Warned),
     /// Written by a later version.
     Unknown {
         /// Its kind.
@@ -68,7 +91,8 @@ pub enum Record<'a> {
     },
 }
 
-/// A message that was accepted. Once such a record is durable the client has been promised that the message is in these mailboxes.
+/// A message that was accepted. Once such a record is durable the client has been promised that the message is in these mailboxes, and that each
+/// remote recipient gets it or its sender hears why not.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Accept<'a> {
     /// The entry's id, as in logs, replies and names of files.
@@ -81,10 +105,37 @@ pub struct Accept<'a> {
     pub trace: Option<Trace<'a>>,
     /// The mailboxes it goes to.
     pub targets: Targets<'a>,
+    /// The recipients elsewhere that it is to be sent to. Their places in this list are their numbers in all later records.
+    pub remotes: Remotes<'a>,
+    /// What its sender wishes.
+    pub wishes: Wishes<'a>,
+    /// What is settled by its being accepted, for it is a report; in the same record, so that no crash comes between the two.
+    pub settles: Option<Settles<'a>>,
+    /// What whoever sends or reports on it must know of its content.
+    pub traits: Traits,
     /// Its octets on the wire, with CRLF line ends.
     pub wire_size: u64,
     /// Its bytes as they are stored.
     pub content: Content<'a>,
+}
+
+/// Nothing in it: what is written out says what a record has.
+impl Default for Accept<'_> {
+    fn default() -> Self {
+        Accept {
+            id: 0,
+            stamp: Stamp::utc(0),
+            sender: None,
+            trace: None,
+            targets: Targets::NONE,
+            remotes: Remotes::NONE,
+            wishes: Wishes::default(),
+            settles: None,
+            traits: Traits::default(),
+            wire_size: 0,
+            content: Content::Inline(&[]),
+        }
+    }
 }
 
 /// How a message came, for those who have to tell about it later (bounces, `mailq`).
