@@ -55,8 +55,11 @@ pub fn queue_report(data: &[u8]) {
     let Of::Multipart(parts) = &structure.root.kind else { panic!("no multipart") };
     assert_eq!(parts.len(), 3);
     // An original that breaks off in its header: the line end before the boundary is the empty line after that header as well.
-    let more = parts[2].body.len - between.len() as u64;
-    assert!(more == 0 || (more == 1 && message.returned == Returned::Whole), "the original is not as it was");
+    // And a CR at its very end, which no message has that came over SMTP, becomes half of that line end.
+    let whole = between.len() as u64;
+    let fewer = u64::from(between.ends_with(b"\r"));
+    let more = u64::from(message.returned == Returned::Whole);
+    assert!((whole - fewer..=whole + more).contains(&parts[2].body.len), "the original is not as it was");
     let status = parts[1].body;
     let status = &message.head[status.at as usize..(status.at + status.len) as usize];
     let status = std::str::from_utf8(status).expect("UTF-8");
