@@ -1,7 +1,7 @@
 //! A real server: one of the two binaries with a scratch store on free ports of this machine, from its start to its end.
 
 mod talk;
-mod tls;
+pub(crate) mod tls;
 
 pub use talk::{Mailer, Talk};
 

@@ -38,6 +38,8 @@ pub struct Style {
     pub hangs_up: Option<Phase>,
     /// Whether it takes DSN parameters along.
     pub dsn: bool,
+    /// Whether it wants STARTTLS where that is offered.
+    pub tls: bool,
 }
 
 /// A client.
@@ -51,6 +53,7 @@ pub struct Client {
     taken: usize,
     asked: usize,
     resetting: bool,
+    secured: bool,
     offers: Vec<String>,
     deadline: u64,
     over: bool,
@@ -89,6 +92,7 @@ impl Client {
             taken: 0,
             asked: 0,
             resetting: false,
+            secured: false,
             offers: Vec::new(),
             deadline: 0,
             over: false,
@@ -97,6 +101,10 @@ impl Client {
 
     fn has(&self, extension: &str) -> bool {
         self.offers.iter().any(|o| o.split(' ').next() == Some(extension))
+    }
+
+    fn pipelines(&self) -> bool {
+        self.style.pipelined && self.has("PIPELINING")
     }
 
     /// Says something and waits for a reply to it; hangs up instead where that is its manner.
@@ -118,20 +126,25 @@ impl Client {
 
     /// The next letter, or goodbye.
     fn begin(&mut self, stage: &mut Stage) {
-        let Some(letter) = self.letters.front().cloned() else {
+        let eight_bit = self.has("8BITMIME");
+        let letter = self.letters.front_mut().map(|letter| {
+            letter.eight_bit &= eight_bit;
+            letter.clone()
+        });
+        let Some(letter) = letter else {
             return self.say(stage, Phase::Quit, b"QUIT\r\n");
         };
         (self.taken, self.asked) = (0, 0);
         let dsn = self.style.dsn && self.has("DSN");
         let mut mail = format!("MAIL FROM:<{}>", letter.sender);
-        if letter.eight_bit && self.has("8BITMIME") {
+        if letter.eight_bit {
             mail += " BODY=8BITMIME";
         }
         if dsn {
             mail += letter.wishes;
         }
         self.say(stage, Phase::Mail, format!("{mail}\r\n").as_bytes());
-        if self.style.pipelined {
+        if self.pipelines() {
             for n in 0..letter.recipients.len() {
                 self.rcpt(stage, &letter, n);
             }
@@ -183,7 +196,14 @@ impl Client {
             Phase::Greeting if good => self.say(stage, Phase::Hello, b"EHLO client.world.test\r\n"),
             Phase::Hello if good => {
                 if !std::mem::take(&mut self.resetting) {
-                    self.offers = lines.iter().skip(1).map(|l| l[4..].to_owned()).collect();
+                    self.offers = lines.iter().skip(1).filter_map(|l| l.get(4..)).map(str::to_owned).collect();
+                }
+                if code == 220 {
+                    self.secured = true;
+                    return self.say(stage, Phase::Hello, b"EHLO client.world.test\r\n");
+                }
+                if self.style.tls && !self.secured && self.has("STARTTLS") {
+                    return self.say(stage, Phase::Hello, b"STARTTLS\r\n");
                 }
                 self.begin(stage);
             }
@@ -206,7 +226,7 @@ impl Client {
         if phase == Phase::Rcpt && code / 100 == 2 {
             self.taken += 1;
         }
-        if phase == Phase::Mail && code / 100 != 2 && !self.style.pipelined {
+        if phase == Phase::Mail && code / 100 != 2 && !self.pipelines() {
             return self.drop_letter(stage);
         }
         if !self.due.is_empty() {
@@ -214,7 +234,7 @@ impl Client {
         }
         match phase {
             Phase::Mail => self.rcpt(stage, &letter, 0),
-            Phase::Rcpt if !self.style.pipelined && self.asked < letter.recipients.len() => self.rcpt(stage, &letter, self.asked),
+            Phase::Rcpt if !self.pipelines() && self.asked < letter.recipients.len() => self.rcpt(stage, &letter, self.asked),
             Phase::Rcpt if self.taken == 0 => self.drop_letter(stage),
             Phase::Rcpt if chunks => self.content(stage, &letter),
             Phase::Rcpt => self.say(stage, Phase::Data, b"DATA\r\n"),

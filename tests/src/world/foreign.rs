@@ -10,6 +10,9 @@ use std::{cell::RefCell, collections::BTreeMap, collections::VecDeque, rc::Rc};
 /// Longest line a client may send before somebody looks at what it does (RFC 5321 §4.5.3.1.4, and what extensions add).
 const LINE_MAX: usize = 2048;
 
+/// How long a server waits for anything, in milliseconds: longer than any client of ours does.
+const PATIENCE: u64 = 3_600_000;
+
 /// Where a conversation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -130,6 +133,7 @@ pub struct Conversation {
     sender: Option<String>,
     recipients: Vec<String>,
     text: Vec<u8>,
+    heard_at: u64,
 }
 
 impl Conversation {
@@ -147,6 +151,7 @@ impl Conversation {
             sender: None,
             recipients: Vec::new(),
             text: Vec::new(),
+            heard_at: 0,
         }
     }
 
@@ -442,6 +447,7 @@ impl Conversation {
 impl Act for Conversation {
     fn act(&mut self, me: Actor, stage: &mut Stage) -> Life {
         if !std::mem::replace(&mut self.welcomed, true) {
+            self.heard_at = stage.net.now;
             self.greet(stage);
         }
         loop {
@@ -465,9 +471,15 @@ impl Act for Conversation {
             }
             let mut room = [0; 2048];
             match stage.net.receive(self.end, &mut room) {
-                Got::Bytes(n) => self.held.extend_from_slice(&room[..n]),
-                Got::Nothing => return Life::Goes,
-                Got::End | Got::Reset => {
+                Got::Bytes(n) => {
+                    self.heard_at = stage.net.now;
+                    self.held.extend_from_slice(&room[..n]);
+                }
+                Got::Nothing if stage.net.now < self.heard_at + PATIENCE => {
+                    stage.net.wake(me, self.heard_at + PATIENCE);
+                    return Life::Goes;
+                }
+                Got::Nothing | Got::End | Got::Reset => {
                     stage.net.close(self.end);
                     return Life::Ends;
                 }

@@ -10,7 +10,7 @@ use super::{
 use crate::disk::Crashing;
 use config::{Listen, Speak, TlsMode};
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::Path,
     sync::{
         Arc,
@@ -74,6 +74,8 @@ pub struct Host {
     pub hands: Hands,
     /// Whether the house said that there may be a trip.
     pub rung: bool,
+    /// Whether it was told to stop.
+    pub stopping: bool,
     chores_at: u64,
     seed: u64,
     starts: u64,
@@ -88,7 +90,7 @@ impl Host {
         file.append(accounts.as_bytes()).expect("a good disk");
         disk.sync_all(Path::new("/")).expect("a good disk");
         let (bells, hands) = (Bells::default(), Hands::default());
-        Host { number, ip, config, disk, house: None, bells, hands, rung: true, chores_at: 0, seed, starts: 0 }
+        Host { number, ip, config, disk, house: None, bells, hands, rung: true, stopping: false, chores_at: 0, seed, starts: 0 }
     }
 
     /// Whether the power failed at an operation of the disk.
@@ -144,6 +146,18 @@ impl Host {
         Ok(Visit { host: self.number, disk: self.disk.clone(), talk, book, end })
     }
 
+    /// The last session is over: the house closes. What it could not write by now is as after a crash.
+    pub fn stop(&mut self) {
+        if let Some(house) = self.house.take() {
+            house.close();
+        }
+        self.stopping = false;
+        let _ = self.bells.heard();
+        if !self.is_dark() {
+            self.disk = self.disk.kill();
+        }
+    }
+
     /// The power fails now. What is on the disk afterwards is chance's; the house is gone.
     pub fn crash(&mut self, stage: &mut Stage) {
         stage.books.crashes.push(Crash { host: self.number, at: stage.net.now });
@@ -153,6 +167,7 @@ impl Host {
             .note(&[40, self.number as u64, self.disk.ops()], || format!("house {} crashes at operation {}", self.number, self.disk.ops()));
         // What runs when it is dropped finds no disk.
         self.disk.stop(0);
+        self.stopping = false;
         self.house = None;
         let _ = self.bells.heard();
         self.disk = self.disk.crash(&mut stage.net.dice);
@@ -202,9 +217,4 @@ impl Act for Visit {
     fn host(&self) -> Option<usize> {
         Some(self.host)
     }
-}
-
-/// Where a house listens.
-pub fn port(ip: IpAddr) -> SocketAddr {
-    SocketAddr::new(ip, 25)
 }

@@ -35,6 +35,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     io,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
 };
@@ -278,7 +279,9 @@ impl World {
             let zone = self.names.clone();
             let actor = self.stage.net.actor();
             let end = self.stage.net.join(knock, actor, false);
-            self.actors.insert(actor, Box::new(NameStream { end, zone, held: Vec::new() }));
+            let until = self.stage.net.now + 60_000;
+            self.actors.insert(actor, Box::new(NameStream { end, zone, held: Vec::new(), until }));
+            self.stage.net.wake(actor, until);
         } else if let Some(n) = self.hosts.iter().position(|h| h.ip == ip) {
             if self.hosts[n].house.is_none() || port != 25 {
                 let quick = self.stage.net.dice.bool();
@@ -315,11 +318,11 @@ impl World {
         let now = self.stage.net.now;
         self.stage.net.tape.note(&[50], || format!("{deed:?}"));
         match deed {
-            Deed::Client(ip, host, style, letters) => {
+            Deed::Client(ip, to, style, letters) => {
                 let actor = self.stage.net.actor();
                 *self.counts.entry("letters").or_default() += letters.len() as u64;
                 self.actors.insert(actor, Box::new(Client::new(style, letters)));
-                self.stage.net.dial(actor, ip, host::port(self.hosts[host].ip), 60_000);
+                self.stage.net.dial(actor, ip, SocketAddr::new(to, 25), 60_000);
             }
             Deed::Crash { host, ops } => {
                 let host = &self.hosts[host];
@@ -327,7 +330,21 @@ impl World {
                     host.disk.stop(host.disk.ops() + ops);
                 }
             }
-            Deed::Start(n) => self.start(n),
+            Deed::Stop(n) => {
+                if let Some(house) = &self.hosts[n].house {
+                    house.stop_guests();
+                    self.hosts[n].stopping = true;
+                    let at = now + self.stage.net.dice.u64(1..600_000);
+                    self.restart(n, at);
+                }
+            }
+            Deed::Start(n) => {
+                if self.hosts[n].stopping {
+                    // Whoever has not left by now is not waited for.
+                    self.power_off(n);
+                }
+                self.start(n);
+            }
             Deed::Trouble { host, ops, errno, chance } => {
                 let disk = &self.hosts[host].disk;
                 for op in disk.ops()..disk.ops() + ops {
@@ -350,7 +367,7 @@ impl World {
                 for n in 0..self.hosts.len() {
                     self.hosts[n].disk.heal();
                     // What a disk that failed has lost is seen at the next start; an operator who mended it begins with that.
-                    if self.hosts[n].house.is_some() && self.plan.hosts[n].restarted {
+                    if self.hosts[n].house.is_some() && (self.plan.hosts[n].restarted || self.hosts[n].stopping) {
                         self.power_off(n);
                     }
                     self.start(n);
@@ -379,6 +396,10 @@ impl World {
                     }
                     None => self.hosts[n].rung = true,
                 }
+            }
+            if self.hosts[n].stopping && self.actors.values().all(|act| act.host() != Some(n)) {
+                self.stage.net.tape.note(&[42, n as u64], || format!("house {n} stops"));
+                self.hosts[n].stop();
             }
             self.send_out(n);
         }
@@ -430,5 +451,30 @@ impl World {
             self.stage.books.wrong(format!("not quiet at the end: {actors} actors, {} ends open", self.stage.net.open()));
         }
         check::check(&self.plan, &self.hosts, &mut self.stage);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The scripts by themselves: foreign clients bring their letters to foreign servers.
+    #[test]
+    fn strangers_get_along() {
+        let mut copies = 0;
+        for seed in 0..50 {
+            let mut plan = Plan::new(seed, None);
+            let site = plan.sites[0].ip;
+            for (_, deed) in &mut plan.deeds {
+                if let Deed::Client(_, to, ..) = deed {
+                    *to = site;
+                }
+            }
+            let mut world = World::new(plan, false);
+            world.play();
+            assert_eq!(world.stage.books.wrong, [""; 0], "seed {seed}");
+            copies += world.stage.books.copies.len();
+        }
+        assert!(copies > 100, "{copies} letters arrived");
     }
 }

@@ -156,17 +156,22 @@ pub struct NameStream {
     pub zone: Rc<RefCell<Zone>>,
     /// What arrived and is not yet a question.
     pub held: Vec<u8>,
+    /// How long it waits.
+    pub until: u64,
 }
 
 impl Act for NameStream {
-    fn act(&mut self, _: Actor, stage: &mut Stage) -> Life {
+    fn act(&mut self, me: Actor, stage: &mut Stage) -> Life {
         let net = &mut stage.net;
         let mut room = [0; 512];
         loop {
             match net.receive(self.end, &mut room) {
                 Got::Bytes(n) => self.held.extend_from_slice(&room[..n]),
-                Got::Nothing => return Life::Goes,
-                Got::End | Got::Reset => {
+                Got::Nothing if net.now < self.until => {
+                    net.wake(me, self.until);
+                    return Life::Goes;
+                }
+                Got::Nothing | Got::End | Got::Reset => {
                     net.close(self.end);
                     return Life::Ends;
                 }

@@ -13,6 +13,8 @@ use rustix::io::Errno;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::OnceLock,
 };
 
 /// A world as it is planned.
@@ -53,6 +55,8 @@ pub struct HostPlan {
     pub catch_all: Option<String>,
     /// Whether it is started anew when the trouble ends.
     pub restarted: bool,
+    /// Whether it has a certificate.
+    tls: bool,
     seed: u64,
 }
 
@@ -70,8 +74,8 @@ pub struct SitePlan {
 /// Something that happens.
 #[derive(Debug, Clone)]
 pub enum Deed {
-    /// Somebody brings letters to a house.
-    Client(IpAddr, usize, Style, Vec<Letter>),
+    /// Somebody from the first address brings letters to a server at the second.
+    Client(IpAddr, IpAddr, Style, Vec<Letter>),
     /// The power of a house fails after so many operations of its disk.
     Crash {
         /// Which house.
@@ -79,6 +83,8 @@ pub enum Deed {
         /// How many operations later.
         ops: u64,
     },
+    /// A house is told to stop, and to start again some time later.
+    Stop(usize),
     /// A house starts.
     Start(usize),
     /// Operations of a disk fail.
@@ -148,6 +154,7 @@ impl Plan {
                 chunks: d.u8(..) < 60,
                 hangs_up: if d.u8(..) < 50 { d.choice(Phase::ALL) } else { None },
                 dsn: d.bool(),
+                tls: d.bool(),
             };
             let letters = (0..d.u8(1..=4))
                 .map(|_| {
@@ -156,7 +163,7 @@ impl Plan {
                 })
                 .collect();
             let ip = IpAddr::from([10, 2, 0, n + 1]);
-            self.deeds.push((d.u64(0..15 * MINUTE), Deed::Client(ip, host, style, letters)));
+            self.deeds.push((d.u64(0..15 * MINUTE), Deed::Client(ip, self.hosts[host].ip, style, letters)));
         }
     }
 
@@ -201,7 +208,7 @@ impl Plan {
     }
 
     fn trouble(&mut self, d: &mut Rng) {
-        let (crashes, troubles, jumps) = (d.u8(..3) > 0, d.u8(..3) == 0, d.u8(..4) == 0);
+        let (crashes, troubles, jumps, stops) = (d.u8(..3) > 0, d.u8(..3) == 0, d.u8(..4) == 0, d.u8(..3) == 0);
         for host in 0..self.hosts.len() {
             let when = |d: &mut Rng| d.u64(0..20 * MINUTE);
             if crashes {
@@ -218,6 +225,11 @@ impl Plan {
                     self.deeds.push((at, Deed::Trouble { host, ops: d.u64(1..100), errno, chance }));
                     self.deeds.push((at + d.u64(1..5 * MINUTE), Deed::Heal(host)));
                     self.hosts[host].restarted = true;
+                }
+            }
+            if stops {
+                for _ in 0..d.u8(..3) {
+                    self.deeds.push((when(d), Deed::Stop(host)));
                 }
             }
             if jumps {
@@ -286,6 +298,7 @@ impl HostPlan {
             forwards,
             catch_all: (FORWARDS && d.u8(..4) == 0).then(|| format!("bob@{letter}.test")),
             restarted: false,
+            tls: d.bool(),
             seed: d.u64(..),
         }
     }
@@ -298,9 +311,10 @@ impl HostPlan {
     fn config(&self) -> String {
         let domain = &self.domain;
         let catch_all = self.catch_all.as_ref().map_or_else(String::new, |to| format!("\"{domain}\": \"{to}\""));
+        let certificates = if self.tls { certificate() } else { String::new() };
         let queue = ["Smooth", "Courier", "List([60, 300, 900])"][self.seed as usize % 3];
         format!(
-            "(domains: [\"{domain}\"], hostname: Some(\"mx.{domain}\"), store: \"/store\", plaintext_logins: true, catch_all: {{{catch_all}}}, \
+            "(domains: [\"{domain}\"], hostname: Some(\"mx.{domain}\"), store: \"/store\", plaintext_logins: true, catch_all: {{{catch_all}}}, certificates: [{certificates}], \
              relay: (clients: [\"10.2.0.0/16\"]), resolver: (servers: [\"10.0.0.53:53\", \"10.0.0.54:53\"], timeout_ms: Some(2000), attempts: Some(2)), \
              queue: (retry: {queue}, warn_after: 1800, give_up_after: 14400, idle: 5))"
         )
@@ -364,4 +378,16 @@ fn notify(d: &mut Rng) -> &'static str {
         4 => " NOTIFY=DELAY",
         _ => "",
     }
+}
+
+/// A certificate, for nobody looks at it: handshakes are pretended.
+fn certificate() -> String {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    let dir = DIR.get_or_init(|| {
+        let dir = std::env::temp_dir().join(format!("hikyaku-world-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory for temporary files");
+        crate::live::tls::make(&dir);
+        dir
+    });
+    format!("(chain: \"{0}/server.pem\", key: \"{0}/server.key\")", dir.display())
 }
