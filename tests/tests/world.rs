@@ -31,7 +31,9 @@ fn a_seed_replays_exactly() {
 }
 
 #[test]
-fn the_canary_is_caught() {
-    let caught = (0..50).find(|seed| !run(*seed, Some(Canary::Forgets), false).wrong.is_empty());
-    assert!(caught.is_some(), "a house that forgets messages after it took them was not noticed");
+fn canaries_are_caught() {
+    for canary in [Canary::Forgets, Canary::SkipsFlush] {
+        let caught = (0..100).find(|seed| !run(*seed, Some(canary), false).wrong.is_empty());
+        assert!(caught.is_some(), "nobody noticed that a house {canary:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use super::{
     Act, Life, Stage,
     books::{Crash, Guestbook},
-    canary::{Canary, Clerk},
+    canary::{self, Canary, Clerk},
     net::{Actor, End, Knock},
     talk::{Bells, Came, Socket, Talk},
 };
@@ -102,13 +102,13 @@ impl Host {
     ///
     /// # Errors
     /// If the disk does not let it.
-    pub fn start(&mut self, now: u64) -> Result<(), String> {
+    pub fn start(&mut self, now: u64, canary: Option<Canary>) -> Result<(), String> {
         self.set_clock(now);
         self.starts += 1;
         let seed = self.seed.wrapping_add(self.starts);
         let options = spool::Options { segment: SEGMENT, limit: 1 << 30, spares: 2, patience: None, seed };
         let config = config::parse("world", &self.config).map_err(|e| e.to_string())?;
-        let house = House::open_at(config, Arc::new(self.disk.clone()), self.hands.clock(), options).map_err(|e| e.to_string())?;
+        let house = House::open_at(config, canary::disk(&self.disk, canary), self.hands.clock(), options).map_err(|e| e.to_string())?;
         house.on_trips(self.bells.of(None));
         self.house = Some(house);
         self.rung = true;

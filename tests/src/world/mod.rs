@@ -175,7 +175,7 @@ impl World {
         if host.house.is_some() {
             return;
         }
-        let started = host.start(now);
+        let started = host.start(now, self.plan.canary);
         self.stage.net.tape.note(&[41, n as u64, u64::from(started.is_ok())], || format!("house {n} starts: {started:?}"));
         *self.counts.entry("starts").or_default() += 1;
         if let Err(error) = started {
