@@ -116,6 +116,8 @@ enum Mode {
         left: usize,
         last: bool,
     },
+    /// What is left of the content is dropped: it was answered already.
+    Drop,
     /// Nothing is answered any more.
     Deaf,
 }
@@ -182,8 +184,10 @@ impl Conversation {
             Tantrum::Later => self.say(stage, "451 4.3.0 Not now"),
             Tantrum::Never => self.say(stage, "554 5.7.0 Never"),
             Tantrum::Long => {
-                let line = "250-".to_owned() + &"x".repeat(3000) + "\r\n";
-                self.say(stage, &(line.repeat(60) + "250 that was it"));
+                self.greeted |= phase == Phase::Hello;
+                let code = if matches!(phase, Phase::Hello | Phase::Dot) { 250 } else { 450 };
+                let line = format!("{code}-{}\r\n", "x".repeat(3000));
+                self.say(stage, &format!("{}{code} that was it", line.repeat(60)));
             }
             Tantrum::Rubbish => self.say(stage, "\u{1}\u{2} hello, is this the web?"),
         }
@@ -390,7 +394,7 @@ impl Conversation {
                 self.held.clear();
                 false
             }
-            Mode::Commands | Mode::Text => {
+            Mode::Commands | Mode::Text | Mode::Drop => {
                 let Some(at) = self.held.windows(2).position(|w| w == b"\r\n") else {
                     if self.held.len() > LINE_MAX {
                         self.blame(stage, "a line without end");
@@ -399,9 +403,19 @@ impl Conversation {
                     return false;
                 };
                 let line: Vec<u8> = self.held.drain(..at + 2).take(at).collect();
-                if self.mode == Mode::Text {
-                    self.line_of_text(stage, &line);
-                    return true;
+                match self.mode {
+                    Mode::Text => {
+                        self.line_of_text(stage, &line);
+                        return true;
+                    }
+                    Mode::Drop => {
+                        if line == b"." {
+                            self.reset();
+                            self.mode = Mode::Commands;
+                        }
+                        return true;
+                    }
+                    _ => {}
                 }
                 let chunk = line.len() > 4 && line[..4].eq_ignore_ascii_case(b"BDAT");
                 if !self.held.is_empty() && !chunk && !self.site.borrow().offers("PIPELINING") {
@@ -439,7 +453,10 @@ impl Conversation {
         self.text.extend_from_slice(line);
         self.text.extend_from_slice(b"\r\n");
         if self.text.len() > 100 && self.site.borrow().manner.tantrum.is_some_and(|(p, ..)| p == Phase::Body) {
-            self.tantrum(stage, Phase::Body);
+            let answered = self.tantrum(stage, Phase::Body) && self.mode == Mode::Text;
+            if answered && !self.hang_up {
+                self.mode = Mode::Drop;
+            }
         }
     }
 }

@@ -110,6 +110,7 @@ struct Conn {
     /// Milliseconds a byte, if it is slow.
     slow: u64,
     flip: Option<u64>,
+    flips: [bool; 2],
     latency: u64,
     carried: u64,
     mute: bool,
@@ -257,8 +258,8 @@ impl Net {
         self.plan(at, Event::Dialled(knock.dialler, Err(kind)));
     }
 
-    /// Connects who knocked with who accepts. Strangers' lines may change a byte.
-    pub fn join(&mut self, knock: &Knock, acceptor: Actor, stranger: bool) -> End {
+    /// Connects who knocked with who accepts. `flips` says of which sides a byte may be changed on the way.
+    pub fn join(&mut self, knock: &Knock, acceptor: Actor, flips: [bool; 2]) -> End {
         let w = self.weather;
         let fate = match (self.happens(w.cut), self.happens(w.mute)) {
             (true, _) => Fate::Cut(self.place()),
@@ -266,13 +267,14 @@ impl Net {
             _ => Fate::Fine,
         };
         let slow = if self.happens(w.slow) { self.dice.u64(1..40) } else { 0 };
-        let flip = if stranger && self.happens(w.flip) { Some(self.place()) } else { None };
+        let flip = if flips != [false; 2] && self.happens(w.flip) { Some(self.place()) } else { None };
         let half = |actor, address| Half { actor: Some(actor), address: Some(address), ..Half::default() };
         let latency = self.dice.u64(1..60);
         self.conns.push(Conn {
             fate,
             slow,
             flip,
+            flips,
             latency,
             carried: 0,
             mute: false,
@@ -306,10 +308,10 @@ impl Net {
         self.conns[end.conn].ends[1 - end.side].address.expect("a connection has two ends")
     }
 
-    /// Says something on a connection.
-    pub fn send(&mut self, end: End, bytes: &[u8]) {
+    /// Says something on a connection; false if it is known to be gone.
+    pub fn send(&mut self, end: End, bytes: &[u8]) -> bool {
         if bytes.is_empty() {
-            return;
+            return true;
         }
         self.tape.note(&[3, end.conn as u64, end.side as u64, sum(bytes)], || {
             let arrow = if end.side == 0 { ">" } else { "<" };
@@ -318,20 +320,20 @@ impl Net {
         let other = End { side: 1 - end.side, ..end };
         let conn = &mut self.conns[end.conn];
         if conn.ends[end.side].reset || conn.ends[end.side].closed {
-            return;
+            return false;
         }
         if conn.mute {
             conn.faulty = true;
-            return;
+            return true;
         }
         if conn.ends[other.side].closed {
             conn.faulty = true;
             let at = self.now + conn.latency;
             self.plan(at, Event::Arrive(end, Piece::Reset));
-            return;
+            return true;
         }
         let mut bytes = bytes.to_vec();
-        if let Some(at) = conn.flip
+        if let Some(at) = conn.flip.filter(|_| conn.flips[end.side])
             && let Some(byte) = at.checked_sub(conn.carried).and_then(|at| bytes.get_mut(at as usize))
         {
             *byte ^= 0x04;
@@ -354,6 +356,7 @@ impl Net {
             self.plan(at, Event::Arrive(other, Piece::Reset));
             self.plan(at, Event::Arrive(end, Piece::Reset));
         }
+        true
     }
 
     /// Cuts bytes into pieces that arrive one after the other.

@@ -131,8 +131,8 @@ where
             let step = self.session.step(now, &mut self.rx, &mut self.tx);
             match step {
                 Step::Read => {
-                    if !self.flush(net, lit) {
-                        return Came::Dark;
+                    if let Some(end) = self.flush(net, lit) {
+                        return end;
                     }
                     match self.fill(net) {
                         Got::Bytes(_) => {
@@ -140,13 +140,13 @@ where
                             idle = 0;
                             continue;
                         }
-                        Got::Reset => return Came::Ended(Why::Gone),
-                        Got::End if !self.rx.ended() => {
+                        // A session hears of neither more than that nothing comes any more.
+                        Got::End | Got::Reset if !self.rx.ended() => {
                             self.rx.end();
                             waited = false;
                             continue;
                         }
-                        Got::End | Got::Nothing => {
+                        Got::End | Got::Reset | Got::Nothing => {
                             assert!(!self.rx.ended(), "the peer is gone and the session waits for it");
                             let deadline = self.session.deadline();
                             if deadline.is_none_or(|d| d > now) {
@@ -159,8 +159,8 @@ where
                 }
                 Step::Flush => {
                     busy = !self.tx.is_empty();
-                    if !self.flush(net, lit) {
-                        return Came::Dark;
+                    if let Some(end) = self.flush(net, lit) {
+                        return end;
                     }
                 }
                 Step::Body(bytes) => {
@@ -179,8 +179,8 @@ where
                 }
                 Step::StartTls(want) => {
                     assert!(self.rx.is_empty(), "what came in clear text is still there at the handshake");
-                    if !self.flush(net, lit) {
-                        return Came::Dark;
+                    if let Some(end) = self.flush(net, lit) {
+                        return end;
                     }
                     let server_name = match want {
                         Want::Accept => None,
@@ -191,7 +191,7 @@ where
                     self.session.tell(now, News::Secured(Ok(tls)), &mut self.tx);
                 }
                 Step::Close(why) => {
-                    return if self.flush(net, lit) { Came::Ended(why) } else { Came::Dark };
+                    return self.flush(net, lit).unwrap_or(Came::Ended(why));
                 }
             }
             if !lit() {
@@ -211,20 +211,25 @@ where
         }
     }
 
-    fn flush(&mut self, net: &mut Net, lit: &dyn Fn() -> bool) -> bool {
+    /// Sends what waits; what ends the session if that cannot be done.
+    fn flush(&mut self, net: &mut Net, lit: &dyn Fn() -> bool) -> Option<Came> {
         if !lit() {
-            return false;
+            return Some(Came::Dark);
         }
         let n = self.tx.bytes().len();
         if n > 0 {
             match self.socket {
-                Socket::Stream(end) => net.send(end, self.tx.bytes()),
+                Socket::Stream(end) => {
+                    if !net.send(end, self.tx.bytes()) {
+                        return Some(Came::Ended(Why::Gone));
+                    }
+                }
                 Socket::Datagrams { from, to } => net.datagram(from, to, self.tx.bytes()),
                 Socket::Dialling => unreachable!("nobody is there to hear it"),
             }
             self.tx.sent(n);
         }
-        true
+        None
     }
 
     /// Moves what arrived into the inbox.

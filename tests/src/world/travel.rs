@@ -6,7 +6,11 @@ use super::{
     talk::{Came, Socket, Talk},
 };
 use crate::disk::Crashing;
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use storage::{
     office::guests::Away,
     outgoing::{Dial, Transport, Traveller},
@@ -15,26 +19,26 @@ use wire::{Nudge, Question, Ring, Session, Why};
 
 /// A trip.
 pub struct Travel<S, O> {
-    host: usize,
-    disk: Crashing,
+    host: Option<usize>,
+    disk: Option<Crashing>,
     talk: Option<Talk<S, O>>,
     end: Option<End>,
     /// The place among those who are away; free again when this is dropped.
-    _place: Away,
+    _place: Option<Away>,
 }
 
 /// Where a trip begins.
 pub struct Start {
-    /// The house.
-    pub host: usize,
+    /// The house, if it is one's.
+    pub host: Option<usize>,
     /// Its disk.
-    pub disk: Crashing,
+    pub disk: Option<Crashing>,
     /// Our address.
-    pub from: SocketAddr,
+    pub from: IpAddr,
     /// Whom to ring to nudge the session.
     pub bell: Arc<dyn Ring>,
     /// What is held meanwhile.
-    pub place: Away,
+    pub place: Option<Away>,
     /// Bytes of input that the session needs room for.
     pub inbox: usize,
     /// Bytes of output from which on they should be flushed.
@@ -52,13 +56,13 @@ where
         office.bell(start.bell);
         let socket = match dial.transport {
             Transport::Udp => {
-                let from = SocketAddr::new(start.from.ip(), stage.net.port());
+                let from = SocketAddr::new(start.from, stage.net.port());
                 stage.net.bind(from, me);
                 stage.net.wake(me, stage.net.now);
                 Socket::Datagrams { from, to: dial.to }
             }
             Transport::Tcp => {
-                stage.net.dial(me, start.from.ip(), dial.to, dial.timeout_ms);
+                stage.net.dial(me, start.from, dial.to, dial.timeout_ms);
                 Socket::Dialling
             }
         };
@@ -68,7 +72,7 @@ where
 
     fn over(&mut self, why: Why, stage: &mut Stage) -> Life {
         let talk = self.talk.take().expect("it ends once");
-        stage.net.tape.note(&[60, self.host as u64], || format!("house {}: {:?} ends: {}", self.host, talk.socket, why.word()));
+        stage.net.tape.note(&[60], || format!("house {:?}: {:?} ends: {}", self.host, talk.socket, why.word()));
         if let (Why::Timeout, Some(end)) = (why, self.end) {
             stage.net.blame(end.conn);
         }
@@ -92,7 +96,7 @@ where
             return if stop { self.over(Why::Shutdown, stage) } else { Life::Goes };
         }
         let disk = &self.disk;
-        match talk.run(&mut stage.net, &|| !disk.is_stopped(), &mut ()) {
+        match talk.run(&mut stage.net, &|| disk.as_ref().is_none_or(|disk| !disk.is_stopped()), &mut ()) {
             Came::Waits(until) => {
                 let until = until.expect("a client always has a deadline");
                 stage.net.wake(me, until.0);
@@ -112,7 +116,7 @@ where
             }
             Err(kind) => {
                 let talk = self.talk.take().expect("it ends once");
-                stage.net.tape.note(&[61, self.host as u64], || format!("house {}: not connected: {kind}", self.host));
+                stage.net.tape.note(&[61], || format!("house {:?}: not connected: {kind}", self.host));
                 talk.office.unreachable(&kind.into());
                 Life::Ends
             }
@@ -136,6 +140,6 @@ where
     }
 
     fn host(&self) -> Option<usize> {
-        Some(self.host)
+        self.host
     }
 }
