@@ -1,3 +1,5 @@
+//! Conversations of the client with servers, as scripts.
+
 use super::*;
 use alloc::{string::ToString as _, vec};
 use mail::{Address, Notify, Recipient, Wishes};
