@@ -59,9 +59,7 @@ pub fn control(house: &House) -> Result<Option<Port>, ServeError> {
     let path = config.control_socket();
     let on = path.display().to_string();
     match unix(&path, config.control.group.as_deref()) {
-        Ok(listener) => {
-            Ok(Some(Port { door: Door::Control, on, listener: Listener::Unix(listener, path) }))
-        }
+        Ok(listener) => Ok(Some(Port { door: Door::Control, on, listener: Listener::Unix(listener, path) })),
         Err(error) if config.control.socket.is_none() && config.control.group.is_none() => {
             tracing::error!(on, %error, "no control socket");
             Ok(None)

@@ -18,6 +18,9 @@ pub struct Cli {
     /// The configuration [default: /etc/hikyaku/hikyaku.ron, or hikyaku.ron in the current directory]
     #[arg(long, short, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// The control socket of the running server [default: what the configuration says]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -51,6 +54,38 @@ pub enum Command {
     /// The spool: messages that were taken and are not yet everywhere they belong
     #[command(subcommand)]
     Spool(Spool),
+    /// The queue of the running server: messages that wait to be sent, and what to do with them
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Tell what became of a message, from its acceptance to every attempt
+    #[command(after_help = "Examples:\n  hikyaku trace 18f3                        by the id in `Received:` and in the log\n  \
+        hikyaku trace alice@example.org           the last messages from and for an address\n  \
+        hikyaku trace '<20261124@example.org>'    by its Message-ID")]
+    Trace {
+        /// An id, an address or a Message-ID
+        of: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say how the running server is
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the running server read its configuration, accounts and certificates again, and say what is wrong with them
+    Reload,
+    /// Stop the running server
+    Stop,
+    /// Show what would become of mail to an address, without sending any
+    Explain {
+        /// The address
+        address: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Write a manual page for each command into a directory
     Man {
         /// Where to; made if it does not exist
@@ -178,6 +213,138 @@ pub enum Spool {
     Check,
 }
 
+/// See [`Command::Queue`].
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Queue {
+    /// List the messages that wait, the oldest first
+    #[command(
+        after_help = "Examples:\n  hikyaku queue list --site example.net\n  hikyaku queue list --sender @example.org --state held --json"
+    )]
+    List {
+        /// Which
+        #[command(flatten)]
+        which: Which,
+        /// No more than so many
+        #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+        most: u64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a message with all its recipients and what was last said about them
+    Show {
+        /// Its id
+        id: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try messages now
+    Retry(Whom),
+    /// Keep messages until they are released
+    Hold(Whom),
+    /// Let go of messages that are held
+    Release(Whom),
+    /// Give messages up and tell their senders
+    Cancel {
+        /// Which
+        #[command(flatten)]
+        whom: Whom,
+        /// Tell nobody
+        #[arg(long)]
+        silent: bool,
+    },
+    /// Try everything for a domain now, or everything
+    Flush {
+        /// The next hop: a domain, or the name of a route [default: all]
+        site: Option<String>,
+    },
+    /// Send messages by another way than DNS and the configuration say
+    #[command(
+        after_help = "Examples:\n  hikyaku queue reroute --to relay.example.net:587 --site example.org\n  hikyaku queue reroute --to mx 18f3"
+    )]
+    Reroute {
+        /// Which
+        #[command(flatten)]
+        whom: Whom,
+        /// A host with an optional port, or `mx` for what DNS says
+        #[arg(long, value_name = "HOST")]
+        to: String,
+    },
+    /// Change when messages are tried next or given up
+    #[command(after_help = "Times are from now on: 90s, 15m, 4h, 2d.\n\nExample:\n  hikyaku queue schedule 18f3 --next 2h --give-up 10d")]
+    Schedule {
+        /// Which
+        #[command(flatten)]
+        whom: Whom,
+        /// Try next after this time
+        #[arg(long, value_name = "TIME", value_parser = seconds, required_unless_present = "give_up")]
+        next: Option<u64>,
+        /// Give up after this time
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        give_up: Option<u64>,
+    },
+}
+
+/// Which messages: everything that is given must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub struct Which {
+    /// From this address, or @DOMAIN; `<>` for reports
+    #[arg(long, value_name = "ADDRESS")]
+    pub sender: Option<String>,
+    /// For this address, or @DOMAIN
+    #[arg(long, value_name = "ADDRESS")]
+    pub recipient: Option<String>,
+    /// For this next hop: a domain, or the name of a route
+    #[arg(long, value_name = "SITE")]
+    pub site: Option<String>,
+    /// In this state
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<QueueState>,
+    /// Accepted longer ago than this, as in 90s, 15m, 4h, 2d
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub older: Option<u64>,
+}
+
+/// Messages that something is done to: these, or all that are found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub struct Whom {
+    /// Their ids
+    #[arg(required_unless_present_any = ["all", "sender", "recipient", "site", "state", "older"])]
+    pub ids: Vec<String>,
+    /// All messages
+    #[arg(long, conflicts_with_all = ["ids", "sender", "recipient", "site", "state", "older"])]
+    pub all: bool,
+    /// All that are found
+    #[command(flatten)]
+    pub which: Which,
+}
+
+/// A state of a message in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum QueueState {
+    /// Its time will come
+    Waiting,
+    /// It is being sent
+    Active,
+    /// It stays until it is released
+    Held,
+}
+
+/// A time as in `90s`, `15m`, `4h`, `2d`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("a time is a number with s, m, h or d after it".into()),
+    };
+    let count: u64 = digits.parse().map_err(|_| "a time begins with a number".to_owned())?;
+    count.checked_mul(unit).filter(|s| *s <= 366 * 86_400).ok_or_else(|| "that is more than a year".to_owned())
+}
+
 /// A shell that has completions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
@@ -225,8 +392,8 @@ mod tests {
     #[test]
     fn commands() {
         use clap::error::ErrorKind;
-        assert_eq!(read("hikyaku serve --config x").unwrap(), Cli { config: Some("x".into()), command: Command::Serve });
-        assert_eq!(read("hikyaku -c x serve").unwrap(), Cli { config: Some("x".into()), command: Command::Serve });
+        assert_eq!(read("hikyaku serve --config x").unwrap(), Cli { config: Some("x".into()), socket: None, command: Command::Serve });
+        assert_eq!(read("hikyaku -c x serve").unwrap(), Cli { config: Some("x".into()), socket: None, command: Command::Serve });
         let Command::Demo(demo) = read("hikyaku demo --ports 1000").unwrap().command else { panic!() };
         assert_eq!(demo, Demo { dir: None, ports: 1000 });
         assert!(read("hikyaku account add a@b").is_ok());
@@ -236,6 +403,17 @@ mod tests {
         assert_eq!(read("hikyaku account add a@b secret"), Err(ErrorKind::UnknownArgument));
         assert_eq!(read("hikyaku account remove a@b --keep-mail --delete-mail"), Err(ErrorKind::ArgumentConflict));
         assert_eq!(read("hikyaku demo --ports 65000"), Err(ErrorKind::ValueValidation));
+        assert!(matches!(
+            read("hikyaku queue list --older 2h").unwrap().command,
+            Command::Queue(Queue::List { which: Which { older: Some(7200), .. }, most: 1000, json: false })
+        ));
+        assert!(read("hikyaku queue hold 1 2").is_ok() && read("hikyaku queue hold --site a.test --sender @b.test").is_ok());
+        assert_eq!(read("hikyaku queue hold"), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(read("hikyaku queue cancel --all 1"), Err(ErrorKind::ArgumentConflict));
+        assert_eq!(read("hikyaku queue schedule 1"), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(read("hikyaku queue schedule 1 --next 5"), Err(ErrorKind::ValueValidation));
+        assert!(read("hikyaku queue schedule 1 --give-up 10d").is_ok());
+        assert!(read("hikyaku trace a@b --socket s").is_ok_and(|cli| cli.socket == Some("s".into())));
         assert_eq!(read("hikyaku"), Err(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
         assert_eq!(read("hikyaku --version"), Err(ErrorKind::DisplayVersion));
     }

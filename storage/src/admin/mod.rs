@@ -11,11 +11,17 @@ pub mod demo;
 mod init;
 mod mailbox;
 mod pages;
+mod queue;
 mod spool;
+mod status;
+mod trace;
 
 pub use console::Console;
 
-use crate::{logging, process};
+use crate::{
+    control::{AskError, Client},
+    logging, process,
+};
 use config::{
     Config, Logging,
     cli::{Cli, Command},
@@ -111,7 +117,7 @@ pub fn run(program: &'static str, args: impl IntoIterator<Item = OsString>, cons
 }
 
 fn obey(program: &'static str, cli: Cli, console: &mut Console<'_>) -> Result<Option<Boot>, Failure> {
-    let file = cli.config.as_deref();
+    let (file, socket) = (cli.config.as_deref(), cli.socket.as_deref());
     match cli.command {
         Command::Demo(demo) => return demo::prepare(&demo).map(Some),
         Command::Serve => {
@@ -125,6 +131,12 @@ fn obey(program: &'static str, cli: Cli, console: &mut Console<'_>) -> Result<Op
         Command::Man { dir } => pages::man(program, &dir)?,
         Command::Completions { shell } => pages::completions(program, shell, console)?,
         Command::Spool(command) => spool::obey(command, &opened(file)?, console)?,
+        Command::Queue(command) => queue::obey(command, &client(socket, file)?, console)?,
+        Command::Trace { of, json } => trace::trace(&of, json, &client(socket, file)?, console)?,
+        Command::Explain { address, json } => trace::explain(&address, json, &client(socket, file)?, console)?,
+        Command::Status { json } => status::status(json, &client(socket, file)?, console)?,
+        Command::Reload => status::reload(&client(socket, file)?, console)?,
+        Command::Stop => status::stop(&client(socket, file)?, console)?,
         Command::Mailbox(command) => mailbox::obey(command, &opened(file)?, console)?,
     }
     console.out.flush()?;
@@ -140,6 +152,14 @@ fn opened(file: Option<&Path>) -> Result<Config, Failure> {
     // What the disk says of a mailbox goes to the log.
     logging::start(&Logging { level: "warn".into(), ..config.log.clone() });
     Ok(config)
+}
+
+/// Whom to ask: the server behind that socket, or behind the one of the configuration.
+fn client(socket: Option<&Path>, file: Option<&Path>) -> Result<Client, Failure> {
+    match socket {
+        Some(socket) => Ok(Client::new(socket)),
+        None => Ok(Client::new(&Source::File(find(file)?).read()?.control_socket())),
+    }
 }
 
 fn find(file: Option<&Path>) -> Result<PathBuf, Failure> {
@@ -202,7 +222,15 @@ macro_rules! failures {
     })* };
 }
 
-failures!(io::Error, config::ConfigError, crate::account::file::FileError, crate::account::LoadError, process::UserError, rcgen::Error);
+failures!(
+    io::Error,
+    config::ConfigError,
+    crate::account::file::FileError,
+    crate::account::LoadError,
+    process::UserError,
+    rcgen::Error,
+    AskError
+);
 
 /// A table: columns as wide as their widest cell, the last one open.
 fn table(rows: &[Vec<String>]) -> String {

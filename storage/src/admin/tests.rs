@@ -198,7 +198,7 @@ fn what_is_wrong_is_said() {
 
 #[test]
 fn the_spool_is_looked_at() {
-    use queue::{Accept, Content, Target, Targets};
+    use ::queue::{Accept, Content, Target, Targets};
     let desk = Desk::at("spool");
     assert!(desk.type_in("spool list", "").fine().err.contains("0 messages"));
     assert!(desk.type_in("spool check", "").fine().out.contains("no records"));
@@ -212,7 +212,7 @@ fn the_spool_is_looked_at() {
         base: "1.L1N0.x,S=5,W=5",
         recipient: "alice@example.test",
         system: mail::System::default(),
-        keywords: queue::Keywords::new(&keywords),
+        keywords: ::queue::Keywords::new(&keywords),
         date: Stamp::utc(1_770_000_000),
         uid_validity: 1,
         uid_upto: 1,

@@ -2,10 +2,13 @@
 //!
 //! [`Operator`] is what can be asked; the server answers it on a Unix socket in JSON over HTTP (`office`), and the command line asks there (`client`).
 
+mod client;
 mod office;
 mod queue;
 
+pub use client::{AskError, Client};
 pub use office::Clerk;
+pub(crate) use office::Order;
 pub use queue::{Action, Effect, Filter, Listing, Page, QueueStatus, Refused, State, Summary, Waiting, Whole, Whom, id as queue_id};
 
 use serde::{Deserialize, Serialize};
@@ -85,3 +88,6 @@ pub struct Status {
     /// The queue.
     pub queue: QueueStatus,
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,10 @@ struct List {
 /// What a POST to `/queue` says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Order {
+pub struct Order {
+    /// To which messages.
     pub whom: Whom,
+    /// What is done.
     pub action: Action,
 }
 

@@ -54,6 +54,9 @@ pub struct Listing {
     pub messages: Vec<Summary>,
     /// The id to go on after; `None` if that is all.
     pub next: Option<String>,
+    /// Why the list ends early.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 /// A message in a line.

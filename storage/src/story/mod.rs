@@ -7,6 +7,7 @@ mod deed;
 mod trace;
 
 pub use deed::{Deed, Peer, Told};
+pub(crate) use deed::{moment, span};
 
 pub use trace::{Query, Tale};
 

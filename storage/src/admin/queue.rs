@@ -1,0 +1,165 @@
+//! `queue`: asks the running server what waits, and tells it what to do with it.
+
+use super::{Console, Done, Failure, now, size, table};
+use crate::{
+    control::{Action, Client, Effect, Filter, Listing, Order, State, Summary, Whole, Whom},
+    story::{moment, span},
+};
+use config::cli;
+
+/// Characters of a reply that are shown in a list.
+const REASON_MAX: usize = 90;
+
+pub(super) fn obey(command: cli::Queue, client: &Client, console: &mut Console<'_>) -> Done {
+    let (whom, action) = match command {
+        cli::Queue::List { which, most, json } => return list(&filter(which), most, json, client, console),
+        cli::Queue::Show { id, json } => return show(&id, json, client, console),
+        cli::Queue::Retry(whom) => (whom, Action::Retry),
+        cli::Queue::Hold(whom) => (whom, Action::Hold),
+        cli::Queue::Release(whom) => (whom, Action::Release),
+        cli::Queue::Cancel { whom, silent } => (whom, Action::Cancel { silent }),
+        cli::Queue::Flush { site } => {
+            let which = cli::Which { site, ..cli::Which::default() };
+            (cli::Whom { ids: Vec::new(), all: false, which }, Action::Retry)
+        }
+        cli::Queue::Reroute { whom, to } => (whom, Action::Reroute { to }),
+        cli::Queue::Schedule { whom, next, give_up } => {
+            let from_now = |seconds: u64| seconds_now() + seconds;
+            (whom, Action::Schedule { next: next.map(from_now), gives_up: give_up.map(from_now) })
+        }
+    };
+    let whom = if whom.ids.is_empty() { Whom::All(filter(whom.which)) } else { Whom::Ids(whom.ids) };
+    let order = serde_json::to_vec(&Order { whom, action }).map_err(|error| Failure::new(error.to_string()))?;
+    let Effect { messages } = client.post("/queue", &order)?;
+    Ok(writeln!(console.err, "{messages} {}", if messages == 1 { "message" } else { "messages" })?)
+}
+
+fn filter(which: cli::Which) -> Filter {
+    Filter {
+        sender: which.sender,
+        recipient: which.recipient,
+        site: which.site,
+        state: which.state.map(|state| match state {
+            cli::QueueState::Waiting => State::Waiting,
+            cli::QueueState::Active => State::Active,
+            cli::QueueState::Held => State::Held,
+        }),
+        before: which.older.map(|older| seconds_now().saturating_sub(older)),
+    }
+}
+
+fn list(filter: &Filter, most: u64, json: bool, client: &Client, console: &mut Console<'_>) -> Done {
+    let mut left = most;
+    let mut after: Option<String> = None;
+    let mut messages: Vec<Summary> = Vec::new();
+    let more = loop {
+        let (before, piece) = (filter.before.map(|b| b.to_string()), left.min(10_000).to_string());
+        let state = filter.state.map(State::word);
+        let asks = [
+            ("sender", filter.sender.as_deref()),
+            ("recipient", filter.recipient.as_deref()),
+            ("site", filter.site.as_deref()),
+            ("state", state),
+            ("before", before.as_deref()),
+            ("after", after.as_deref()),
+            ("most", Some(&*piece)),
+        ];
+        let asks: Vec<(&str, &str)> = asks.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let listing: Listing = client.get("/queue", &asks)?;
+        left = left.saturating_sub(listing.messages.len() as u64);
+        messages.extend(listing.messages);
+        if let Some(error) = listing.error {
+            return Err(Failure::new(error));
+        }
+        after = listing.next;
+        if after.is_none() || left == 0 {
+            break after.is_some();
+        }
+    };
+    if json {
+        return print(&messages, console);
+    }
+    if !messages.is_empty() {
+        let now = seconds_now();
+        let mut rows = vec![["ID", "AGE", "SIZE", "STATE", "NEXT", "FROM", "FOR", "WHY"].map(String::from).to_vec()];
+        rows.extend(messages.iter().map(|m| row(m, now)));
+        console.out.write_all(table(&rows).as_bytes())?;
+    }
+    let bytes = size(messages.iter().map(|m| m.size).sum());
+    let rest = if more { ", and there are more (--most)" } else { "" };
+    Ok(writeln!(console.err, "{} {}, {bytes}{rest}", messages.len(), if messages.len() == 1 { "message" } else { "messages" })?)
+}
+
+fn row(m: &Summary, now: u64) -> Vec<String> {
+    let more = (m.left as usize).saturating_sub(1);
+    let first = m.waiting.first().map_or("-", String::as_str);
+    vec![
+        m.id.clone(),
+        span(now.saturating_sub(m.accepted)),
+        size(m.size),
+        m.state.word().into(),
+        m.next.map_or_else(|| "-".into(), |next| format!("in {}", span(next.saturating_sub(now)))),
+        format!("<{}>", m.sender),
+        if more == 0 { first.into() } else { format!("{first} and {more} more") },
+        m.reason.as_deref().map_or_else(String::new, short),
+    ]
+}
+
+fn show(id: &str, json: bool, client: &Client, console: &mut Console<'_>) -> Done {
+    let whole: Whole = client.get(&format!("/queue/{}", path(id)?), &[])?;
+    if json {
+        return print(&whole, console);
+    }
+    let m = &whole.summary;
+    let mut rows = vec![
+        vec!["id".into(), m.id.clone()],
+        vec!["from".into(), format!("<{}>", m.sender)],
+        vec!["accepted".into(), format!("{} UTC, {} ago", moment(m.accepted), span(seconds_now().saturating_sub(m.accepted)))],
+        vec!["size".into(), size(m.size)],
+        vec!["state".into(), m.state.word().into()],
+    ];
+    if let Some(gives_up) = whole.gives_up {
+        rows.push(vec!["given up".into(), format!("{} UTC", moment(gives_up))]);
+    }
+    if whole.priority != 0 {
+        rows.push(vec!["priority".into(), whole.priority.to_string()]);
+    }
+    if let Some(envid) = &whole.envid {
+        rows.push(vec!["envid".into(), envid.clone()]);
+    }
+    console.out.write_all(table(&rows).as_bytes())?;
+    let mut rows = vec![["FOR", "STATE", "ATTEMPTS", "NEXT", "SITE", "WHY"].map(String::from).to_vec()];
+    rows.extend(whole.each.iter().map(|r| {
+        vec![
+            r.address.clone(),
+            r.state.word().into(),
+            r.attempts.to_string(),
+            r.next.map_or_else(|| "-".into(), moment),
+            r.site.clone(),
+            r.reply.clone().unwrap_or_default(),
+        ]
+    }));
+    Ok(writeln!(console.out, "\n{}", table(&rows).trim_end())?)
+}
+
+/// An id that is to stand in a path: nothing else gets there.
+fn path(id: &str) -> Result<&str, Failure> {
+    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(id)
+    } else {
+        Err(Failure::new(format!("{id:?} is no id of a message")))
+    }
+}
+
+pub(super) fn print(value: &impl serde::Serialize, console: &mut Console<'_>) -> Done {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error.to_string()))?;
+    Ok(writeln!(console.out, "{text}")?)
+}
+
+fn short(reason: &str) -> String {
+    if reason.chars().count() <= REASON_MAX { reason.into() } else { reason.chars().take(REASON_MAX).chain("...".chars()).collect() }
+}
+
+fn seconds_now() -> u64 {
+    u64::try_from(now().seconds).unwrap_or(0)
+}

@@ -1,0 +1,44 @@
+//! `status`, `reload` and `stop`: how the running server is, and what it is to do.
+
+use super::{Console, Done, now, queue::print, size, table};
+use crate::{
+    control::{Client, Status},
+    story::span,
+};
+use serde_json::Value;
+
+/// Dead sites that are named.
+const NAMED_MAX: usize = 10;
+
+pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> Done {
+    let status: Status = client.get("/status", &[])?;
+    if json {
+        return print(&status, console);
+    }
+    let queue = &status.queue;
+    let oldest = queue.oldest.map(|at| span(u64::try_from(now().seconds).unwrap_or(0).saturating_sub(at)));
+    let mut rows = vec![
+        ["server".into(), format!("{}, hikyaku {}, process {}, up {}", status.hostname, status.version, status.pid, span(status.up_s))],
+        ["clients".into(), format!("{} connections", status.sessions)],
+        ["sending".into(), format!("{} connections", status.away)],
+        ["queue".into(), format!("{} waiting, {} being sent, {} held", queue.waiting, queue.active, queue.held)],
+        ["oldest".into(), oldest.map_or_else(|| "-".into(), |age| format!("{age} old"))],
+        ["sites".into(), format!("{}, {} of them do not answer", queue.sites, queue.dead_count)],
+    ];
+    for dead in queue.dead.iter().take(NAMED_MAX) {
+        rows.push([String::new(), dead.clone()]);
+    }
+    rows.push(["log".into(), size(status.log_bytes)]);
+    let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
+    Ok(console.out.write_all(table(&rows).as_bytes())?)
+}
+
+pub(super) fn reload(client: &Client, console: &mut Console<'_>) -> Done {
+    client.post::<Value>("/reload", b"")?;
+    Ok(writeln!(console.err, "reloaded")?)
+}
+
+pub(super) fn stop(client: &Client, console: &mut Console<'_>) -> Done {
+    client.post::<Value>("/stop", b"")?;
+    Ok(writeln!(console.err, "stopping")?)
+}
