@@ -31,6 +31,11 @@ pub const DAWN: i64 = 1_795_502_247;
 /// The least time between two rounds of chores, in milliseconds.
 const CHORES_MS: u64 = 1000;
 
+/// The aliases of each house.
+const ALIASES: &str = "team: alice, bob, user7@d0.test\n";
+
+const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
 /// Bytes of a segment of the log: small, so that there are several.
 const SEGMENT: u64 = 32 << 10;
 
@@ -86,8 +91,11 @@ impl Host {
     pub fn new(number: usize, ip: IpAddr, config: String, accounts: &str, seed: u64) -> Host {
         let disk = Crashing::new();
         disk.make_dir(Path::new("/store")).expect("an empty disk");
-        let file = disk.open(Path::new("/store/accounts.ron"), How::Create).expect("an empty disk");
-        file.append(accounts.as_bytes()).expect("a good disk");
+        // The secret of rewritten senders would be made by chance that no seed knows.
+        for (name, text) in [("accounts.ron", accounts), ("aliases", ALIASES), ("srs.secret", SECRET)] {
+            let file = disk.open(&Path::new("/store").join(name), How::Create).expect("an empty disk");
+            file.append(text.as_bytes()).expect("a good disk");
+        }
         disk.sync_all(Path::new("/")).expect("a good disk");
         let (bells, hands) = (Bells::default(), Hands::default());
         Host { number, ip, config, disk, house: None, bells, hands, rung: true, stopping: false, chores_at: 0, seed, starts: 0 }

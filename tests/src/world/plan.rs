@@ -189,6 +189,7 @@ impl Plan {
         match d.u8(..16) {
             0..5 => format!("{}@{here}", USERS[d.usize(0..3)]),
             5..8 => format!("{}@{any}", USERS[d.usize(0..3)]),
+            8 if FORWARDS && d.bool() => format!("team@{any}"),
             8 => format!("nobody{}@{any}", d.u8(..3)),
             n => self.foreign(n, d),
         }
@@ -314,7 +315,7 @@ impl HostPlan {
         let certificates = if self.tls { certificate() } else { String::new() };
         let queue = ["Smooth", "Courier", "List([60, 300, 900])"][self.seed as usize % 3];
         format!(
-            "(domains: [\"{domain}\"], hostname: Some(\"mx.{domain}\"), store: \"/store\", plaintext_logins: true, catch_all: {{{catch_all}}}, certificates: [{certificates}], \
+            "(domains: [\"{domain}\"], hostname: Some(\"mx.{domain}\"), store: \"/store\", plaintext_logins: true, catch_all: {{{catch_all}}}, certificates: [{certificates}], aliases: [\"/store/aliases\"], \
              relay: (clients: [\"10.2.0.0/16\"]), resolver: (servers: [\"10.0.0.53:53\", \"10.0.0.54:53\"], timeout_ms: Some(2000), attempts: Some(2)), \
              queue: (retry: {queue}, warn_after: 1800, give_up_after: 14400, idle: 5))"
         )
