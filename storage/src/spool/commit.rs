@@ -39,6 +39,8 @@ pub struct State {
     queue: Vec<u8>,
     /// Which of them are jots.
     jots: Vec<Jot>,
+    /// Bytes that came before those of the first member: jots of a group that failed.
+    before: usize,
     /// Bytes of jots that are not durable, also of those that are being written.
     jotted: usize,
     /// A buffer for the next queue.
@@ -93,9 +95,9 @@ impl Jot {
 
 /// What became of a group.
 struct Outcome {
-    /// Where its first frame is.
+    /// Where it begins, not counting jots of the group before it.
     base: Lsn,
-    /// That many bytes of it are durable.
+    /// That many bytes of it are durable, counted from there.
     good: usize,
     /// Why no more.
     error: Option<io::Error>,
@@ -106,6 +108,7 @@ impl State {
         State {
             queue: Vec::new(),
             jots: Vec::new(),
+            before: 0,
             jotted: 0,
             buffer: Vec::new(),
             group: Arc::default(),
@@ -138,10 +141,21 @@ impl State {
         offset
     }
 
-    /// Adds a frame that nobody waits for.
-    fn push_jot(&mut self, head: FrameHead, pieces: &[&[u8]]) {
-        let offset = self.push(&head, pieces);
-        self.jots.push(Jot { offset, head });
+    /// Puts jots in front again, whose group failed: nobody waits for them, so nobody else would try them again. They stay before what was jotted or
+    /// committed after them.
+    fn push_again(&mut self, bytes: &[u8], again: &[Jot]) {
+        let mut front = Vec::new();
+        let mut jots = Vec::with_capacity(again.len() + self.jots.len());
+        for jot in again {
+            jots.push(Jot { offset: front.len(), head: jot.head });
+            front.extend_from_slice(&jot.head.encode(0));
+            front.extend_from_slice(&bytes[jot.offset + FRAME_HEAD..jot.offset + jot.size()]);
+        }
+        jots.extend(self.jots.iter().map(|jot| Jot { offset: jot.offset + front.len(), head: jot.head }));
+        self.jots = jots;
+        self.before += front.len();
+        front.append(&mut self.queue);
+        self.queue = front;
     }
 
     /// Large messages whose record is released are garbage.
@@ -181,7 +195,8 @@ impl Spool {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
         }
         state.jotted += size;
-        state.push_jot(head, pieces);
+        let offset = state.push(&head, pieces);
+        state.jots.push(Jot { offset, head });
         Ok(())
     }
 
@@ -221,7 +236,7 @@ impl Spool {
         if kind == Kind::Record && live > self.options.limit {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
         }
-        let offset = state.push(&head, pieces);
+        let offset = state.push(&head, pieces) - state.before;
         // The exact place is not known before the group is written, but it is not before what is durable now.
         let bound = state.end;
         if kind == Kind::Record {
@@ -281,8 +296,8 @@ impl Spool {
         let buffer = std::mem::take(&mut state.buffer);
         let bytes = std::mem::replace(&mut state.queue, buffer);
         let jots = std::mem::take(&mut state.jots);
-        let mut reign =
-            Reign { spool: self, group, bytes, jots, base: state.end, good: 0, tail: state.tail.take(), error: None, over: false };
+        let (before, tail) = (std::mem::take(&mut state.before), state.tail.take());
+        let mut reign = Reign { spool: self, group, bytes, jots, before, base: state.end, good: 0, tail, error: None, over: false };
         drop(state);
         self.room.notify_all();
         if let Err(error) = self.write(&mut reign) {
@@ -370,6 +385,7 @@ struct Reign<'a> {
     group: Arc<Group>,
     bytes: Vec<u8>,
     jots: Vec<Jot>,
+    before: usize,
     base: Lsn,
     good: usize,
     tail: Option<Tail>,
@@ -383,20 +399,17 @@ impl Drop for Reign<'_> {
         state.end = self.base + self.good as u64;
         state.tail = self.tail.take().filter(|_| self.over);
         state.leading = false;
-        for jot in std::mem::take(&mut self.jots) {
-            if jot.offset + jot.size() <= self.good {
-                state.jotted -= jot.size();
-            } else {
-                // Nobody waits for it, so nobody would try it again.
-                state.push_jot(jot.head, &[&self.bytes[jot.offset + FRAME_HEAD..jot.offset + jot.size()]]);
-            }
+        let durable = self.jots.partition_point(|jot| jot.offset + jot.size() <= self.good);
+        state.jotted -= self.jots.drain(..durable).map(|jot| jot.size()).sum::<usize>();
+        if !self.jots.is_empty() {
+            state.push_again(&self.bytes, &self.jots);
         }
         self.bytes.clear();
         if self.bytes.capacity() <= BUFFER_KEPT {
             state.buffer = std::mem::take(&mut self.bytes);
         }
         let error = self.error.take().or_else(|| (!self.over).then(|| io::ErrorKind::Other.into()));
-        let outcome = Outcome { base: self.base, good: self.good, error };
+        let outcome = Outcome { base: self.base + self.before as u64, good: self.good.saturating_sub(self.before), error };
         assert!(self.group.outcome.set(outcome).is_ok(), "a group has one leader");
         self.group.bell.notify_all();
         if state.members > 0 {

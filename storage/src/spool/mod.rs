@@ -151,7 +151,7 @@ impl Spool {
 
     /// Appends a record, given in pieces, that nobody waits for: it costs no flush of its own. It becomes durable with the next commit, or when
     /// somebody calls [`Spool::flush`]; a crash before that loses it, and whoever jots must be able to live with that. If its group fails, it goes
-    /// into the next one, behind what is there. It holds nothing in the log: do first what it tells of, for a checkpoint may let go of it as soon
+    /// into the next one, before what is there. It holds nothing in the log: do first what it tells of, for a checkpoint may let go of it as soon
     /// as it is durable.
     ///
     /// # Errors
