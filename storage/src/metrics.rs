@@ -6,7 +6,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use std::fmt;
+use std::{fmt, sync::atomic::Ordering::Relaxed};
 
 /// The type of what [`Metrics::print`] gives.
 pub const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,6 +31,7 @@ pub struct Metrics {
     sessions: Gauge,
     away: Gauge,
     log: Gauge,
+    flushes: Counter,
     started: Gauge,
 }
 
@@ -49,6 +50,8 @@ pub struct Levels {
     pub away: usize,
     /// Bytes of the log that a start would read again.
     pub log_bytes: u64,
+    /// Flushes of the log.
+    pub flushes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,6 +104,7 @@ impl Default for Metrics {
             sessions: Gauge::default(),
             away: Gauge::default(),
             log: Gauge::default(),
+            flushes: Counter::default(),
             started: Gauge::default(),
         };
         // A series that is there from the start can be watched for its first increase.
@@ -130,6 +134,7 @@ impl Default for Metrics {
         r.register("sessions", "Connections of clients now", m.sessions.clone());
         r.register("deliveries_open", "Connections to other servers now", m.away.clone());
         r.register_with_unit("log", "Log that a start would read again", Unit::Bytes, m.log.clone());
+        r.register("log_flushes", "Flushes of the log: the records of many messages share one", m.flushes.clone());
         r.register_with_unit("start_time", "When the server was ready, since 1970", Unit::Seconds, m.started.clone());
         metrics.registry = r;
         metrics
@@ -197,6 +202,8 @@ impl Metrics {
         set(&self.sessions, levels.sessions as u64);
         set(&self.away, levels.away as u64);
         set(&self.log, levels.log_bytes);
+        // Counted by the log itself; two who print at once must not count twice, so it is set and not added to.
+        self.flushes.inner().store(levels.flushes, Relaxed);
         set(&self.started, levels.started);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -228,5 +235,39 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_is_documented_exists() {
+        let metrics = Metrics::default();
+        metrics.came("smtp");
+        metrics.login("imap", true);
+        metrics.shakes_hands(false);
+        let accepted = Deed::Accepted {
+            sender: String::new(),
+            recipients: Vec::new(),
+            size: 0,
+            by: "smtp".into(),
+            client: String::new(),
+            message_id: None,
+            about: None,
+        };
+        metrics.count(&accepted);
+        metrics.count(&Deed::Delivered { recipient: "a@b".into(), account: "a@b".into(), delay_s: 4 });
+        let text = metrics.print(&Levels::default()).unwrap();
+        let names = |text: &str| -> std::collections::BTreeSet<String> {
+            let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+            words.filter(|w| w.starts_with("hikyaku_")).map(|w| w.trim_end_matches("_bucket").to_owned()).collect()
+        };
+        let samples: String = text.lines().filter(|l| !l.starts_with('#')).collect::<Vec<_>>().join("\n");
+        let there = names(&samples);
+        for document in [include_str!("../../docs/alerts.yml"), include_str!("../../docs/control.md")] {
+            for name in names(document) {
+                assert!(there.contains(&name) || there.contains(&format!("{name}_sum")), "{name} does not exist\n{text}");
+            }
+        }
+        for name in there.iter().filter(|n| !n.ends_with("_sum") && !n.ends_with("_count")) {
+            assert!(names(include_str!("../../docs/control.md")).contains(name), "{name} is not documented");
+        }
     }
 }

@@ -243,6 +243,7 @@ impl House {
             sessions: self.guests(),
             away: self.away(),
             log_bytes: self.spool().live_bytes(),
+            flushes: self.spool().flushes(),
         }
     }
 }

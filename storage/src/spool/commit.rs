@@ -347,6 +347,7 @@ impl Spool {
                 self.state().segments.note(part.least_id);
                 tail.file.write_at(&reign.bytes[reign.good..reign.good + part.len], tail.offset)?;
                 tail.file.sync()?;
+                self.flushes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 tail.offset += part.len as u64;
                 reign.good += part.len;
             }

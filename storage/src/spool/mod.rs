@@ -72,6 +72,8 @@ pub struct Spool {
     options: Options,
     run: u64,
     count: AtomicU64,
+    /// Flushes so far, for the metrics.
+    flushes: AtomicU64,
     state: Mutex<State>,
     /// A queue that was full is not any more.
     room: Condvar,
@@ -211,6 +213,11 @@ impl Spool {
     pub fn live_bytes(&self) -> u64 {
         let state = self.state();
         state.end - state.mark
+    }
+
+    /// How often something was flushed to the disk: many records share one.
+    pub fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Relaxed)
     }
 
     /// Whether a record with this id may still be replayed. May say yes where no would be right, never the other way round.

@@ -125,6 +125,7 @@ pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options, replay: &mut dyn 
         options,
         run: log.run + 1,
         count: AtomicU64::new(0),
+        flushes: AtomicU64::new(0),
         state: Mutex::new(state),
         room: Condvar::new(),
         company: Condvar::new(),
