@@ -144,5 +144,5 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &Attempt<'_>) {
     out.extend_from_slice(&attempt.code.to_le_bytes());
     // Whatever a peer says: what is cut is the end of a long story.
     let end = attempt.reply.floor_char_boundary(REPLY_MAX);
-    put_bytes(out, attempt.reply[..end].as_bytes(), REPLY_MAX);
+    put_bytes(out, &attempt.reply.as_bytes()[..end], REPLY_MAX);
 }

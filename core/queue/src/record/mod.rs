@@ -53,7 +53,8 @@ mod tag {
     pub const INLINE: u8 = 255;
 }
 
-/// A record.
+/// A record. It is decoded and looked at, never kept, so its size is no matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Record<'a> {
     /// A message was accepted for mailboxes, for recipients elsewhere, or both.

@@ -1,0 +1,78 @@
+//! A message as the queue keeps it: numbers only. Its addresses and its content are read where they are stored when it is its turn.
+
+use alloc::{boxed::Box, vec::Vec};
+
+/// A message that waits.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// When it was accepted, in seconds since 1970.
+    pub(super) arrived_s: u32,
+    /// When it is given up.
+    pub(super) give_up_s: u32,
+    pub(super) priority: i8,
+    pub(super) held: bool,
+    pub(super) warned: bool,
+    /// Whether a report is due, and was not asked for yet.
+    pub(super) reporting: bool,
+    pub(super) parts: Vec<Part>,
+    /// Recipients that failed, until the record of their report settles them.
+    pub(super) owed: Vec<u16>,
+}
+
+/// Recipients of a message that go to one site in one transaction.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// While it waits: until when, in milliseconds since 1970. While it is ready: its turn. While it is under way: the ticket.
+    pub(super) when: u64,
+    pub(super) site: u32,
+    pub(super) attempts: u16,
+    pub(super) state: State,
+    pub(super) to: Recipients,
+}
+
+/// Where a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Waiting,
+    Ready,
+    Flying,
+    /// Its message is held.
+    Held,
+    Done,
+}
+
+/// Numbers of recipients; most messages have one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Recipients {
+    One(u16),
+    Many(Box<[u16]>),
+}
+
+impl Recipients {
+    pub(super) fn as_slice(&self) -> &[u16] {
+        match self {
+            Recipients::One(one) => core::slice::from_ref(one),
+            Recipients::Many(many) => many,
+        }
+    }
+}
+
+impl From<&[u16]> for Recipients {
+    fn from(list: &[u16]) -> Recipients {
+        match list {
+            [one] => Recipients::One(*one),
+            many => Recipients::Many(many.into()),
+        }
+    }
+}
+
+impl Message {
+    /// Whether anything of it goes on at the moment, so that a report would not be the last word.
+    pub(super) fn is_busy(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part.state, State::Ready | State::Flying))
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.owed.is_empty() && self.parts.iter().all(|part| part.state == State::Done)
+    }
+}

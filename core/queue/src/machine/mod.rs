@@ -1,0 +1,718 @@
+//! The queue as a machine: what is to be sent, to whom, when, over how many connections.
+//!
+//! It has no thread, no clock and no socket. A host tells it what happened and asks [`Queue::poll`] what to do; a connection that it asked for comes back with
+//! its [`Ticket`] and takes jobs until there are none. Nothing is scanned to find what is due: what waits is ordered by time, what is ready by turn.
+
+mod message;
+mod operate;
+mod schedule;
+mod site;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use operate::{Listed, PartState};
+pub use schedule::Retry;
+pub use state::BadState;
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use message::{Message, Part, Recipients, State};
+use site::Site;
+
+/// How a queue is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// When a recipient is tried again.
+    pub retry: Retry,
+    /// After how many seconds a sender is told that it takes long; never if 0.
+    pub warn_after_s: u32,
+    /// After how many seconds a message is given up.
+    pub give_up_after_s: u32,
+    /// Connections at the same time.
+    pub connections: u32,
+    /// Connections to one site at the same time.
+    pub per_site: u32,
+    /// Recipients of one transaction.
+    pub recipients: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            retry: Retry::Smooth,
+            warn_after_s: 4 * 3600,
+            give_up_after_s: 5 * 86_400,
+            connections: 500,
+            per_site: 20,
+            recipients: 100,
+        }
+    }
+}
+
+/// A message that enters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Its id.
+    pub id: u64,
+    /// When it was accepted, in milliseconds since 1970.
+    pub arrived_ms: u64,
+    /// From -9 to 9; higher goes first.
+    pub priority: i8,
+    /// Not before this time.
+    pub not_before_ms: Option<u64>,
+    /// Given up earlier than others.
+    pub give_up_ms: Option<u64>,
+    /// Whether it waits for an operator.
+    pub held: bool,
+    /// Its recipients elsewhere: their numbers and sites.
+    pub recipients: &'a [(u16, &'a str)],
+}
+
+/// A connection, from the moment it is asked for until it is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What a host is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Connect to this site. Answer with [`Queue::take`] when it is ready, and [`Queue::closed`] in any case.
+    Connect {
+        /// The connection.
+        ticket: Ticket,
+        /// The site's name.
+        site: Box<str>,
+    },
+    /// Tell the session of this connection, which has nothing to do, that there is a job.
+    Wake(Ticket),
+    /// Report on recipients that failed; then [`Queue::settled`].
+    Report {
+        /// The message.
+        id: u64,
+        /// Their numbers.
+        recipients: Vec<u16>,
+    },
+    /// The message is late: tell its sender, if that is wanted.
+    Warn {
+        /// The message.
+        id: u64,
+        /// Who has not got it yet.
+        recipients: Vec<u16>,
+    },
+    /// These recipients were not reached in time. They are owed a report, which is asked for next.
+    Expired {
+        /// The message.
+        id: u64,
+        /// Their numbers.
+        recipients: Vec<u16>,
+    },
+}
+
+/// A transaction to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The message.
+    pub id: u64,
+    /// Its recipients' numbers.
+    pub recipients: Vec<u16>,
+    /// How often they have been tried before.
+    pub attempts: u16,
+}
+
+/// What came of a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done, and nobody is owed anything.
+    Done,
+    /// It failed, and a report is owed.
+    Failed,
+    /// Not now.
+    Later,
+}
+
+/// What becomes of a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// As the outcome said.
+    AsSaid,
+    /// It is tried again.
+    Again {
+        /// How often it has been tried.
+        attempts: u16,
+        /// When, in milliseconds since 1970.
+        next_ms: u64,
+    },
+    /// There is no time left: it failed, and a report is owed.
+    TooLate,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// After work, or for want of it.
+    Fine,
+    /// The site could not be reached, or refused to talk.
+    Failed,
+    /// This host is to blame (out of files, shutting down): it says nothing of the site.
+    Ours,
+}
+
+#[derive(Debug)]
+struct Connection {
+    site: u32,
+    /// What it is doing.
+    job: Option<(u64, u32)>,
+    /// It has not asked for a job since it was asked for or woken.
+    coming: bool,
+    /// It has had a job.
+    proved: bool,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue {
+    settings: Settings,
+    messages: BTreeMap<u64, Message>,
+    sites: Vec<Option<Site>>,
+    free: Vec<u32>,
+    names: BTreeMap<Box<str>, u32>,
+    /// Parts that wait, by time.
+    waiting: BTreeSet<(u64, u64, u32)>,
+    /// When messages are late or too late, in seconds.
+    late: BTreeSet<(u32, u64)>,
+    /// When dead sites are tried again.
+    resting: BTreeSet<(u64, u32)>,
+    /// Sites that may want a connection, the one that was served longest ago first.
+    hungry: BTreeSet<(u64, u32)>,
+    /// Messages whose reports are due.
+    reports: VecDeque<u64>,
+    connections: BTreeMap<u64, Connection>,
+    next_ticket: u64,
+    dice: u64,
+}
+
+impl Queue {
+    /// An empty queue. The seed spreads retries.
+    pub fn new(settings: Settings, seed: u64) -> Queue {
+        Queue {
+            settings,
+            messages: BTreeMap::new(),
+            sites: Vec::new(),
+            free: Vec::new(),
+            names: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            late: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            hungry: BTreeSet::new(),
+            reports: VecDeque::new(),
+            connections: BTreeMap::new(),
+            next_ticket: 0,
+            dice: seed | 1,
+        }
+    }
+
+    /// Other settings, from now on.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+        let all: Vec<u32> = self.names.values().copied().collect();
+        all.into_iter().for_each(|site| self.look_at(site));
+    }
+
+    /// Takes a message in. One that is known already stays as it is.
+    pub fn admit(&mut self, now_ms: u64, entry: &Entry<'_>) {
+        if entry.recipients.is_empty() || self.messages.contains_key(&entry.id) {
+            return;
+        }
+        let arrived_s = seconds(entry.arrived_ms);
+        let usual = arrived_s.saturating_add(self.settings.give_up_after_s);
+        let message = Message {
+            arrived_s,
+            give_up_s: entry.give_up_ms.map_or(usual, |ms| seconds(ms).min(usual)),
+            priority: entry.priority,
+            held: entry.held,
+            warned: self.settings.warn_after_s == 0,
+            reporting: false,
+            parts: Vec::new(),
+            owed: Vec::new(),
+        };
+        self.messages.insert(entry.id, message);
+        let mut by_site: BTreeMap<&str, Vec<u16>> = BTreeMap::new();
+        for (number, site) in entry.recipients {
+            by_site.entry(site).or_default().push(*number);
+        }
+        let most = usize::from(self.settings.recipients.max(1));
+        for (name, numbers) in by_site {
+            let site = self.intern(name);
+            for chunk in numbers.chunks(most) {
+                self.add_part(entry.id, site, chunk.into(), 0);
+            }
+        }
+        self.schedule(entry.id, now_ms, entry.not_before_ms.unwrap_or(0));
+        self.watch(entry.id);
+    }
+
+    /// The next thing to do; nothing until something happens, or [`Queue::deadline`] passes.
+    pub fn poll(&mut self, now_ms: u64) -> Option<Action> {
+        while let Some(&(when, id, part)) = self.waiting.first()
+            && when <= now_ms
+        {
+            self.waiting.pop_first();
+            self.make_ready(id, part);
+        }
+        while let Some(&(when, site)) = self.resting.first()
+            && when <= now_ms
+        {
+            self.resting.pop_first();
+            self.site(site).revive();
+            self.look_at(site);
+            self.forget_site(site);
+        }
+        while let Some(&(when, id)) = self.late.first()
+            && u64::from(when) * 1000 <= now_ms
+        {
+            self.late.pop_first();
+            if let Some(action) = self.is_late(id, now_ms) {
+                return Some(action);
+            }
+        }
+        while let Some(id) = self.reports.pop_front() {
+            if let Some(message) = self.messages.get_mut(&id) {
+                message.reporting = false;
+                if !message.owed.is_empty() && !message.is_busy() {
+                    return Some(Action::Report { id, recipients: message.owed.clone() });
+                }
+            }
+        }
+        while let Some(&(_, number)) = self.hungry.first() {
+            let site = self.sites[number as usize].as_mut().expect("only sites that are there are hungry");
+            let woken =
+                site.dead_until.is_none().then(|| if (site.coming as usize) < site.ready.len() { site.idle.pop_first() } else { None });
+            if let Some(Some(ticket)) = woken {
+                site.coming += 1;
+                self.connections.get_mut(&ticket).expect("what is idle is open").coming = true;
+                return Some(Action::Wake(Ticket(ticket)));
+            }
+            if !site.wants(&self.settings) {
+                self.hungry.pop_first();
+                continue;
+            }
+            if self.connections.len() >= self.settings.connections as usize {
+                return None;
+            }
+            self.hungry.pop_first();
+            self.next_ticket += 1;
+            let ticket = self.next_ticket;
+            site.open += 1;
+            site.coming += 1;
+            site.served = ticket;
+            let name = site.name.clone();
+            self.connections.insert(ticket, Connection { site: number, job: None, coming: true, proved: false });
+            self.look_at(number);
+            return Some(Action::Connect { ticket: Ticket(ticket), site: name });
+        }
+        None
+    }
+
+    /// When to poll again even if nothing happens, in milliseconds since 1970.
+    pub fn deadline(&self) -> Option<u64> {
+        let waiting = self.waiting.first().map(|w| w.0);
+        let late = self.late.first().map(|l| u64::from(l.0) * 1000);
+        let resting = self.resting.first().map(|r| r.0);
+        [waiting, late, resting].into_iter().flatten().min()
+    }
+
+    /// The next job for a connection that is ready for one, with at most so many recipients; nothing if there is none at the moment.
+    ///
+    /// # Panics
+    /// If the connection has a job in hand, or is closed.
+    pub fn take(&mut self, ticket: Ticket, room: usize) -> Option<Job> {
+        let connection = self.connections.get_mut(&ticket.0).expect("only an open connection takes jobs");
+        assert!(connection.job.is_none(), "one job at a time");
+        let number = connection.site;
+        let site = self.sites[number as usize].as_mut().expect("a connection has a site");
+        if core::mem::take(&mut connection.coming) {
+            site.coming -= 1;
+        }
+        let Some((_, turn, id, at)) = site.ready.pop_first() else {
+            site.idle.insert(ticket.0);
+            return None;
+        };
+        site.went(turn);
+        connection.job = Some((id, at));
+        let message = self.messages.get_mut(&id).expect("what is ready is there");
+        let part = &mut message.parts[at as usize];
+        (part.state, part.when) = (State::Flying, ticket.0);
+        let (attempts, list) = (part.attempts, part.to.as_slice());
+        let (mine, rest) = list.split_at(room.clamp(1, list.len()));
+        let (mine, rest): (Vec<u16>, Vec<u16>) = (mine.to_vec(), rest.to_vec());
+        if !rest.is_empty() {
+            part.to = mine.as_slice().into();
+            self.add_part(id, number, rest.as_slice().into(), attempts);
+            let last = self.messages[&id].parts.len() as u32 - 1;
+            self.make_ready(id, last);
+        }
+        self.look_at(number);
+        Some(Job { id, recipients: mine, attempts })
+    }
+
+    /// Takes back the job of a connection with what came of each of its recipients, and says what becomes of them, in the same order.
+    ///
+    /// # Panics
+    /// If it has no job in hand, or the recipients are not its.
+    pub fn settle(&mut self, now_ms: u64, ticket: Ticket, outcomes: &[(u16, Outcome)]) -> Vec<Verdict> {
+        let connection = self.connections.get_mut(&ticket.0).expect("only an open connection has a job");
+        let (id, at) = connection.job.take().expect("there is a job");
+        let proved = core::mem::replace(&mut connection.proved, true);
+        let number = connection.site;
+        if !proved {
+            let settings = self.settings.clone();
+            self.site(number).succeeded(&settings);
+        }
+        self.land(now_ms, id, at, outcomes)
+    }
+
+    /// A connection is closed, or could not be made. A job that it still had is tried again soon.
+    pub fn closed(&mut self, now_ms: u64, ticket: Ticket, ended: Ended) {
+        let Some(connection) = self.connections.remove(&ticket.0) else { return };
+        let number = connection.site;
+        let dice = self.roll();
+        let site = self.site(number);
+        site.open -= 1;
+        site.coming -= u32::from(connection.coming);
+        site.idle.remove(&ticket.0);
+        if ended == Ended::Failed && !connection.proved && site.dead_until.is_none() && site.failed(now_ms, dice) {
+            let until = site.dead_until.expect("it has just died");
+            self.resting.insert((until, number));
+        }
+        if let Some((id, at)) = connection.job {
+            let numbers = self.messages[&id].parts[at as usize].to.clone();
+            let outcomes: Vec<(u16, Outcome)> = numbers.as_slice().iter().map(|n| (*n, Outcome::Later)).collect();
+            self.land(now_ms, id, at, &outcomes);
+        }
+        self.look_at(number);
+        self.forget_site(number);
+    }
+
+    /// Recipients are done: the record of their report is written, or an earlier run got so far.
+    pub fn settled(&mut self, id: u64, recipients: &[u16]) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        message.owed.retain(|n| !recipients.contains(n));
+        for at in 0..message.parts.len() as u32 {
+            self.strike(id, at, recipients);
+        }
+        self.forget(id);
+    }
+
+    /// What an earlier run found out about a recipient: it is tried again then. Only before the first poll.
+    pub fn again(&mut self, id: u64, recipient: u16, attempts: u16, next_ms: u64) {
+        let Some(message) = self.messages.get(&id) else { return };
+        let holds = |part: &Part| part.state != State::Done && part.to.as_slice().contains(&recipient);
+        let Some(at) = message.parts.iter().position(holds) else { return };
+        let (site, many) = (message.parts[at].site, message.parts[at].to.as_slice().len() > 1);
+        let at = if many {
+            // It has a time of its own now.
+            self.strike(id, at as u32, &[recipient]);
+            self.sites[site as usize].get_or_insert_with(|| unreachable!("its site is there"));
+            self.add_part(id, site, Recipients::One(recipient), attempts);
+            self.messages[&id].parts.len() as u32 - 1
+        } else {
+            at as u32
+        };
+        self.unschedule(id, at);
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        message.parts[at as usize].attempts = attempts;
+        self.put(id, at, next_ms);
+    }
+
+    /// A report of delay was sent, or is not wanted.
+    pub fn warned(&mut self, id: u64) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.warned = true;
+        }
+        self.watch(id);
+    }
+
+    /// Messages in it.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Whether it has this message.
+    pub fn contains(&self, id: u64) -> bool {
+        self.messages.contains_key(&id)
+    }
+
+    /// Ids of all messages, the oldest first.
+    pub fn ids(&self) -> impl Iterator<Item = u64> + '_ {
+        self.messages.keys().copied()
+    }
+
+    /// Connections that are open or asked for.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Sites that have messages, and of these the dead ones.
+    pub fn sites(&self) -> (usize, usize) {
+        (self.names.len(), self.resting.len())
+    }
+
+    fn land(&mut self, now_ms: u64, id: u64, at: u32, outcomes: &[(u16, Outcome)]) -> Vec<Verdict> {
+        let dice = self.roll();
+        let message = self.messages.get_mut(&id).expect("what is under way is there");
+        let part = &mut message.parts[at as usize];
+        let numbers = part.to.as_slice();
+        assert!(numbers.len() == outcomes.len() && outcomes.iter().all(|(n, _)| numbers.contains(n)), "the recipients of the job");
+        let attempts = part.attempts.saturating_add(1);
+        let next_ms = now_ms + self.settings.retry.pause_ms(attempts, dice);
+        let late = now_ms >= u64::from(message.give_up_s) * 1000;
+        let mut verdicts = Vec::with_capacity(outcomes.len());
+        let mut later = Vec::new();
+        for (number, outcome) in outcomes {
+            verdicts.push(match outcome {
+                Outcome::Done => Verdict::AsSaid,
+                Outcome::Failed => {
+                    message.owed.push(*number);
+                    Verdict::AsSaid
+                }
+                Outcome::Later if late => {
+                    message.owed.push(*number);
+                    Verdict::TooLate
+                }
+                Outcome::Later => {
+                    later.push(*number);
+                    Verdict::Again { attempts, next_ms }
+                }
+            });
+        }
+        part.attempts = attempts;
+        if later.is_empty() {
+            part.state = State::Done;
+            let site = part.site;
+            self.site(site).parts -= 1;
+        } else {
+            part.to = later.as_slice().into();
+            part.state = State::Done;
+            self.put(id, at, next_ms);
+        }
+        self.due_for_report(id);
+        self.forget(id);
+        verdicts
+    }
+
+    /// A message is late, or too late.
+    fn is_late(&mut self, id: u64, now_ms: u64) -> Option<Action> {
+        let message = self.messages.get_mut(&id)?;
+        if u64::from(message.give_up_s) * 1000 > now_ms {
+            let warn = !core::mem::replace(&mut message.warned, true);
+            let open = message.parts.iter().filter(|part| part.state != State::Done);
+            let recipients: Vec<u16> = open.flat_map(|part| part.to.as_slice()).copied().collect();
+            let held = message.held;
+            self.watch(id);
+            return (warn && !held && !recipients.is_empty()).then_some(Action::Warn { id, recipients });
+        }
+        let mut expired = Vec::new();
+        for at in 0..self.messages[&id].parts.len() as u32 {
+            let part = &self.messages[&id].parts[at as usize];
+            if matches!(part.state, State::Waiting | State::Ready | State::Held) {
+                let numbers = part.to.as_slice().to_vec();
+                self.strike(id, at, &numbers);
+                expired.extend(numbers);
+            }
+        }
+        let message = self.messages.get_mut(&id).expect("it was there");
+        message.owed.extend(&expired);
+        self.due_for_report(id);
+        // What is under way is looked at when it lands.
+        (!expired.is_empty()).then_some(Action::Expired { id, recipients: expired })
+    }
+
+    /// Asks for the report of a message, if one is owed and nothing of it goes on.
+    fn due_for_report(&mut self, id: u64) {
+        if let Some(message) = self.messages.get_mut(&id)
+            && !message.owed.is_empty()
+            && !message.is_busy()
+            && !core::mem::replace(&mut message.reporting, true)
+        {
+            self.reports.push_back(id);
+        }
+    }
+
+    /// The report that was asked for could not be written: it is asked for again when the host comes back.
+    pub fn report_failed(&mut self, id: u64) {
+        self.due_for_report(id);
+    }
+
+    /// Notes when a message is to be looked at because of its age.
+    fn watch(&mut self, id: u64) {
+        let Some(message) = self.messages.get(&id) else { return };
+        let warn = message.arrived_s.saturating_add(self.settings.warn_after_s);
+        self.late.remove(&(warn, id));
+        self.late.remove(&(message.give_up_s, id));
+        let next = if message.warned { message.give_up_s } else { warn.min(message.give_up_s) };
+        self.late.insert((next, id));
+    }
+
+    /// Forgets a message that is done.
+    fn forget(&mut self, id: u64) {
+        if !self.messages.get(&id).is_some_and(Message::is_done) {
+            return;
+        }
+        let message = self.messages.remove(&id).expect("it was there");
+        self.late.remove(&(message.arrived_s.saturating_add(self.settings.warn_after_s), id));
+        self.late.remove(&(message.give_up_s, id));
+        for part in &message.parts {
+            self.forget_site(part.site);
+        }
+    }
+
+    fn add_part(&mut self, id: u64, site: u32, to: Recipients, attempts: u16) {
+        self.site(site).parts += 1;
+        let message = self.messages.get_mut(&id).expect("it is there");
+        message.parts.push(Part { when: 0, site, attempts, state: State::Done, to });
+    }
+
+    /// Places every part of a message that is in no place yet.
+    fn schedule(&mut self, id: u64, now_ms: u64, not_before_ms: u64) {
+        for at in 0..self.messages[&id].parts.len() as u32 {
+            if not_before_ms > now_ms {
+                self.put(id, at, not_before_ms);
+            } else {
+                self.make_ready(id, at);
+            }
+        }
+    }
+
+    /// Lets a part wait until then.
+    fn put(&mut self, id: u64, at: u32, when: u64) {
+        let message = self.messages.get_mut(&id).expect("it is there");
+        let part = &mut message.parts[at as usize];
+        part.when = when;
+        if message.held {
+            part.state = State::Held;
+        } else {
+            part.state = State::Waiting;
+            self.waiting.insert((when, id, at));
+        }
+    }
+
+    /// A part could go now.
+    fn make_ready(&mut self, id: u64, at: u32) {
+        let message = self.messages.get_mut(&id).expect("it is there");
+        let number = message.parts[at as usize].site;
+        if message.held {
+            (message.parts[at as usize].state, message.parts[at as usize].when) = (State::Held, 0);
+            return;
+        }
+        // Those of a message that wait here already: each costs the next one a turn, so that a large mailing lets others pass.
+        let before = message.parts.iter().filter(|p| p.site == number && p.state == State::Ready).count() as u64;
+        let site = self.sites[number as usize].as_mut().expect("a part has a site");
+        let turn = site.turn(before);
+        site.ready.insert((-message.priority, turn, id, at));
+        let part = &mut message.parts[at as usize];
+        (part.state, part.when) = (State::Ready, turn);
+        self.look_at(number);
+    }
+
+    /// Takes a part out of its place, if it is in one.
+    fn unschedule(&mut self, id: u64, at: u32) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        let part = &mut message.parts[at as usize];
+        match part.state {
+            State::Waiting => {
+                self.waiting.remove(&(part.when, id, at));
+            }
+            State::Ready => {
+                let site = self.sites[part.site as usize].as_mut().expect("a part has a site");
+                site.ready.remove(&(-message.priority, part.when, id, at));
+            }
+            State::Held | State::Done | State::Flying => return,
+        }
+        part.state = State::Done;
+    }
+
+    /// Takes recipients out of a part that is not under way.
+    fn strike(&mut self, id: u64, at: u32, recipients: &[u16]) {
+        let Some(message) = self.messages.get(&id) else { return };
+        let part = &message.parts[at as usize];
+        if matches!(part.state, State::Done | State::Flying) || !part.to.as_slice().iter().any(|n| recipients.contains(n)) {
+            return;
+        }
+        let left: Vec<u16> = part.to.as_slice().iter().filter(|n| !recipients.contains(n)).copied().collect();
+        if left.is_empty() {
+            self.unschedule(id, at);
+        }
+        let message = self.messages.get_mut(&id).expect("it is there");
+        let part = &mut message.parts[at as usize];
+        if left.is_empty() {
+            part.state = State::Done;
+            let site = part.site;
+            self.site(site).parts -= 1;
+        } else {
+            part.to = left.as_slice().into();
+        }
+    }
+
+    fn intern(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.names.get(name) {
+            return *number;
+        }
+        let site = Some(Site::new(name));
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.sites[number as usize] = site;
+                number
+            }
+            None => {
+                self.sites.push(site);
+                self.sites.len() as u32 - 1
+            }
+        };
+        self.names.insert(name.into(), number);
+        number
+    }
+
+    fn site(&mut self, number: u32) -> &mut Site {
+        self.sites[number as usize].as_mut().expect("the site is there")
+    }
+
+    /// Forgets a site that nothing is known of and nobody needs.
+    fn forget_site(&mut self, number: u32) {
+        let Some(site) = &self.sites[number as usize] else { return };
+        if site.parts == 0 && site.open == 0 && site.dead_until.is_none() {
+            self.hungry.remove(&(site.served, number));
+            self.names.remove(&site.name);
+            self.sites[number as usize] = None;
+            self.free.push(number);
+        }
+    }
+
+    /// A site may want a connection now.
+    fn look_at(&mut self, number: u32) {
+        let Some(site) = &self.sites[number as usize] else { return };
+        if site.dead_until.is_none() && !site.ready.is_empty() {
+            self.hungry.insert((site.served, number));
+        }
+    }
+
+    /// SplitMix64: spreads, and hides nothing.
+    fn roll(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+fn seconds(ms: u64) -> u32 {
+    u32::try_from(ms / 1000).unwrap_or(u32::MAX)
+}

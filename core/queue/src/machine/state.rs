@@ -1,0 +1,125 @@
+//! The state of a message as bytes, for the snapshot that is written when the log lets go of its records.
+
+use super::{
+    Queue,
+    message::{Message, State},
+    operate::PartState,
+};
+use crate::wire::Cursor;
+use alloc::vec::Vec;
+
+/// The version of this form.
+const VERSION: u8 = 1;
+
+/// Longest name of a site.
+const SITE_MAX: usize = crate::limits::SITE_MAX;
+
+/// Bytes that are no state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadState;
+
+impl Queue {
+    /// The state of a message as bytes. What is under way or owed a report is as if it were due: an attempt that was not confirmed is made again.
+    ///
+    /// # Panics
+    /// If it is not here.
+    pub fn save(&self, id: u64, out: &mut Vec<u8>) {
+        let message = &self.messages[&id];
+        out.push(VERSION);
+        out.extend_from_slice(&message.arrived_s.to_le_bytes());
+        out.extend_from_slice(&message.give_up_s.to_le_bytes());
+        out.push(message.priority as u8);
+        out.push(u8::from(message.held) | u8::from(message.warned) << 1);
+        for part in message.parts.iter().filter(|part| part.state != State::Done) {
+            let when = match part.state {
+                State::Waiting | State::Held => part.when,
+                State::Ready | State::Flying | State::Done => 0,
+            };
+            let site = self.sites[part.site as usize].as_ref().expect("a part has a site");
+            save_part(out, &site.name, part.attempts, when, part.to.as_slice());
+        }
+        if !message.owed.is_empty() {
+            // Its site was forgotten with the part; the host knows the addresses and names it again.
+            save_part(out, "", 0, 0, &message.owed);
+        }
+    }
+
+    /// Takes a message back in from its state. `site` names the site of a recipient whose state does not.
+    ///
+    /// # Errors
+    /// If these bytes are none; nothing was taken then.
+    pub fn restore(
+        &mut self,
+        now_ms: u64,
+        id: u64,
+        bytes: &[u8],
+        mut site: impl FnMut(u16) -> Option<alloc::string::String>,
+    ) -> Result<(), BadState> {
+        let mut rest = Cursor(bytes);
+        let bad = |_| BadState;
+        if rest.u8().map_err(bad)? != VERSION {
+            return Err(BadState);
+        }
+        let arrived_s = rest.u32().map_err(bad)?;
+        let give_up_s = rest.u32().map_err(bad)?;
+        let priority = rest.u8().map_err(bad)? as i8;
+        let flags = rest.u8().map_err(bad)?;
+        let mut parts: Vec<(&str, u16, u64, Vec<u16>)> = Vec::new();
+        while !rest.is_empty() {
+            let name = rest.text(SITE_MAX).map_err(bad)?;
+            let attempts = rest.u16().map_err(bad)?;
+            let when = rest.u64().map_err(bad)?;
+            let count = rest.u16().map_err(bad)?;
+            let mut numbers = Vec::with_capacity(usize::from(count).min(rest.0.len() / 2));
+            for _ in 0..count {
+                numbers.push(rest.u16().map_err(bad)?);
+            }
+            parts.push((name, attempts, when, numbers));
+        }
+        if parts.is_empty() || !(-9..=9).contains(&priority) || parts.iter().any(|(_, _, _, numbers)| numbers.is_empty()) {
+            return Err(BadState);
+        }
+        if self.messages.contains_key(&id) {
+            return Ok(());
+        }
+        let (held, warned) = (flags & 1 != 0, flags & 2 != 0);
+        let message = Message { arrived_s, give_up_s, priority, held, warned, reporting: false, parts: Vec::new(), owed: Vec::new() };
+        self.messages.insert(id, message);
+        for (name, attempts, when, numbers) in parts {
+            if name.is_empty() {
+                for number in numbers {
+                    let Some(name) = site(number) else { continue };
+                    let site = self.intern(&name);
+                    self.restore_part(now_ms, id, site, &[number], attempts, when);
+                }
+            } else {
+                let site = self.intern(name);
+                self.restore_part(now_ms, id, site, &numbers, attempts, when);
+            }
+        }
+        self.watch(id);
+        self.forget(id);
+        Ok(())
+    }
+
+    fn restore_part(&mut self, now_ms: u64, id: u64, site: u32, numbers: &[u16], attempts: u16, when: u64) {
+        self.add_part(id, site, numbers.into(), attempts);
+        let at = self.messages[&id].parts.len() as u32 - 1;
+        if when > now_ms || self.messages[&id].held { self.put(id, at, when) } else { self.make_ready(id, at) }
+    }
+
+    /// When a recipient goes next, for tests and operators: see [`Queue::show`].
+    pub fn next_of(&self, id: u64, recipient: u16) -> Option<PartState> {
+        self.show(id)?.recipients.into_iter().find(|r| r.0 == recipient).map(|r| r.3)
+    }
+}
+
+fn save_part(out: &mut Vec<u8>, site: &str, attempts: u16, when: u64, numbers: &[u16]) {
+    crate::wire::put_bytes(out, site.as_bytes(), SITE_MAX);
+    out.extend_from_slice(&attempts.to_le_bytes());
+    out.extend_from_slice(&when.to_le_bytes());
+    out.extend_from_slice(&(numbers.len() as u16).to_le_bytes());
+    for number in numbers {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+}

@@ -1,0 +1,274 @@
+//! A queue under dice, against what must always hold.
+
+use super::*;
+use alloc::{format, vec};
+
+fn entry<'a>(id: u64, recipients: &'a [(u16, &'a str)]) -> Entry<'a> {
+    Entry { id, arrived_ms: 0, priority: 0, not_before_ms: None, give_up_ms: None, held: false, recipients }
+}
+
+fn connect(queue: &mut Queue, now: u64) -> (Ticket, Box<str>) {
+    match queue.poll(now) {
+        Some(Action::Connect { ticket, site }) => (ticket, site),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_message_goes_and_is_forgotten() {
+    let mut queue = Queue::new(Settings::default(), 1);
+    queue.admit(0, &entry(1, &[(0, "a.test"), (1, "a.test")]));
+    let (ticket, site) = connect(&mut queue, 0);
+    assert_eq!((&*site, queue.poll(0)), ("a.test", None));
+    let job = queue.take(ticket, 100).unwrap();
+    assert_eq!(job, Job { id: 1, recipients: vec![0, 1], attempts: 0 });
+    assert_eq!(queue.settle(0, ticket, &[(0, Outcome::Done), (1, Outcome::Done)]), [Verdict::AsSaid; 2]);
+    assert!(queue.is_empty());
+    assert_eq!(queue.take(ticket, 100), None);
+    queue.admit(5, &entry(2, &[(0, "a.test")]));
+    assert_eq!(queue.poll(5), Some(Action::Wake(ticket)), "an idle connection is used again");
+    assert_eq!(queue.poll(5), None);
+    assert!(queue.take(ticket, 1).is_some());
+    queue.settle(5, ticket, &[(0, Outcome::Done)]);
+    queue.closed(6, ticket, Ended::Fine);
+    assert_eq!((queue.sites(), queue.connections(), queue.deadline()), ((0, 0), 0, None));
+}
+
+#[test]
+fn what_fails_is_reported_when_nothing_else_goes_on() {
+    let settings = Settings { recipients: 1, ..Settings::default() };
+    let mut queue = Queue::new(settings, 1);
+    queue.admit(0, &entry(1, &[(0, "a.test"), (1, "a.test"), (2, "b.test")]));
+    let mut tickets = Vec::new();
+    while let Some(Action::Connect { ticket, .. }) = queue.poll(0) {
+        tickets.push(ticket);
+    }
+    assert_eq!(tickets.len(), 3);
+    let jobs: Vec<Job> = tickets.iter().map(|t| queue.take(*t, 9).unwrap()).collect();
+    queue.settle(1, tickets[0], &[(jobs[0].recipients[0], Outcome::Failed)]);
+    assert_eq!(queue.poll(1), None, "two are under way");
+    queue.settle(1, tickets[1], &[(jobs[1].recipients[0], Outcome::Failed)]);
+    let verdicts = queue.settle(1, tickets[2], &[(jobs[2].recipients[0], Outcome::Later)]);
+    assert!(matches!(verdicts[..], [Verdict::Again { attempts: 1, next_ms }] if next_ms > 1));
+    let Some(Action::Report { id: 1, recipients }) = queue.poll(2) else { panic!() };
+    assert_eq!(recipients, [jobs[0].recipients[0], jobs[1].recipients[0]]);
+    queue.settled(1, &recipients);
+    assert_eq!((queue.poll(2), queue.len()), (None, 1));
+    queue.settled(1, &[0, 1, 2]);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn late_and_too_late() {
+    let settings = Settings { warn_after_s: 10, give_up_after_s: 100, retry: Retry::List(vec![30_000]), ..Settings::default() };
+    let mut queue = Queue::new(settings, 1);
+    queue.admit(0, &entry(1, &[(7, "a.test")]));
+    let (ticket, _) = connect(&mut queue, 0);
+    queue.take(ticket, 1).unwrap();
+    queue.settle(0, ticket, &[(7, Outcome::Later)]);
+    queue.closed(0, ticket, Ended::Fine);
+    assert_eq!(queue.deadline(), Some(10_000));
+    assert_eq!(queue.poll(9_999), None);
+    assert_eq!(queue.poll(10_000), Some(Action::Warn { id: 1, recipients: vec![7] }));
+    assert_eq!(queue.poll(29_999), None);
+    let (ticket, _) = connect(&mut queue, 30_000);
+    queue.take(ticket, 1).unwrap();
+    assert_eq!(queue.poll(100_000), None, "it is under way");
+    assert_eq!(queue.settle(100_001, ticket, &[(7, Outcome::Later)]), [Verdict::TooLate]);
+    assert_eq!(queue.poll(100_001), Some(Action::Report { id: 1, recipients: vec![7] }));
+    queue.report_failed(1);
+    assert_eq!(queue.poll(100_002), Some(Action::Report { id: 1, recipients: vec![7] }), "asked again");
+    queue.settled(1, &[7]);
+    assert!(queue.is_empty());
+    queue.admit(0, &entry(2, &[(0, "b.test")]));
+    queue.closed(100_003, ticket, Ended::Fine);
+    assert!(queue.hold(2));
+    assert_eq!(queue.poll(100_003), Some(Action::Expired { id: 2, recipients: vec![0] }));
+    assert_eq!(queue.poll(100_003), Some(Action::Report { id: 2, recipients: vec![0] }));
+}
+
+#[test]
+fn a_large_mailing_lets_small_ones_pass_and_still_goes_on() {
+    let settings = Settings { recipients: 1, per_site: 1, warn_after_s: 0, ..Settings::default() };
+    let mut queue = Queue::new(settings, 1);
+    let many: Vec<(u16, &str)> = (0..1000).map(|n| (n, "a.test")).collect();
+    queue.admit(0, &entry(1, &many));
+    let (ticket, _) = connect(&mut queue, 0);
+    let mut order = Vec::new();
+    for step in 0..200u64 {
+        let job = queue.take(ticket, 1).unwrap();
+        order.push(job.id);
+        queue.settle(step, ticket, &[(job.recipients[0], Outcome::Done)]);
+        // Somebody sends a small message all the time.
+        queue.admit(step, &entry(100 + step, &[(0, "a.test")]));
+    }
+    assert_eq!(order[..2], [1, 100], "a small one passes at once");
+    let large = order.iter().filter(|id| **id == 1).count();
+    assert!((8..=30).contains(&large), "{large} of 200");
+    queue.admit(0, &Entry { priority: 5, ..entry(9_999, &[(0, "a.test")]) });
+    assert_eq!(queue.take(ticket, 1).unwrap().id, 9_999);
+}
+
+#[test]
+fn operators_are_obeyed() {
+    let mut queue = Queue::new(Settings { warn_after_s: 0, ..Settings::default() }, 1);
+    queue.admit(0, &Entry { held: true, ..entry(1, &[(0, "a.test")]) });
+    queue.admit(0, &Entry { not_before_ms: Some(5_000), ..entry(2, &[(0, "a.test"), (1, "b.test")]) });
+    assert_eq!(queue.poll(0), None);
+    assert!(queue.release(0, 1) && queue.retry(2) && !queue.retry(3));
+    assert!(queue.hold(1));
+    let sites: Vec<Box<str>> = core::iter::from_fn(|| match queue.poll(0) {
+        Some(Action::Connect { site, .. }) => Some(site),
+        None => None,
+        other => panic!("{other:?}"),
+    })
+    .collect();
+    assert_eq!(sites.len(), 2);
+    assert!(queue.reroute(0, 1, "c.test") && queue.release(0, 1));
+    assert_eq!(&*connect(&mut queue, 0).1, "c.test");
+    assert!(queue.reschedule(1, 77_000));
+    assert_eq!(queue.next_of(1, 0), Some(PartState::Waiting(77_000)));
+    assert_eq!(queue.flush_site("c.test"), 1);
+    assert_eq!(queue.list_after(Some(1)).map(|l| l.id).collect::<Vec<_>>(), [2]);
+    assert!(queue.cancel(1) && !queue.contains(1));
+}
+
+#[test]
+fn it_comes_back_from_its_state() {
+    let mut queue = Queue::new(Settings { recipients: 2, ..Settings::default() }, 1);
+    queue.admit(
+        1_000,
+        &Entry { arrived_ms: 1_000, priority: -3, ..entry(7, &[(0, "a.test"), (1, "a.test"), (2, "a.test"), (3, "b.test")]) },
+    );
+    let (ticket, site) = connect(&mut queue, 1_000);
+    let job = queue.take(ticket, 1).unwrap();
+    queue.settle(2_000, ticket, &[(job.recipients[0], Outcome::Later)]);
+    let job = queue.take(ticket, 1).unwrap();
+    queue.settle(2_000, ticket, &[(job.recipients[0], Outcome::Failed)]);
+    let mut bytes = Vec::new();
+    queue.save(7, &mut bytes);
+    let mut again = Queue::new(Settings::default(), 1);
+    again.restore(3_000, 7, &bytes, |n| Some(format!("{}.test", if n == 3 { "b" } else { "a" }))).unwrap();
+    let (was, is) = (queue.show(7).unwrap(), again.show(7).unwrap());
+    assert_eq!((was.arrived_ms, was.give_up_ms, was.priority), (is.arrived_ms, is.give_up_ms, is.priority));
+    assert_eq!(is.recipients.iter().map(|r| r.0).collect::<Vec<_>>(), [0, 1, 2, 3], "{site}");
+    assert!(is.recipients.iter().any(|r| matches!(r.3, PartState::Waiting(_)) && r.2 == 1));
+    for end in 0..bytes.len() {
+        let mut broken = Queue::new(Settings::default(), 1);
+        if broken.restore(0, 7, &bytes[..end], |_| None).is_err() {
+            assert!(broken.is_empty());
+        }
+    }
+    again.again(7, 2, 4, 9_000_000);
+    assert_eq!(again.next_of(7, 2), Some(PartState::Waiting(9_000_000)));
+    again.settled(7, &[0, 1, 2, 3]);
+    assert!(again.is_empty() && again.sites().0 == 0, "{again:?}");
+}
+
+/// Any order of events: what must hold holds, and in the end everybody has got an answer.
+#[test]
+fn under_dice() {
+    for seed in 0..100u64 {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let settings = Settings {
+            recipients: dice.u16(1..4),
+            per_site: dice.u32(1..6),
+            connections: dice.u32(1..8),
+            warn_after_s: dice.u32(0..100),
+            give_up_after_s: 100_000,
+            retry: Retry::List(vec![1_000, 20_000]),
+        };
+        let mut queue = Queue::new(settings.clone(), seed);
+        let mut now = 0u64;
+        let mut open: BTreeMap<Ticket, Option<Job>> = BTreeMap::new();
+        let mut done: BTreeSet<(u64, u16)> = BTreeSet::new();
+        let mut all: BTreeSet<(u64, u16)> = BTreeSet::new();
+        let mut idle: BTreeSet<Ticket> = BTreeSet::new();
+        let names = ["a", "b", "dead", "c"];
+        for step in 0..4_000u64 {
+            let quiet = step > 1_500;
+            if !quiet && dice.u32(0..10) == 0 {
+                let list: Vec<(u16, &str)> = (0..dice.u16(1..7)).map(|n| (n, names[dice.usize(0..names.len())])).collect();
+                all.extend(list.iter().map(|r| (step, r.0)));
+                queue.admit(now, &Entry { arrived_ms: now, priority: dice.i8(-2..3), held: dice.u8(0..9) == 0, ..entry(step, &list) });
+            }
+            match queue.poll(now) {
+                Some(Action::Connect { ticket, site }) => {
+                    if *site == *"dead" && !quiet {
+                        queue.closed(now, ticket, Ended::Failed);
+                    } else {
+                        assert!(open.insert(ticket, None).is_none());
+                    }
+                }
+                Some(Action::Wake(ticket)) => assert!(idle.remove(&ticket), "only idle ones are woken"),
+                Some(Action::Report { id, recipients }) => {
+                    if dice.u8(0..3) == 0 {
+                        queue.report_failed(id);
+                    } else {
+                        for n in &recipients {
+                            assert!(done.insert((id, *n)), "reported twice");
+                        }
+                        queue.settled(id, &recipients);
+                    }
+                }
+                Some(Action::Warn { .. } | Action::Expired { .. }) => {}
+                None => {
+                    if idle.len() == open.len() || dice.u8(0..4) == 0 {
+                        now = now.max(queue.deadline().unwrap_or(now)).max(now + u64::from(dice.u32(0..500)));
+                    }
+                    // Sessions do not stay for ever, and others may wait for their places.
+                    if let Some(ticket) = idle.pop_first() {
+                        open.remove(&ticket);
+                        queue.closed(now, ticket, Ended::Fine);
+                    }
+                }
+            }
+            assert!(queue.connections() <= settings.connections as usize);
+            assert!(queue.each_site().all(|(_, _, open, _)| open <= settings.per_site));
+            let busy: Vec<Ticket> = open.keys().filter(|t| !idle.contains(t)).copied().collect();
+            if !busy.is_empty() {
+                let ticket = busy[dice.usize(0..busy.len())];
+                match open.get_mut(&ticket).unwrap() {
+                    job @ None => match queue.take(ticket, dice.usize(1..4)) {
+                        Some(taken) => *job = Some(taken),
+                        None => drop(idle.insert(ticket)),
+                    },
+                    job => {
+                        let Job { id, recipients, .. } = job.take().unwrap();
+                        if dice.u8(0..8) == 0 && !quiet {
+                            open.remove(&ticket);
+                            queue.closed(now, ticket, if dice.bool() { Ended::Failed } else { Ended::Ours });
+                        } else {
+                            let outcomes: Vec<(u16, Outcome)> = recipients
+                                .iter()
+                                .map(|n| {
+                                    (
+                                        *n,
+                                        if quiet {
+                                            Outcome::Done
+                                        } else {
+                                            [Outcome::Done, Outcome::Failed, Outcome::Later][dice.usize(0..3)]
+                                        },
+                                    )
+                                })
+                                .collect();
+                            for ((n, outcome), verdict) in outcomes.iter().zip(queue.settle(now, ticket, &outcomes)) {
+                                if *outcome == Outcome::Done {
+                                    assert!(done.insert((id, *n)), "done twice");
+                                }
+                                assert_eq!(*outcome == Outcome::Later, !matches!(verdict, Verdict::AsSaid));
+                            }
+                        }
+                    }
+                }
+            }
+            if step == 1_501 {
+                let held: Vec<u64> = queue.ids().collect();
+                held.into_iter().for_each(|id| assert!(queue.release(now, id)));
+            }
+        }
+        assert!(queue.is_empty(), "seed {seed}: {:?}", queue.list_after(None).next());
+        assert_eq!(done, all, "seed {seed}");
+        assert_eq!(queue.waiting.len() + queue.late.len() + queue.reports.len(), 0, "seed {seed}");
+    }
+}
