@@ -6,6 +6,7 @@ use crate::{
     admin::Source,
     clock::Clock,
     control::Clerk,
+    depot::{self, Depot},
     disk::Disk,
     mailbox::{self, Mailboxes},
     metrics::Metrics,
@@ -38,6 +39,7 @@ pub struct House {
     accounts: Accounts,
     mailboxes: Mailboxes,
     spool: Arc<Spool>,
+    depot: Depot,
     undelivered: Undelivered,
     story: Story,
     metrics: Metrics,
@@ -130,7 +132,15 @@ impl House {
         let dir = config.store.join("spool");
         let mut replay = queue::Replay::new();
         let mut damage = None;
-        let spool = Spool::open(disk, &dir, options, &mut |at, bytes| match decode(bytes) {
+        let locked = Spool::lock(disk.clone(), &dir).map_err(store(&dir))?;
+        let depot_dir = config.store.join("depot");
+        let mut states = 0;
+        let depot = Depot::open(disk, &depot_dir, depot::Options::default(), &mut |_, _, _| states += 1).map_err(store(&depot_dir))?;
+        if states > 0 {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "there is mail that leaves, and this version sends none");
+            return Err(store(&depot_dir)(error));
+        }
+        let spool = locked.open(options, &mut |at, bytes| match decode(bytes) {
             Ok(record) => replay.add(at, &record),
             Err(error) => {
                 damage.get_or_insert(error);
@@ -146,6 +156,7 @@ impl House {
             accounts,
             mailboxes,
             spool: Arc::new(spool),
+            depot,
             undelivered: Undelivered::default(),
             story,
             metrics: Metrics::default(),
@@ -180,7 +191,8 @@ impl House {
         }
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
         let (live, now) = (self.spool.live_bytes(), self.clock.ms());
-        if live >= rounds.kept + CHECKPOINT_BYTES || (live > 0 && now.saturating_sub(rounds.checkpoint) >= CHECKPOINT_AFTER_MS) {
+        let due = CHECKPOINT_BYTES.max(self.depot.snapshot_bytes() * 2);
+        if live >= rounds.kept + due || (live > 0 && now.saturating_sub(rounds.checkpoint) >= CHECKPOINT_AFTER_MS) {
             match self.checkpoint() {
                 Ok(()) => tracing::debug!(bytes = live, "checkpoint"),
                 Err(error) => tracing::error!(%error, "no checkpoint: the log keeps what it has"),
@@ -196,7 +208,7 @@ impl House {
         if let Err(error) = self.write_story() {
             tracing::warn!(%error, "the story of what happened is not written");
         }
-        if let Err(error) = self.spool.garbage() {
+        if let Err(error) = self.spool.garbage().and_then(|_| self.depot.garbage()) {
             tracing::warn!(%error, "the spool cannot be cleaned");
         }
     }
@@ -212,6 +224,7 @@ impl House {
             tracing::error!(%error, "what waits for its mailbox holds the log");
         }
         let mark = self.spool.mark();
+        self.depot.checkpoint(&self.spool, mark, &mut |_| {})?;
         self.mailboxes.checkpoint().map_err(|refusal| io::Error::other(format!("mailboxes cannot be synced: {refusal:?}")))?;
         self.spool.release(mark)
     }
@@ -221,9 +234,10 @@ impl House {
         if let Err(error) = self.write_story() {
             tracing::warn!(%error, "the story of what happened is not written");
         }
-        let closed = self
-            .checkpoint()
-            .and_then(|()| self.mailboxes.close().map_err(|refusal| io::Error::other(format!("indexes cannot be written: {refusal:?}"))));
+        let closed =
+            self.spool.flush().and_then(|()| self.checkpoint()).and_then(|()| {
+                self.mailboxes.close().map_err(|refusal| io::Error::other(format!("indexes cannot be written: {refusal:?}")))
+            });
         match closed {
             Ok(()) => tracing::info!("closed"),
             Err(error) => tracing::error!(%error, "not closed cleanly: the next start recovers"),

@@ -82,12 +82,13 @@ impl Rig {
         let disk: Arc<Crashing> = Arc::new(disk.clone());
         let options = spool::Options { segment: 4096, limit: 1 << 20, spares: 2, seed, patience: None };
         let mut records = Vec::new();
-        let spool = Spool::open(disk.clone(), Path::new("/spool"), options, &mut |at, bytes| records.push((at, bytes.to_vec())))?;
+        let locked = Spool::lock(disk.clone(), Path::new("/spool"))?;
         let mut queue = BTreeMap::new();
-        let options = depot::Options { pack: 6000, compact: 6000, small: 3 };
-        let depot = Depot::open(disk, Path::new("/depot"), options, &mut |id, bytes| {
+        let parking = depot::Options { pack: 6000, compact: 6000, small: 3 };
+        let depot = Depot::open(disk, Path::new("/depot"), parking, &mut |id, bytes, _| {
             assert!(queue.insert(id, bytes[0]).is_none(), "twice in the snapshot");
         })?;
+        let spool = locked.open(options, &mut |at, bytes| records.push((at, bytes.to_vec())))?;
         for (at, bytes) in records.into_iter().filter(|(at, _)| *at >= depot.upto()) {
             let id = u64_at(&bytes, 1);
             match bytes[0] {

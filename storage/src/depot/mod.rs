@@ -59,9 +59,12 @@ impl std::fmt::Debug for Depot {
 /// Where to put the state of every message of a queue, by id. What is put under 0, which is no message's id, is the queue's own and comes back too.
 pub type Put<'a> = dyn FnMut(u64, &[u8]) + 'a;
 
+/// Takes back what was put: an id, its state, and who reads its record if the state alone does not do.
+pub type Restore<'a> = dyn FnMut(u64, &[u8], &dyn Fn() -> io::Result<Vec<u8>>) + 'a;
+
 impl Depot {
     /// Opens the depot in `dir`, which is made if its parent exists, and gives `restore` every state of the last snapshot, in the order in which they
-    /// were put. Open the spool first: it is what keeps others out.
+    /// were put. Take the lock of the spool first, for it keeps others out of both.
     ///
     /// The states are true up to [`Depot::upto`] and may know of later things. So: take no notice of a record before that place as far as the
     /// queue is concerned; of those at or after it, [`Depot::note`] messages that are new, and apply what is told of them in order. A record may
@@ -69,7 +72,7 @@ impl Depot {
     ///
     /// # Errors
     /// `InvalidData` if the snapshot, which was durable, cannot be read any more: somebody has to look at it.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options, restore: &mut Put<'_>) -> io::Result<Depot> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options, restore: &mut Restore<'_>) -> io::Result<Depot> {
         for (path, parent) in [(dir, dir.parent()), (&large_dir(dir), Some(dir))] {
             match disk.make_dir(path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),

@@ -3,7 +3,7 @@
 //! `queue` is replaced as a whole by renaming. It is made of blocks, each a length and a CRC-32 and that many bytes; the first is its head, the last
 //! says how many states are between them. A file with this name was durable before it got it, so whatever cannot be read is damage.
 
-use super::{Put, state::Pack};
+use super::{Restore, pack, state::Pack};
 use crate::{
     disk::{Disk, File, How},
     spool::{Lsn, read_full},
@@ -143,7 +143,7 @@ fn begin(disk: &dyn Disk, dir: &Path) -> io::Result<Box<dyn File>> {
 }
 
 /// Reads the one there is.
-pub fn read(disk: &dyn Disk, dir: &Path, restore: &mut Put<'_>) -> io::Result<Snapshot> {
+pub fn read(disk: &dyn Disk, dir: &Path, restore: &mut Restore<'_>) -> io::Result<Snapshot> {
     let mut found = Snapshot::default();
     let path = path(dir);
     let file = match disk.open(&path, How::Read) {
@@ -167,7 +167,11 @@ pub fn read(disk: &dyn Disk, dir: &Path, restore: &mut Put<'_>) -> io::Result<Sn
             }
             break;
         } else {
-            count += found.states(&block, restore).ok_or_else(|| damaged(here))?;
+            count += found
+                .states(&block, &mut |id, place, state| {
+                    restore(id, state, &|| pack::read(disk, dir, (place >> 32) as u32, place as u32, id))
+                })
+                .ok_or_else(|| damaged(here))?;
         }
     }
     found.len = Some(at);
@@ -205,7 +209,7 @@ impl Snapshot {
         Some(())
     }
 
-    fn states(&mut self, mut rest: &[u8], restore: &mut Put<'_>) -> Option<u64> {
+    fn states(&mut self, mut rest: &[u8], restore: &mut dyn FnMut(u64, u64, &[u8])) -> Option<u64> {
         let mut count = 0;
         while rest.len() >= STATE_HEAD {
             let (id, place) = (take_u64(&mut rest)?, take_u64(&mut rest)?);
@@ -221,7 +225,7 @@ impl Snapshot {
             if large == 1 {
                 self.large.push(id);
             }
-            restore(id, bytes);
+            restore(id, place, bytes);
             count += 1;
         }
         rest.is_empty().then_some(count)

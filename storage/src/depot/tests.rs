@@ -22,7 +22,8 @@ impl Scratch {
     fn depot(&self) -> (Depot, BTreeMap<u64, Vec<u8>>) {
         let mut seen = BTreeMap::new();
         let options = Options { pack: 8 << 10, compact: 8 << 10, small: 4 };
-        let depot = Depot::open(Arc::new(Posix), &self.0.join("depot"), options, &mut |id, bytes| {
+        let depot = Depot::open(Arc::new(Posix), &self.0.join("depot"), options, &mut |id, bytes, record| {
+            assert!(id == 0 || record().unwrap() == content(id));
             assert!(seen.insert(id, bytes.to_vec()).is_none());
         });
         (depot.unwrap(), seen)
@@ -125,7 +126,7 @@ fn large_files_live_as_long_as_their_message() {
     large.append(b"large").unwrap();
     large.finish().unwrap();
     let id = entry.id();
-    let at = entry.commit(&[b"names it"]).unwrap();
+    let at = entry.commit(&[&content(id)]).unwrap();
     depot.note(id, at, true);
     drop(entry);
     let whole = |spool: &Spool, depot: &Depot| {
@@ -165,7 +166,7 @@ fn the_queue_keeps_something_of_its_own_and_damage_is_noticed() {
     assert_eq!(scratch.depot().1, BTreeMap::from([(0, b"own".to_vec()), (id, b"state".to_vec())]));
     let path = scratch.0.join("depot/queue");
     let whole = std::fs::read(&path).unwrap();
-    let open = || Depot::open(Arc::new(Posix), &scratch.0.join("depot"), Options::default(), &mut |_, _| {});
+    let open = || Depot::open(Arc::new(Posix), &scratch.0.join("depot"), Options::default(), &mut |_, _, _| {});
     for n in 0..whole.len() {
         std::fs::write(&path, &whole[..n]).unwrap();
         assert_eq!(open().unwrap_err().kind(), io::ErrorKind::InvalidData, "cut at {n}");

@@ -110,6 +110,32 @@ impl std::fmt::Debug for Reader<'_> {
     }
 }
 
+/// A spool that is taken and not open: the time to open what goes with it.
+pub struct Locked {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    lock: Box<dyn Lock>,
+}
+
+impl Locked {
+    /// As [`Spool::open`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn open(self, options: Options, replay: &mut dyn FnMut(Lsn, &[u8])) -> io::Result<Spool> {
+        recover::open(self, options, replay)
+    }
+}
+
+impl std::fmt::Debug for Locked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Locked").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Spool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Spool").field("dir", &self.dir).finish_non_exhaustive()
@@ -128,7 +154,15 @@ impl Spool {
     /// # Panics
     /// If the options are out of range.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options, replay: &mut dyn FnMut(Lsn, &[u8])) -> io::Result<Spool> {
-        recover::open(disk, dir, options, replay)
+        Spool::lock(disk, dir)?.open(options, replay)
+    }
+
+    /// Takes the spool in `dir`, so that nobody else does, and does not open it yet.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another process has it.
+    pub fn lock(disk: Arc<dyn Disk>, dir: &Path) -> io::Result<Locked> {
+        recover::lock(disk, dir)
     }
 
     /// An id that was never given out before and never will be.

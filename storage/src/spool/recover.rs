@@ -1,7 +1,7 @@
 //! From the files of the last run to an open spool.
 
 use super::{
-    Options, RUN_BITS, Spool,
+    Locked, Options, RUN_BITS, Spool,
     commit::State,
     large,
     segment::{self, Segment, Segments, Tail},
@@ -62,8 +62,8 @@ impl Log {
     }
 }
 
-pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options, replay: &mut dyn FnMut(u64, &[u8])) -> io::Result<Spool> {
-    assert!(options.segment >= 4096 && options.segment <= u64::from(u32::MAX), "a segment has 4 KiB to 4 GiB");
+/// Makes the directories and takes the lock.
+pub fn lock(disk: Arc<dyn Disk>, dir: &Path) -> io::Result<Locked> {
     for (path, parent) in [(dir, dir.parent()), (&large::dir(dir), Some(dir))] {
         match disk.make_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -75,6 +75,13 @@ pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options, replay: &mut dyn 
         }
     }
     let lock = disk.lock(&dir.join("lock"))?;
+    Ok(Locked { disk, dir: dir.into(), lock })
+}
+
+pub fn open(locked: Locked, options: Options, replay: &mut dyn FnMut(u64, &[u8])) -> io::Result<Spool> {
+    assert!(options.segment >= 4096 && options.segment <= u64::from(u32::MAX), "a segment has 4 KiB to 4 GiB");
+    let Locked { disk, dir, lock } = locked;
+    let dir = &*dir;
     let files = list(&*disk, dir)?;
     for &number in &files.unfinished {
         disk.unlink(&segment::unfinished(dir, number))?;
