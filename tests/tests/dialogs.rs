@@ -1,6 +1,6 @@
 //! Plays the dialogs of tests/dialogs, one test a folder.
 
-use hikyaku_tests::dialog::{Imap, Pop3, Smtp, play_folder};
+use hikyaku_tests::dialog::{Client, Imap, Pop3, Smtp, play_folder};
 
 #[test]
 fn smtp() {
@@ -25,4 +25,9 @@ fn pop3() {
 #[test]
 fn imap() {
     play_folder::<Imap>("imap");
+}
+
+#[test]
+fn client() {
+    play_folder::<Client>("client");
 }

@@ -2,11 +2,13 @@
 //!
 //! Every dialog runs as it stands, and again cut at every byte and at random places: nothing may differ but the pieces.
 
+mod client;
 mod parse;
 mod stage;
 mod stages;
 mod world;
 
+pub use client::Client;
 pub use parse::{Action, Dialog, Expect, Tap, Turn, parse, unescape};
 pub use stage::{Scene, Stage, play};
 pub use stages::{Imap, Pop3, Smtp};
@@ -44,12 +46,28 @@ pub fn play_folder<P: Stage>(folder: &str) {
     assert!(reports.is_empty(), "\n\n{}", reports.join("\n"));
 }
 
+/// A dialog with its sides exchanged, so that the session under test is always the one that is called `S`.
+fn swap(text: &str) -> String {
+    let mut swapped = String::with_capacity(text.len());
+    for line in text.lines() {
+        match line.as_bytes() {
+            [b'C', b':', ..] => swapped.push('S'),
+            [b'S', b':' | b'-' | b'=', ..] => swapped.push('C'),
+            _ => swapped.push_str(line.get(..1).unwrap_or(line)),
+        }
+        swapped.push_str(line.get(1..).unwrap_or(""));
+        swapped.push('\n');
+    }
+    swapped
+}
+
 /// Plays one dialog whole and cut.
 ///
 /// # Errors
 /// A readable report.
 pub fn check<P: Stage>(hall: &str, name: &str, text: &str) -> Result<(), String> {
-    let dialog = parse(text).map_err(|(line, what)| format!("{name}:{line}: {what}\n"))?;
+    let swapped = if P::IS_CLIENT { swap(text) } else { text.to_owned() };
+    let dialog = parse(&swapped).map_err(|(line, what)| format!("{name}:{line}: {what}\n"))?;
     let played = |seed: Option<u64>, dialog: &Dialog| {
         std::panic::catch_unwind(|| {
             let mut random = fastrand::Rng::with_seed(seed.unwrap_or(0));
@@ -66,7 +84,7 @@ pub fn check<P: Stage>(hall: &str, name: &str, text: &str) -> Result<(), String>
     };
     let whole = played(None, &dialog).map_err(|(line, what)| format!("{name}:{line}: {what}\n"))?;
     for (turn, scene) in dialog.turns.iter().zip(&whole) {
-        scene.compare(turn).map_err(|report| format!("{name}:{}:\n{report}", turn.line))?;
+        scene.compare(turn, if P::IS_CLIENT { 'C' } else { 'S' }).map_err(|report| format!("{name}:{}:\n{report}", turn.line))?;
     }
     for seed in 0..SEEDS {
         let how = if seed == 0 { "cut at every byte".to_owned() } else { format!("cut with seed {seed}") };

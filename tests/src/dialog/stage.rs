@@ -18,6 +18,9 @@ pub trait Stage {
     /// Who answers.
     type Office: Sink + Troubled<<Self::Session as Session>::Ask>;
 
+    /// Whether the session is the one that dials.
+    const IS_CLIENT: bool = false;
+
     /// A fresh connection; `hall` is the folder of the dialog. Each option it knows is taken out of the list.
     fn open(
         hall: &str,
@@ -124,11 +127,11 @@ impl Scene {
         })
     }
 
-    /// Whether it is what the turn expects.
+    /// Whether it is what the turn expects. `side` is how the session is called in the report.
     ///
     /// # Errors
     /// A report with `-` before what was expected and `+` before what came.
-    pub fn compare(&self, turn: &Turn) -> Result<(), String> {
+    pub fn compare(&self, turn: &Turn, side: char) -> Result<(), String> {
         let mut report = String::new();
         let mut good = true;
         let (lines, mut questions) = (self.lines(), self.questions());
@@ -137,7 +140,7 @@ impl Scene {
         for (_, expect) in &turn.expects {
             if let Expect::Question(want) = expect {
                 match questions.next() {
-                    Some(got) if got.starts_with(want.as_str()) => _ = writeln!(report, "    ? {want}"),
+                    Some(got) if matches(&format!("{want}..."), got) => _ = writeln!(report, "    ? {want}"),
                     got => {
                         good = false;
                         _ = writeln!(report, "  - ? {want}\n  + ? {}", got.unwrap_or("(nothing more was asked)"));
@@ -147,10 +150,10 @@ impl Scene {
         }
         let common = wanted.iter().zip(&lines).take_while(|(want, got)| matches(want, got)).count();
         let tail = wanted[common..].iter().rev().zip(lines[common..].iter().rev()).take_while(|(want, got)| matches(want, got)).count();
-        lines[..common].iter().for_each(|line| _ = writeln!(report, "    S: {line}"));
-        wanted[common..wanted.len() - tail].iter().for_each(|line| _ = writeln!(report, "  - S: {line}"));
-        lines[common..lines.len() - tail].iter().for_each(|line| _ = writeln!(report, "  + S: {line}"));
-        lines[lines.len() - tail..].iter().for_each(|line| _ = writeln!(report, "    S: {line}"));
+        lines[..common].iter().for_each(|line| _ = writeln!(report, "    {side}: {line}"));
+        wanted[common..wanted.len() - tail].iter().for_each(|line| _ = writeln!(report, "  - {side}: {line}"));
+        lines[common..lines.len() - tail].iter().for_each(|line| _ = writeln!(report, "  + {side}: {line}"));
+        lines[lines.len() - tail..].iter().for_each(|line| _ = writeln!(report, "    {side}: {line}"));
         good &= common == wanted.len() && common == lines.len();
         let want = turn.expects.iter().find_map(|(_, e)| if let Expect::Close(word) = e { Some(word.as_str()) } else { None });
         if want != self.close() {

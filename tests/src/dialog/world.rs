@@ -10,6 +10,9 @@ use std::{fs, path::Path};
 /// # Errors
 /// Says what is wrong with the line, or what is not as it says.
 pub fn happen(world: &mut World, line: &str) -> Result<(), String> {
+    if let Some(letter) = line.strip_prefix("letter ") {
+        return super::client::letter(world, letter);
+    }
     let (line, text) = match line.split_once(" text=") {
         Some((line, text)) => (line, Some(unescape(text).ok_or("no such escape")?)),
         None => (line, None),

@@ -3,12 +3,14 @@
 //! Nothing here is fast or durable. It is what a mailbox means, in as few words as possible: dialogs read it, dice break it, and the
 //! real mailbox is compared with it.
 
+mod client;
 mod imap;
 mod mailbox;
 mod pop3;
 mod smtp;
 mod trouble;
 
+pub use client::{ClientOffice, Letter, in_seven_bits};
 pub use imap::ImapOffice;
 pub use mailbox::{Mailbox, Message, on_the_wire};
 pub use pop3::PopOffice;
@@ -19,7 +21,7 @@ use mail::{Address, MailboxName, SpecialUse};
 use sasl::{Denied, Login, Proof};
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
 };
 
@@ -43,6 +45,8 @@ pub struct World {
     pub numbers: u32,
     /// Largest message that is taken.
     pub max_size: u64,
+    /// What waits to be sent by a client.
+    pub letters: VecDeque<Letter>,
 }
 
 /// Somebody who has mail.
@@ -66,7 +70,7 @@ pub type Shared = Rc<RefCell<World>>;
 impl World {
     /// Alice and Bob with empty inboxes.
     pub fn new() -> World {
-        let mut world = World { accounts: BTreeMap::new(), now: MOMENT, numbers: 0, max_size: 100 << 20 };
+        let mut world = World { accounts: BTreeMap::new(), now: MOMENT, numbers: 0, max_size: 100 << 20, letters: VecDeque::new() };
         world.add_account("alice@example.test", PASSWORD);
         world.add_account("bob@example.test", PASSWORD);
         world

@@ -1,6 +1,6 @@
 //! Answers of an office that has trouble.
 
-use super::{ImapOffice, PopOffice, SmtpOffice};
+use super::{ClientOffice, ImapOffice, PopOffice, SmtpOffice};
 use sasl::Denied;
 use wire::{Fault, Question};
 
@@ -104,6 +104,26 @@ impl Troubled<smtp::Ask> for SmtpOffice {
     }
 
     fn shorten(&mut self, _: &mut smtp::Answer) {}
+}
+
+impl Troubled<smtp::client::Ask> for ClientOffice {
+    fn fail(&mut self, ask: smtp::client::Ask, trouble: Trouble) -> smtp::client::Answer {
+        use smtp::client::{Answer, Ask};
+        match ask {
+            Ask::Next(_) => Answer::Next(None),
+            Ask::Open(_) => Answer::Open(Err(trouble.fault())),
+            Ask::Read(_) => Answer::Read(Err(trouble.fault())),
+            Ask::Report(_) | Ask::Trouble(_) => ask.put_to(self),
+        }
+    }
+
+    fn shorten(&mut self, answer: &mut smtp::client::Answer) {
+        if let smtp::client::Answer::Read(Ok((_, n))) = answer {
+            // A short read is not the end: the rest comes with the next.
+            self.at -= *n / 2;
+            *n -= *n / 2;
+        }
+    }
 }
 
 impl Troubled<pop3::Ask> for PopOffice {

@@ -1,24 +1,20 @@
 //! The content on its way: dots are stuffed (RFC 5321 §4.5.2), or chunks announced (RFC 3030).
 
+use super::limits::{CHUNKS_MAX, RATE_MIN};
 use super::{BLOCK_MS, Client, FINAL_MS, Next, Phase, Question};
 use alloc::{format, vec::Vec};
 use wire::{Outbox, Tick};
 
 /// Where in its lines a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Stuffing {
     /// At the beginning of a line.
+    #[default]
     Begin,
     /// Within a line.
     Within,
     /// After a carriage return.
     Return,
-}
-
-impl Default for Stuffing {
-    fn default() -> Stuffing {
-        Stuffing::Begin
-    }
 }
 
 impl Stuffing {
@@ -52,10 +48,21 @@ impl Stuffing {
 }
 
 impl Client {
+    /// Goes on to the content.
+    pub(super) fn begin_content(&mut self, now: Tick) -> Next {
+        let transaction = self.transaction.as_mut().expect("a job is in hand");
+        transaction.content_by = now.after((transaction.size / RATE_MIN).saturating_mul(1000).saturating_add(BLOCK_MS));
+        self.deadline = now.after(BLOCK_MS);
+        self.turn(Phase::Content)
+    }
+
     /// Asks for more of the content.
-    pub(super) fn content(&mut self, tx: &Outbox) -> Next {
+    pub(super) fn content(&mut self, now: Tick, tx: &Outbox) -> Next {
         if tx.is_full() {
             return Next::Flush;
+        }
+        if self.transaction.as_ref().is_some_and(|transaction| now >= transaction.content_by) {
+            return self.late();
         }
         let ask = self.read_ask();
         self.ask(Question::Read, ask)
@@ -73,7 +80,10 @@ impl Client {
             (true, _) => {
                 tx.put(format!("BDAT {n}\r\n").as_bytes());
                 tx.put(bytes);
-                (Phase::Chunk, now.after(BLOCK_MS))
+                transaction.chunks_unanswered += 1;
+                // How many go ahead is counted, not seen from what has arrived: that would depend on how the input is cut.
+                let ahead = if self.offer.pipelining { CHUNKS_MAX } else { 1 };
+                (if transaction.chunks_unanswered < ahead { Phase::Content } else { Phase::Chunk }, now.after(BLOCK_MS))
             }
             (false, 0) => {
                 // The dot has to stand on a line of its own, whatever the last one lacks.

@@ -1,8 +1,9 @@
 //! MAIL, RCPT, DATA: what is sent, pipelined where the peer allows it (RFC 2920), and what the replies mean for each recipient.
 
 use super::content::Stuffing;
+use super::limits::PIPELINE_MAX;
 use super::office::{Ask, Fate, Form, Job, Offer, Outcome, Report};
-use super::{Client, DATA_MS, FINAL_MS, Next, Phase, Protocol, Reply};
+use super::{Client, DATA_MS, FINAL_MS, Next, Phase, Protocol, Reply, xtext};
 use alloc::{
     collections::VecDeque,
     format,
@@ -11,8 +12,8 @@ use alloc::{
     vec::Vec,
 };
 use core::fmt::Write as _;
-use mail::{Address, Notify, Recipient, Ret};
-use wire::{Inbox, Outbox, Tick};
+use mail::{Address, By, Notify, Recipient, Ret};
+use wire::{Inbox, Outbox, Tick, Why};
 
 /// A job in hand.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Transaction {
     /// Recipients that the peer took, and that it has not confirmed yet.
     accepted: VecDeque<usize>,
     form: Form,
-    size: u64,
+    pub(super) size: u64,
     /// The next command: 0 is MAIL, then each RCPT, then DATA.
     next: usize,
     /// What was sent and not answered yet.
@@ -33,6 +34,10 @@ pub(super) struct Transaction {
     open: bool,
     /// Whether the content goes in chunks (RFC 3030).
     pub(super) chunks: bool,
+    /// Chunks but the last that were sent and not answered yet.
+    pub(super) chunks_unanswered: u32,
+    /// When all of the content has to be on its way.
+    pub(super) content_by: Tick,
     pub(super) stuffing: Stuffing,
 }
 
@@ -56,6 +61,11 @@ impl Transaction {
         self.each[at].get_or_insert(Outcome { fate, reply, by_peer });
     }
 
+    /// Whether the end of the content is still to be answered for somebody.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.accepted.is_empty()
+    }
+
     fn is_settled(&self) -> bool {
         self.each.iter().all(Option::is_some)
     }
@@ -71,7 +81,8 @@ impl Transaction {
 
     /// The next command to send, now that so much is unanswered.
     fn command(&mut self, pipelining: bool) -> Option<Sent> {
-        if self.refused || (!pipelining && !self.unanswered.is_empty()) {
+        let ahead = if pipelining { PIPELINE_MAX } else { 1 };
+        if self.refused || self.unanswered.len() >= ahead {
             return None;
         }
         let recipients = self.job.recipients.len();
@@ -110,30 +121,20 @@ impl Client {
             refused: false,
             open: false,
             chunks,
+            chunks_unanswered: 0,
+            content_by: Tick(0),
             stuffing: Stuffing::default(),
             job,
         };
-        let own = |code, status, text: &str| Reply::own(code, status, text);
         let job = &transaction.job;
-        let verdict = if job.wishes.require_tls && !(offer.verified && offer.require_tls) {
-            // RFC 8689 §4.2.1 step 4; §5 has the code.
-            Some(own(550, (5, 7, 30), "the sender requires TLS all the way, which the server does not offer"))
-        } else if !offer.utf8 && (job.utf8 || job.sender.as_ref().is_some_and(|sender| !sender.local.is_ascii())) {
-            Some(own(550, (5, 6, 7), "the message needs SMTPUTF8, which the server does not offer"))
-        } else if offer.size.is_some_and(|max| max > 0 && job.size > max) {
-            Some(own(552, (5, 3, 4), "the message is larger than the server takes"))
-        } else {
-            None
-        };
+        let verdict =
+            judge(job, offer, self.settings.protocol).or_else(|| job.sender.as_ref().and_then(|sender| judge_path(sender, offer, 7)));
         if let Some(reply) = verdict {
             transaction.settle_rest(&reply, Fate::Failed, false);
         }
-        if !offer.utf8 {
-            for at in 0..transaction.job.recipients.len() {
-                if !transaction.job.recipients[at].address.local.is_ascii() {
-                    let reply = own(553, (5, 6, 7), "the address needs SMTPUTF8, which the server does not offer");
-                    transaction.settle(at, reply, false, Fate::Failed);
-                }
+        for at in 0..transaction.job.recipients.len() {
+            if let Some(reply) = judge_path(&transaction.job.recipients[at].address, offer, 3) {
+                transaction.settle(at, reply, false, Fate::Failed);
             }
         }
         self.phase = if transaction.is_settled() { Phase::Report } else { Phase::Open(form) };
@@ -154,16 +155,25 @@ impl Client {
             match sent {
                 Sent::Mail => {
                     transaction.open = true;
+                    self.count += 1;
                     mail(transaction, &self.offer, tx);
                 }
-                Sent::Rcpt(at) => rcpt(&transaction.job.recipients[at], &self.offer, tx),
-                Sent::Data => tx.put(b"DATA\r\n"),
+                Sent::Rcpt(at) => {
+                    let forgets = forgets_time(&transaction.job, &self.offer, self.settings.protocol);
+                    rcpt(&transaction.job.recipients[at], &self.offer, forgets, tx);
+                }
+                Sent::Data => {
+                    if transaction.unanswered.len() == 1 {
+                        self.deadline = now.after(DATA_MS);
+                    }
+                    tx.put(b"DATA\r\n");
+                }
             }
             return Next::Again;
         }
         let Some(&sent) = transaction.unanswered.front() else {
             if !transaction.accepted.is_empty() && transaction.chunks {
-                return self.turn(Phase::Content);
+                return self.begin_content(now);
             }
             debug_assert!(transaction.is_settled());
             return self.turn(Phase::Report);
@@ -174,7 +184,12 @@ impl Client {
             Err(garbage) => return self.garbage(garbage),
         };
         transaction.unanswered.pop_front();
-        self.leaving |= reply.code == 421;
+        if reply.code == 421 {
+            // RFC 5321 §3.8: it hangs up, so no other reply will come.
+            self.leaving = Some(Why::Gone);
+            transaction.settle_rest(&reply, Fate::Deferred, true);
+            return self.turn(Phase::Report);
+        }
         self.deadline = now.after(super::COMMAND_MS);
         if transaction.unanswered.front() == Some(&Sent::Data) {
             self.deadline = now.after(DATA_MS);
@@ -195,13 +210,13 @@ impl Client {
                 let fate = if reply.code == 552 { Fate::Deferred } else { fate(&reply) };
                 transaction.settle(at, reply, true, fate);
             }
-            Sent::Data if reply.code == 354 && !transaction.accepted.is_empty() => return self.turn(Phase::Content),
+            Sent::Data if reply.code == 354 && transaction.is_awaited() => return self.begin_content(now),
             Sent::Data if reply.code == 354 => {
                 // RFC 2920 §3.1: it waits for a message although it took no recipient.
                 transaction.open = false;
                 if self.settings.protocol == Protocol::Lmtp {
                     // RFC 2033 §4.2: there will be no reply for nobody.
-                    self.leaving = true;
+                    self.leaving = Some(Why::Fault);
                     return self.turn(Phase::Report);
                 }
                 tx.put(b".\r\n");
@@ -218,42 +233,51 @@ impl Client {
     }
 
     /// A reply after the end of the content.
-    pub(super) fn ended(&mut self, reply: Reply) -> Next {
+    pub(super) fn ended(&mut self, now: Tick, reply: &Reply) -> Next {
+        self.deadline = now.after(FINAL_MS);
         let transaction = self.transaction.as_mut().expect("a job is in hand");
-        let fate = if reply.is_good() { Fate::Delivered } else { fate(&reply) };
-        let knows_reports = self.offer.dsn;
-        let confirm = |transaction: &mut Transaction, at: usize| {
-            let asked = transaction.job.recipients[at].notify.has(Notify::SUCCESS);
-            let fate = if fate == Fate::Delivered && asked && !knows_reports { Fate::Relayed } else { fate };
-            transaction.settle(at, reply.clone(), true, fate);
-        };
-        match self.settings.protocol {
-            Protocol::Lmtp => {
-                if let Some(at) = transaction.accepted.pop_front() {
-                    confirm(transaction, at);
-                }
-                if !transaction.accepted.is_empty() {
-                    return self.turn(Phase::Final);
-                }
-            }
-            Protocol::Smtp => {
-                while let Some(at) = transaction.accepted.pop_front() {
-                    confirm(transaction, at);
-                }
-            }
+        if self.leaving.is_some() {
+            transaction.settle_rest(reply, Fate::Deferred, true);
+            return self.turn(Phase::Report);
         }
-        transaction.open = false;
+        if transaction.chunks_unanswered > 0 {
+            // A chunk before the last was refused, and that was not known yet when more was sent.
+            transaction.chunks_unanswered -= 1;
+            if !reply.is_good() {
+                transaction.settle_rest(reply, fate(reply), true);
+            }
+            return self.turn(Phase::Final);
+        }
+        let each = if self.settings.protocol == Protocol::Lmtp { 1 } else { transaction.accepted.len() };
+        for at in transaction.accepted.drain(..each.min(transaction.accepted.len())).collect::<Vec<_>>() {
+            let fate = match () {
+                () if !reply.is_good() => fate(reply),
+                () if is_end_of_wishes(&transaction.job, at, &self.offer, self.settings.protocol) => Fate::Relayed,
+                () => Fate::Delivered,
+            };
+            transaction.settle(at, reply.clone(), true, fate);
+        }
+        if transaction.is_awaited() {
+            return self.turn(Phase::Final);
+        }
+        // RFC 3030 §2: after a refused chunk nothing but RSET is sure to help.
+        transaction.open = transaction.chunks && !reply.is_good();
         self.turn(Phase::Report)
     }
 
     /// A chunk that is not the last was answered (RFC 3030 §2).
     pub(super) fn chunk_answered(&mut self, reply: &Reply) -> Next {
-        if reply.is_good() {
+        let transaction = self.transaction.as_mut().expect("a job is in hand");
+        transaction.chunks_unanswered -= 1;
+        if !reply.is_good() {
+            transaction.settle_rest(reply, fate(reply), true);
+        }
+        if !transaction.is_settled() {
             return self.turn(Phase::Content);
         }
-        let transaction = self.transaction.as_mut().expect("a job is in hand");
-        transaction.settle_rest(reply, fate(reply), true);
-        self.turn(Phase::Report)
+        // Those that went ahead are answered too.
+        let is_over = transaction.chunks_unanswered == 0 || self.leaving.is_some();
+        self.turn(if is_over { Phase::Report } else { Phase::Chunk })
     }
 
     pub(super) fn read_ask(&mut self) -> Ask {
@@ -265,6 +289,64 @@ impl Client {
 
 fn fate(reply: &Reply) -> Fate {
     if reply.is_permanent() { Fate::Failed } else { Fate::Deferred }
+}
+
+/// What is known of a job without asking the peer.
+fn judge(job: &Job, offer: &Offer, protocol: Protocol) -> Option<Reply> {
+    let wishes = &job.wishes;
+    if wishes.require_tls && !(offer.verified && offer.require_tls) {
+        // RFC 8689 §4.2.1 step 4; §5 has the code.
+        return Some(Reply::own(550, (5, 7, 30), "the sender requires TLS all the way, which the server does not offer"));
+    }
+    if job.utf8 && !offer.utf8 {
+        return Some(Reply::own(550, (5, 6, 7), "the message needs SMTPUTF8, which the server does not offer"));
+    }
+    if offer.size.is_some_and(|max| max > 0 && job.size > max) {
+        return Some(Reply::own(552, (5, 3, 4), "the message is larger than the server takes"));
+    }
+    if let (Some(By { or_return: true, .. }), Some(left)) = (wishes.by, job.due_in) {
+        if left <= 0 {
+            return Some(Reply::own(550, (5, 4, 7), "the message is late and was to come back then"));
+        }
+        // RFC 2852 §4.1.4.1. Who speaks LMTP relays nothing: it delivers.
+        let can = offer.deliver_by.is_some_and(|least| least <= left.unsigned_abs());
+        if protocol == Protocol::Smtp && !can {
+            return Some(Reply::own(550, (5, 4, 7), "the server does not promise to deliver the message in time"));
+        }
+    }
+    None
+}
+
+/// What is known of a path without asking the peer. `detail` is that of the enhanced code (RFC 3463 §3.2) for a path that can be none.
+fn judge_path(address: &Address, offer: &Offer, detail: u16) -> Option<Reply> {
+    if address.local.contains(char::is_control) || address.domain.contains(|c: char| c.is_control() || c.is_whitespace() || c == '>') {
+        // It would be another command, or none.
+        return Some(Reply::own(553, (5, 1, detail), "the address holds characters that no address has"));
+    }
+    if offer.utf8 {
+        return None;
+    }
+    if !address.local.is_ascii() {
+        return Some(Reply::own(553, (5, 6, 7), "the address needs SMTPUTF8, which the server does not offer"));
+    }
+    let is_name = address.domain.is_ascii() || idna::domain_to_ascii(&address.domain).is_ok();
+    (!is_name).then(|| Reply::own(553, (5, 1, detail), "the domain has no form in ASCII, and the server does not offer SMTPUTF8"))
+}
+
+/// Whether a wish for reports goes no further than the peer, so that it is for us to tell that the message was handed on.
+fn is_end_of_wishes(job: &Job, at: usize, offer: &Offer, protocol: Protocol) -> bool {
+    let notify = job.recipients[at].notify;
+    // RFC 3461 §5.2.2.
+    let of_success = notify.has(Notify::SUCCESS) && !offer.dsn;
+    // RFC 2852 §4.1.4.
+    let of_way = job.wishes.by.is_some_and(|by| by.trace) && protocol == Protocol::Smtp;
+    of_success || ((of_way || forgets_time(job, offer, protocol)) && !notify.has(Notify::NEVER))
+}
+
+/// Whether the peer will not know that the message is due (RFC 2852 §4.1.4.2).
+fn forgets_time(job: &Job, offer: &Offer, protocol: Protocol) -> bool {
+    let is_due = job.wishes.by.is_some_and(|by| !by.or_return) && job.due_in.is_some_and(|left| left > 0);
+    is_due && offer.deliver_by.is_none() && protocol == Protocol::Smtp
 }
 
 fn mail(transaction: &Transaction, offer: &Offer, tx: &mut Outbox) {
@@ -296,10 +378,10 @@ fn mail(transaction: &Transaction, offer: &Offer, tx: &mut Outbox) {
         }
         if let Some(envid) = &wishes.envid {
             line += " ENVID=";
-            line += &xtext(envid);
+            line += &xtext::encode(envid);
         }
     }
-    if offer.deliver_by
+    if offer.deliver_by.is_some()
         && let (Some(by), Some(left)) = (wishes.by, job.due_in)
     {
         let mode = if by.or_return { "R" } else { "N" };
@@ -316,20 +398,23 @@ fn mail(transaction: &Transaction, offer: &Offer, tx: &mut Outbox) {
     tx.put(line.as_bytes());
 }
 
-fn rcpt(recipient: &Recipient, offer: &Offer, tx: &mut Outbox) {
+fn rcpt(recipient: &Recipient, offer: &Offer, forgets: bool, tx: &mut Outbox) {
     let mut line = format!("RCPT TO:<{}>", path(&recipient.address, offer));
     if offer.dsn {
         let names = [(Notify::NEVER, "NEVER"), (Notify::SUCCESS, "SUCCESS"), (Notify::FAILURE, "FAILURE"), (Notify::DELAY, "DELAY")];
-        let wanted: Vec<&str> = names.iter().filter(|(bit, _)| recipient.notify.has(*bit)).map(|(_, name)| *name).collect();
+        let notify = match recipient.notify {
+            notify if !forgets || notify.has(Notify::NEVER) => notify,
+            notify if notify.is_unsaid() => Notify::FAILURE.with(Notify::DELAY),
+            notify => notify.with(Notify::DELAY),
+        };
+        let wanted: Vec<&str> = names.iter().filter(|(bit, _)| notify.has(*bit)).map(|(_, name)| *name).collect();
         if !wanted.is_empty() {
             line += " NOTIFY=";
             line += &wanted.join(",");
         }
-        if let Some((kind, address)) = recipient.original.as_deref().and_then(|original| original.split_once(';')) {
+        if let Some(original) = recipient.original.as_deref().and_then(xtext::encode_typed) {
             line += " ORCPT=";
-            line += kind;
-            line.push(';');
-            line += &xtext(address);
+            line += &original;
         }
     }
     line += "\r\n";
@@ -343,34 +428,6 @@ fn path(address: &Address, offer: &Offer) -> String {
     }
     match idna::domain_to_ascii(&address.domain) {
         Ok(domain) => Address { local: address.local.clone(), domain: domain.into() }.to_string(),
-        // No such domain can exist; the peer will say so.
-        Err(_) => address.to_string(),
-    }
-}
-
-/// RFC 3461 §4; characters beyond ASCII as RFC 6533 §3 wants them.
-fn xtext(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if !c.is_ascii() {
-            let _ = write!(out, "\\x{{{:X}}}", u32::from(c));
-        } else if matches!(c, '+' | '=') || !c.is_ascii_graphic() {
-            let _ = write!(out, "+{:02X}", u32::from(c));
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_that_may_stand_in_a_parameter() {
-        assert_eq!(xtext("QQ314159"), "QQ314159");
-        assert_eq!(xtext("a+b=c d"), "a+2Bb+3Dc+20d");
-        assert_eq!(xtext("grüße@x"), "gr\\x{FC}\\x{DF}e@x");
+        Err(_) => unreachable!("judged before"),
     }
 }

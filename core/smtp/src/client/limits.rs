@@ -15,6 +15,26 @@ pub(super) const LINES_MAX: u32 = 200;
 /// Bytes of a reply's text that are kept: they go into logs and reports.
 pub(super) const TEXT_MAX: usize = 1024;
 
+/// Bytes of the names of mechanisms of AUTH that are kept: a dozen of them, each of at most 20 (RFC 4422 §3.1).
+pub(super) const MECHANISMS_MAX: usize = 512;
+
+/// Bytes of the name a peer gives itself that are kept: as long as names are (RFC 5321 §4.5.3.1.2).
+pub(super) const NAME_MAX: usize = 255;
+
+/// Longest line of AUTH with a first response (RFC 4954 §4: the limit of RFC 5321 §4.5.3.1.4), without its end.
+pub(super) const AUTH_LINE_MAX: usize = 510;
+
+/// Commands that may be unanswered. Without a bound both sides could wait for each other to read: the replies to so many fit into the buffers of any
+/// connection (RFC 2920 §3.1).
+pub(super) const PIPELINE_MAX: usize = 100;
+
+/// Chunks that may be unanswered, for the same reason; and what is sent in vain after a refusal is no more than that.
+pub(super) const CHUNKS_MAX: u32 = 16;
+
+/// Octets of a message per second that a peer has to take, all in all: with a deadline for each block alone, a peer that takes a block every three
+/// minutes would hold a connection for days.
+pub(super) const RATE_MIN: u64 = 200;
+
 /// Octets of a message that are asked for at a time.
 pub(super) const READ: usize = 16 << 10;
 

@@ -13,15 +13,17 @@ mod reply;
 mod socks;
 #[cfg(test)]
 mod tests;
+mod xtext;
 
 pub use limits::{INBOX_LIMIT, OUTBOX_MARK};
 pub use office::{Answer, Ask, Fate, Form, Job, Offer, Office, Outcome, Reply, Report, Stage, Trouble};
 pub use sasl::Credentials;
 pub use socks::{Destination, Socks};
 
-use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 use envelope::Transaction;
 use limits::{BLOCK_MS, COMMAND_MS, DATA_MS, FINAL_MS, GREETING_MS, PROXY_MS, QUIT_MS};
+use offer::Way;
 use reply::{Garbage, Replies};
 use wire::{Expect, Inbox, News, Nudge, Outbox, Session, Step, Tick, Want, Why};
 
@@ -81,18 +83,19 @@ pub struct Client {
     phase: Phase,
     replies: Replies,
     offer: Offer,
-    /// Mechanisms of AUTH that are offered.
-    mechanisms: String,
+    way: Way,
     /// Whether EHLO was refused.
     plain_hello: bool,
     transaction: Option<Transaction>,
-    /// Transactions so far.
+    /// MAIL commands so far.
     count: u32,
     /// Whether the peer may have a transaction open that is not ours any more.
     dirty: bool,
-    /// The peer said that it closes the line.
-    leaving: bool,
+    /// The line is of no use any more: the peer closes it, or cannot be trusted with it.
+    leaving: Option<Why>,
     stopping: bool,
+    /// There may be a job since the host was asked for one.
+    nudged: bool,
     deadline: Tick,
     /// Lent to the host again and again.
     buffer: Vec<u8>,
@@ -111,8 +114,8 @@ enum Phase {
     Hello,
     /// The reply to STARTTLS is due.
     StartTls,
-    /// A reply to AUTH is due.
-    Login(sasl::Client),
+    /// A reply to AUTH is due; a first response that was too long for its line waits.
+    Login(sasl::Client, Option<String>),
     /// The reply to RSET is due.
     Reset,
     /// A job is due.
@@ -125,7 +128,7 @@ enum Phase {
     Envelope,
     /// The content is sent.
     Content,
-    /// The reply to a chunk is due.
+    /// The reply to a chunk is due before more is sent.
     Chunk,
     /// The replies to the end of the content are due.
     Final,
@@ -174,13 +177,14 @@ impl Client {
             phase,
             replies: Replies::default(),
             offer: Offer::default(),
-            mechanisms: String::new(),
+            way: Way::default(),
             plain_hello: false,
             transaction: None,
             count: 0,
             dirty: false,
-            leaving: false,
+            leaving: None,
             stopping: false,
+            nudged: false,
             deadline: now.after(patience),
             buffer: Vec::new(),
         }
@@ -201,10 +205,10 @@ impl Client {
                 self.ask(Question::Open, Ask::Open(form))
             }
             Phase::Envelope => self.envelope(now, rx, tx),
-            Phase::Content => self.content(tx),
+            Phase::Content => self.content(now, tx),
             Phase::Report => self.report(),
             Phase::Trouble(trouble) => {
-                let (trouble, why) = (trouble.clone(), if now >= self.deadline { Why::Timeout } else { Why::Fault });
+                let (trouble, why) = (trouble.clone(), self.leaving.unwrap_or(Why::Fault));
                 self.ask(Question::Trouble(why), Ask::Trouble(trouble))
             }
             Phase::Asked(_) => panic!("stepped before the answer was told"),
@@ -216,10 +220,10 @@ impl Client {
     /// Reads a reply and does what it means.
     fn listen(&mut self, now: Tick, rx: &mut Inbox, tx: &mut Outbox) -> Next {
         let hello = matches!(self.phase, Phase::Hello) && !self.plain_hello;
-        let (offer, mechanisms) = (&mut self.offer, &mut self.mechanisms);
+        let (offer, way) = (&mut self.offer, &mut self.way);
         let reply = self.replies.next(rx, |line, text| {
             if hello {
-                offer::note(line, text, offer, mechanisms);
+                offer::note(line, text, offer, way);
             }
         });
         match reply {
@@ -232,18 +236,18 @@ impl Client {
     fn heard(&mut self, now: Tick, reply: Reply, rx: &Inbox, tx: &mut Outbox) -> Next {
         if reply.code == 421 {
             // RFC 5321 §3.8: it hangs up now, whatever was asked.
-            self.leaving = true;
+            self.leaving = Some(Why::Gone);
         }
         self.deadline = now.after(COMMAND_MS);
         match core::mem::replace(&mut self.phase, Phase::Ready) {
             Phase::Greeting => self.greeted(reply, tx),
             Phase::Hello => self.helloed(now, reply, tx),
-            Phase::StartTls => self.start_tls_answered(reply, rx),
-            Phase::Login(exchange) => self.login_answered(exchange, reply, tx),
+            Phase::StartTls => self.start_tls_answered(now, reply, rx, tx),
+            Phase::Login(exchange, first) => self.login_answered(exchange, first, reply, tx),
             Phase::Reset if reply.is_good() => Next::Again,
             Phase::Reset => self.trouble(Stage::Ready, reply),
             Phase::Chunk => self.chunk_answered(&reply),
-            Phase::Final => self.ended(reply),
+            Phase::Final => self.ended(now, &reply),
             Phase::Quit => self.turn(Phase::Closing(Why::Done)),
             phase => unreachable!("nobody waits for a reply in {phase:?}"),
         }
@@ -254,13 +258,18 @@ impl Client {
             Garbage::Syntax => "the server said something that is no reply",
             Garbage::Endless => "the server said too much",
         };
-        self.broken(Reply::own(450, (4, 5, 0), text), Why::Abuse)
+        self.broken((4, 5, 0), text, Why::Abuse)
     }
 
     /// The line cannot be used any more. Whoever is to be told of it is.
-    fn broken(&mut self, reply: Reply, why: Why) -> Next {
-        self.leaving = true;
+    fn broken(&mut self, status: (u8, u16, u16), text: &str, why: Why) -> Next {
+        self.leaving = Some(why);
+        let mut reply = Reply::own(450, status, text);
         if let Some(transaction) = &mut self.transaction {
+            if matches!(self.phase, Phase::Final) && transaction.is_awaited() {
+                // RFC 1047: nobody can know. Trying again may make a second copy, giving up may lose the only one.
+                reply = Reply::own(450, status, &format!("{text} before it confirmed the message, which may arrive twice"));
+            }
             transaction.settle_rest(&reply, Fate::Deferred, false);
             return self.turn(Phase::Report);
         }
@@ -281,15 +290,15 @@ impl Client {
             Phase::Greeting => Stage::Greeting,
             Phase::Hello => Stage::Hello,
             Phase::StartTls | Phase::Handshake(_) => Stage::Tls,
-            Phase::Login(_) => Stage::Login,
+            Phase::Login(..) => Stage::Login,
             _ => Stage::Ready,
         }
     }
 
     /// Between two jobs.
     fn ready(&mut self, now: Tick, tx: &mut Outbox) -> Next {
-        if self.leaving {
-            return self.turn(Phase::Closing(Why::Gone));
+        if let Some(why) = self.leaving {
+            return self.turn(Phase::Closing(why));
         }
         if self.stopping || self.offer.mails_max.is_some_and(|max| self.count >= max) {
             return self.quit(now, tx);
@@ -299,6 +308,7 @@ impl Client {
             self.deadline = now.after(COMMAND_MS);
             return self.turn(Phase::Reset);
         }
+        self.nudged = false;
         self.ask(Question::Next, Ask::Next(self.offer.clone()))
     }
 
@@ -323,7 +333,6 @@ impl Client {
     fn report(&mut self) -> Next {
         let transaction = self.transaction.take().expect("only a job is reported on");
         self.dirty = transaction.leaves_traces();
-        self.count += 1;
         let report = transaction.into_report();
         self.ask(Question::Report, Ask::Report(report))
     }
@@ -353,7 +362,12 @@ impl Client {
         };
         self.deadline = now.after(COMMAND_MS);
         match (question, answer) {
-            (Question::Next, Answer::Next(None)) => self.phase = Phase::Idle(now.after(self.settings.idle_ms)),
+            // What the nudge was about may have come too late for the answer.
+            (Question::Next, Answer::Next(None)) if self.nudged => {}
+            (Question::Next, Answer::Next(None)) => {
+                self.buffer = Vec::new();
+                self.phase = Phase::Idle(now.after(self.settings.idle_ms));
+            }
             (Question::Next, Answer::Next(Some(job))) => self.begin(*job),
             (Question::Open, Answer::Open(Ok(size))) => self.opened(size),
             (Question::Open, Answer::Open(Err(_))) => self.unreadable(),
@@ -361,12 +375,12 @@ impl Client {
             (Question::Read, Answer::Read(Err(_))) => {
                 // What was sent so far must not be taken for a message: only hanging up says that.
                 self.unreadable();
-                self.leaving = true;
+                self.leaving = Some(Why::Fault);
             }
             (Question::Report, Answer::Report) => {}
             (Question::Trouble(why), Answer::Trouble) => {
                 // RFC 5321 §4.1.1.10: QUIT before hanging up, where the peer still listens.
-                if !self.leaving && why != Why::Timeout {
+                if self.leaving.is_none() {
                     tx.put(b"QUIT\r\n");
                 }
                 self.phase = Phase::Closing(why);
@@ -382,19 +396,16 @@ impl Client {
     }
 
     fn late(&mut self) -> Next {
-        let text = match self.phase {
-            Phase::Final => "the server did not confirm the message in time; it may have it all the same",
-            _ => "the server did not answer in time",
+        let text = if matches!(self.phase, Phase::Content) {
+            "the server takes the message too slowly"
+        } else {
+            "the server did not answer in time"
         };
-        self.broken(Reply::own(450, (4, 4, 2), text), Why::Timeout)
+        self.broken((4, 4, 2), text, Why::Timeout)
     }
 
     fn lost(&mut self) -> Next {
-        let text = match self.phase {
-            Phase::Final => "the server hung up before it confirmed the message; it may have it all the same",
-            _ => "the server hung up",
-        };
-        self.broken(Reply::own(450, (4, 4, 2), text), Why::Gone)
+        self.broken((4, 4, 2), "the server hung up", Why::Gone)
     }
 }
 
@@ -430,6 +441,7 @@ impl Session for Client {
             News::Secured(outcome) => self.secured(now, outcome, tx),
             News::Nudge(Nudge::Shutdown) => self.stopping = true,
             News::Nudge(Nudge::Changed) => {
+                self.nudged = true;
                 if matches!(self.phase, Phase::Idle(_)) {
                     self.phase = Phase::Ready;
                 }

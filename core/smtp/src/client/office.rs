@@ -1,11 +1,12 @@
 //! The questions of an SMTP client.
 
 use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
 use mail::{Address, Recipient, Wishes};
 use wire::{Fault, Question, Tls};
 
 /// A question for the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Ask {
     /// Ready for a transaction with a peer that offers this: which one?
     Next(Offer),
@@ -17,6 +18,19 @@ pub enum Ask {
     Report(Report),
     /// There is no job in hand and the session cannot go on.
     Trouble(Trouble),
+}
+
+/// Without the octets of the buffer: they are of the block before.
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ask::Next(offer) => f.debug_tuple("Next").field(offer).finish(),
+            Ask::Open(form) => f.debug_tuple("Open").field(form).finish(),
+            Ask::Read(buf) => f.debug_tuple("Read").field(&buf.len()).finish(),
+            Ask::Report(report) => f.debug_tuple("Report").field(report).finish(),
+            Ask::Trouble(trouble) => f.debug_tuple("Trouble").field(trouble).finish(),
+        }
+    }
 }
 
 /// The answer to a question, of the same name.
@@ -53,14 +67,16 @@ pub struct Offer {
     pub utf8: bool,
     /// DSN (RFC 3461).
     pub dsn: bool,
-    /// DELIVERBY (RFC 2852).
-    pub deliver_by: bool,
+    /// DELIVERBY (RFC 2852), with the least seconds it takes with `R`, 0 if it did not say.
+    pub deliver_by: Option<u64>,
     /// MT-PRIORITY (RFC 6710).
     pub priority: bool,
     /// REQUIRETLS (RFC 8689).
     pub require_tls: bool,
     /// Recipients of one transaction, if it said (RFC 9422).
     pub recipients_max: Option<u32>,
+    /// Domains of the recipients of one transaction, if it said.
+    pub domains_max: Option<u32>,
     /// Transactions of one connection, if it said.
     pub mails_max: Option<u32>,
     /// What protects the line.
@@ -124,7 +140,8 @@ pub struct Outcome {
 pub enum Fate {
     /// The peer has it, and reports on it if that was wished for.
     Delivered,
-    /// The peer has it and knows no reports (RFC 3461 §5.2.2).
+    /// The peer has it, and that is to be reported as `relayed`: the sender wished for a report and the peer knows none (RFC 3461 §5.2.2), or wished to
+    /// follow its way (RFC 2852 §4.1.4).
     Relayed,
     /// Not now.
     Deferred,

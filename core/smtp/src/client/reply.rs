@@ -112,7 +112,8 @@ fn clean(bytes: &[u8]) -> String {
 /// An enhanced status code at the beginning of a text (RFC 2034 §4), and the text behind it.
 fn enhanced(code: u16, text: &str) -> (Option<(u8, u16, u16)>, &str) {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let mut parts = word.split('.').map(|part| part.parse::<u16>().ok().filter(|_| part.len() <= 3));
+    let mut parts =
+        word.split('.').map(|part| part.parse::<u16>().ok().filter(|_| part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit())));
     let (Some(Some(class)), Some(Some(subject)), Some(Some(detail)), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return (None, text);
@@ -153,6 +154,7 @@ mod tests {
         assert_eq!(read(b"250\r\n"), reply(250, (2, 0, 0), ""));
         assert_eq!(read(b"550-5.7.1 no\r\n550 5.7.1 never\r\n"), reply(550, (5, 7, 1), "no\nnever"));
         assert_eq!(read(b"450 5.7.1 which?\n"), reply(450, (4, 0, 0), "5.7.1 which?"));
+        assert_eq!(read(b"550 +5.1.1 x\r\n"), reply(550, (5, 0, 0), "+5.1.1 x"));
         assert_eq!(read(b"550 1.2.3.4 is listed\r\n"), reply(550, (5, 0, 0), "1.2.3.4 is listed"));
         assert_eq!(read(b"220 a\x1b[1m\xff\r\n"), reply(220, (2, 0, 0), "a?[1m\u{fffd}"));
         assert_eq!(read(b"250-x\r\n"), Ok(None));
