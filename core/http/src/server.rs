@@ -99,12 +99,12 @@ impl Server {
             return Next::Again;
         }
         let bytes = rx.bytes();
-        if !begun && !bytes.is_empty() {
+        // A lone carriage return may yet become an empty line.
+        if !begun && !bytes.is_empty() && bytes != b"\r" {
             self.deadline = now.after(HEAD_MS);
             self.phase = Phase::Head { seen, begun: true };
             return Next::Again;
         }
-        // A lone carriage return may yet become an empty line.
         let from = seen.saturating_sub(3);
         let Some(len) = bytes[from..].windows(4).position(|w| w == b"\r\n\r\n").map(|at| from + at + 4) else {
             let seen = if bytes == b"\r" { 0 } else { bytes.len() };

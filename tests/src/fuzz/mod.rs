@@ -4,6 +4,7 @@
 
 mod disk;
 mod dns;
+mod http;
 mod mime;
 mod noise;
 mod report;
@@ -12,6 +13,7 @@ mod text;
 
 pub use disk::{maildir_index, maildir_names, maildir_texts, queue_record};
 pub use dns::dns_resolver;
+pub use http::http_session;
 pub use mime::{mime, mime_cache, mime_field, mime_match};
 pub use noise::{dictionary, noise, seeds};
 pub use report::queue_report;
@@ -26,6 +28,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("address", address),
     ("config", config),
     ("dns_resolver", dns_resolver),
+    ("http_session", http_session),
     ("imap_message", imap_message),
     ("imap_name", imap_name),
     ("imap_session", imap_session),
