@@ -2,6 +2,7 @@
 
 use alloc::{
     borrow::ToOwned as _,
+    collections::BTreeMap,
     string::{String, ToString as _},
     vec::Vec,
 };
@@ -73,6 +74,7 @@ impl Target {
 /// The first line that makes no sense.
 pub fn parse_aliases(text: &str) -> Result<Vec<Alias>, AliasError> {
     let mut aliases: Vec<Alias> = Vec::new();
+    let mut lines = BTreeMap::new();
     for (line, logical) in logical_lines(text) {
         let wrong = |why| AliasError { line, why };
         let (name, targets) = split_name(&logical).ok_or_else(|| wrong(Why::NoColon))?;
@@ -84,8 +86,8 @@ pub fn parse_aliases(text: &str) -> Result<Vec<Alias>, AliasError> {
         if to.is_empty() {
             return Err(wrong(Why::NoTarget));
         }
-        if let Some(before) = aliases.iter().find(|a| a.name == name) {
-            return Err(wrong(Why::Twice(before.line)));
+        if let Some(before) = lines.insert(name.clone(), line) {
+            return Err(wrong(Why::Twice(before)));
         }
         aliases.push(Alias { name, to, line });
     }

@@ -17,6 +17,8 @@ pub trait Addresses: Directory {
     fn forward(&self, account: &Address) -> Option<(Vec<Address>, bool)>;
     /// Who gets the mail of a domain that nobody else there gets.
     fn catch_all(&self, domain: &str) -> Option<Address>;
+    /// Whether others deliver mail for this domain (lower case) and we keep it while they cannot be reached.
+    fn is_backup_domain(&self, domain: &str) -> bool;
     /// The domain that names without one belong to.
     fn default_domain(&self) -> &str;
     /// The original sender behind a rewritten one that came back (SRS); nothing if the address is none, or was not made here.
@@ -32,6 +34,8 @@ pub struct Expansion {
     pub missing: Vec<Address>,
     /// Whether it became several, so that who wished to hear of success hears that it was expanded (RFC 3461 §5.2.7.3).
     pub expanded: bool,
+    /// Whether it reached a list with an owner: that is a delivery, and who wished to hear of success hears so (RFC 3461 §5.2.7.1).
+    pub listed: bool,
 }
 
 /// One place a message goes to.
@@ -48,7 +52,8 @@ pub enum Destiny {
     Remote {
         /// The path.
         recipient: Recipient,
-        /// Who gets the reports instead of the sender: the owner of the list.
+        /// Who gets the reports instead of the sender: the owner of the list. Then the name and the return that the sender wished for the message
+        /// (ENVID, RET) do not go with it.
         owner: Option<Address>,
         /// Whether somebody here sent it on, so that the sender has to be rewritten (SRS).
         forwarded: bool,
@@ -71,7 +76,10 @@ pub enum Refused {
 /// # Errors
 /// If it leads nowhere.
 pub fn expand(path: &Recipient, facts: &impl Addresses) -> Result<Expansion, Refused> {
-    let mut found = Expansion::default();
+    let mut missing = Vec::new();
+    // Each with whether it is on a list, behind an alias with an owner.
+    let mut found: Vec<(Destiny, bool)> = Vec::new();
+    let mut accounts = BTreeSet::new();
     let mut seen = BTreeSet::new();
     // Deepest first, so that places come in the order in which they are written.
     let mut ways = Vec::from([Way { address: path.address.clone(), owner: None, sent_on: false, plain: false }]);
@@ -89,13 +97,14 @@ pub fn expand(path: &Recipient, facts: &impl Addresses) -> Result<Expansion, Ref
             return Err(Refused::TooMany);
         }
         if let Some(sender) = facts.unwrap_sender(&address) {
-            found.to.push(Destiny::Remote { recipient: sender.into(), owner: None, forwarded: false });
+            found.push((Destiny::Remote { recipient: sender.into(), owner: None, forwarded: false }, false));
             continue;
         }
         let ruling = rule(&address, facts);
         if ruling == Ruling::Foreign {
             let recipient = Recipient::from(address);
-            found.to.push(Destiny::Remote { recipient, owner: way.owner, forwarded: way.sent_on });
+            let on_list = way.owner.is_some();
+            found.push((Destiny::Remote { recipient, owner: way.owner, forwarded: way.sent_on }, on_list));
             continue;
         }
         let alias = if way.plain { None } else { alias(&address, facts) };
@@ -114,11 +123,11 @@ pub fn expand(path: &Recipient, facts: &impl Addresses) -> Result<Expansion, Ref
             Ruling::Deliver(account) => account,
             _ => match facts.catch_all(&address.domain) {
                 Some(other) => {
-                    ways.push(Way { address: other, ..way });
+                    ways.push(Way { address: other, sent_on: true, ..way });
                     continue;
                 }
                 None => {
-                    found.missing.push(address);
+                    missing.push(address);
                     continue;
                 }
             },
@@ -128,25 +137,23 @@ pub fn expand(path: &Recipient, facts: &impl Addresses) -> Result<Expansion, Ref
             let plain = key(&to) == key(&account);
             ways.push(Way { address: to, owner: way.owner.clone(), sent_on: true, plain });
         }
-        if keep {
-            found.to.push(Destiny::Mailbox { account, recipient: Recipient::from(address) });
+        if keep && accounts.insert(key(&account)) {
+            found.push((Destiny::Mailbox { account, recipient: Recipient::from(address) }, way.owner.is_some()));
         }
     }
-    let mut accounts = BTreeSet::new();
-    found.to.retain(|to| match to {
-        Destiny::Mailbox { account, .. } => accounts.insert(key(account)),
-        Destiny::Remote { .. } => true,
-    });
-    if found.to.is_empty() {
-        return Err(if looped { Refused::Loop } else { Refused::NoMailbox });
+    if found.is_empty() {
+        return Err(if looped && missing.is_empty() { Refused::Loop } else { Refused::NoMailbox });
     }
-    let one = found.to.len() == 1;
-    found.expanded = !one;
-    for to in &mut found.to {
+    let on_list = found.iter().any(|(_, on_list)| *on_list);
+    let one = found.iter().filter(|(_, on_list)| !on_list).count() + usize::from(on_list) == 1;
+    for (to, on_list) in &mut found {
         let (Destiny::Mailbox { recipient, .. } | Destiny::Remote { recipient, .. }) = to;
-        wish(path, recipient, one);
+        // RFC 3461 §5.2.7.1: what the sender wished for ends at a list.
+        if !*on_list {
+            wish(path, recipient, one);
+        }
     }
-    Ok(found)
+    Ok(Expansion { to: found.into_iter().map(|(to, _)| to).collect(), missing, expanded: !one, listed: one && on_list })
 }
 
 /// A path that is still to be followed.
@@ -164,7 +171,7 @@ fn alias(address: &Address, facts: &impl Addresses) -> Option<(Address, Vec<Targ
     [address, &bare].into_iter().find_map(|name| facts.alias(name).map(|targets| (name.clone(), targets)))
 }
 
-/// RFC 3461 §5.2.7: one place takes over what was wished for; of several none tells of success, for that is told here.
+/// RFC 3461 §5.2.7.2 and §5.2.7.3 (c): one place takes over what was wished for; of several none tells of success, for that is told here.
 fn wish(path: &Recipient, recipient: &mut Recipient, one: bool) {
     recipient.notify = path.notify;
     recipient.original.clone_from(&path.original);
@@ -188,10 +195,10 @@ fn key(address: &Address) -> (alloc::string::String, alloc::boxed::Box<str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alias::parse_aliases;
+    use crate::{Client, alias::parse_aliases, may_send};
     use alloc::{
         collections::BTreeMap,
-        string::{String, ToString},
+        string::{String, ToString as _},
         vec,
     };
 
@@ -237,6 +244,9 @@ mod tests {
         fn catch_all(&self, _: &str) -> Option<Address> {
             self.catch_all.and_then(Address::parse)
         }
+        fn is_backup_domain(&self, domain: &str) -> bool {
+            domain == "backup.test"
+        }
         fn default_domain(&self) -> &str {
             "here.test"
         }
@@ -268,7 +278,8 @@ mod tests {
              bob: bob, bob@phone.test\n\
              a: b\nb: a\n\
              gone: nobody, alice\n\
-             void: nobody\n",
+             void: nobody\n\
+             twice: void, void\n",
         );
         facts.forwards.insert("carol", (vec!["carol@far.test"], false));
         let yes = |list: &[&str]| Ok(list.iter().map(|s| (*s).to_string()).collect::<Vec<_>>());
@@ -301,6 +312,7 @@ mod tests {
             ("a@here.test", Err(Refused::Loop)),
             ("gone@here.test", yes(&["alice@here.test"])),
             ("void@here.test", Err(Refused::NoMailbox)),
+            ("twice@here.test", Err(Refused::NoMailbox)),
             ("nobody@here.test", Err(Refused::NoMailbox)),
             ("postmaster@mx.here.test", yes(&["alice@here.test"])),
             ("SRS0=x@here.test", yes(&["to back@far.test"])),
@@ -313,15 +325,73 @@ mod tests {
 
     #[test]
     fn wishes_of_one_go_on_and_those_of_many_are_answered_here() {
-        let facts = facts("one: x@far.test\nmany: x@far.test, alice\nowner-many: alice\n");
+        let facts = facts("one: x@far.test\nmany: x@far.test, alice\n");
         let path = |name| Recipient { address: Address::new(name, "here.test"), notify: Notify::SUCCESS, original: None };
         let one = expand(&path("one"), &facts).unwrap();
         assert!(!one.expanded);
         let Destiny::Remote { recipient, owner, .. } = &one.to[0] else { panic!() };
         assert_eq!((recipient.notify, recipient.original.as_deref(), owner), (Notify::SUCCESS, Some("rfc822;one@here.test"), &None));
         let many = expand(&path("many"), &facts).unwrap();
-        assert!(many.expanded);
-        let Destiny::Remote { recipient, owner, .. } = &many.to[0] else { panic!() };
-        assert_eq!((recipient.notify, owner.as_ref().map(ToString::to_string).as_deref()), (Notify::NEVER, Some("owner-many@here.test")));
+        assert!(many.expanded && !many.listed);
+        let wishes = many.to.iter().map(|to| {
+            let (Destiny::Remote { recipient, .. } | Destiny::Mailbox { recipient, .. }) = to;
+            (recipient.notify, recipient.original.as_deref())
+        });
+        assert!(wishes.eq([(Notify::NEVER, Some("rfc822;many@here.test")); 2]));
+    }
+
+    #[test]
+    fn an_owner_gets_the_reports_of_a_list_and_wishes_end_there() {
+        let facts = facts("list: x@far.test, alice\nowner-list: bob\nmixed: list, carol, y@far.test\n");
+        let notify = Notify::SUCCESS.with(Notify::DELAY);
+        let path = |name| Recipient { address: Address::new(name, "here.test"), notify, original: Some("rfc822;x@y".into()) };
+        let shown = |expansion: &Expansion| -> Vec<String> {
+            let shown = expansion.to.iter().map(|to| {
+                let owner = if let Destiny::Remote { owner: Some(owner), .. } = to { format!(" from {owner}") } else { String::new() };
+                let (Destiny::Remote { recipient, .. } | Destiny::Mailbox { recipient, .. }) = to;
+                format!("{} {} {}{owner}", recipient.address, recipient.notify.0, recipient.original.as_deref().unwrap_or("-"))
+            });
+            shown.collect()
+        };
+        let list = expand(&path("list"), &facts).unwrap();
+        assert!(list.listed && !list.expanded);
+        assert_eq!(shown(&list), ["x@far.test 0 - from owner-list@here.test", "alice@here.test 0 -"]);
+        let mixed = expand(&path("mixed"), &facts).unwrap();
+        assert!(mixed.expanded && !mixed.listed);
+        assert_eq!(
+            shown(&mixed),
+            ["x@far.test 0 - from owner-list@here.test", "alice@here.test 0 -", "carol@here.test 8 rfc822;x@y", "y@far.test 8 rfc822;x@y"]
+        );
+    }
+
+    #[test]
+    fn nobody_unknown_sends_elsewhere() {
+        let facts = facts("away: x@far.test\n");
+        let nobody = Client::default();
+        let trusted = [Client { login: true, ..nobody }, Client { network: true, ..nobody }, Client { certificate: true, ..nobody }];
+        for (path, open) in [
+            ("alice@here.test", true),
+            ("nobody@here.test", true),
+            ("away@here.test", true),
+            ("alice@old.test", true),
+            ("x@backup.test", true),
+            ("postmaster@mx.here.test", true),
+            ("x@sub.backup.test", false),
+            ("x@sub.here.test", false),
+            ("x@far.test", false),
+            ("alice@mx.here.test", false),
+            ("postmaster@far.test", false),
+            ("alice@[127.0.0.1]", false),
+            // These are names of ours, whatever other hosts once read into them.
+            ("x%far.test@here.test", true),
+            ("far.test!x@here.test", true),
+        ] {
+            let path = Address::parse(path).unwrap_or_else(|| panic!("{path}"));
+            assert_eq!(may_send(nobody, &path, &facts), open, "{path}");
+            assert!(trusted.iter().all(|client| may_send(*client, &path, &facts)), "{path}");
+        }
+        for hack in ["x%far.test", "far.test!x", "@far.test:x", "x@far.test"] {
+            assert_eq!(expand(&Address::new(hack, "here.test").into(), &facts), Err(Refused::NoMailbox), "{hack}");
+        }
     }
 }

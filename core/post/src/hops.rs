@@ -1,65 +1,71 @@
-//! Loops: a message that was handed on too often is going in circles.
+//! Loops: a message that was handed on too often is going in circles, and so is one that comes again for whom it was sent on before.
+
+use alloc::{string::String, vec::Vec};
+use mail::Address;
 
 /// `Received:` fields from which on a message is taken to loop. RFC 5321 §6.3 wants at least 100.
 pub const MAX_HOPS: u32 = 100;
 
-/// Counts the `Received:` fields of a message while it streams by, whatever its line ends and however it is cut.
-#[derive(Debug, Clone)]
+/// As much of a line as is looked at: a field name and the longest address (RFC 5321 §4.5.3.1).
+const LINE_MAX: usize = 16 + 64 + 1 + 255;
+
+/// Reads the trace of a message while it streams by, whatever its line ends and however it is cut.
+#[derive(Debug, Clone, Default)]
 pub struct Hops {
-    count: u32,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// So many bytes of a line matched the field name so far.
-    Matching(usize),
-    /// The rest of a line does not matter.
-    Line,
+    received: u32,
+    /// What `Delivered-To:` fields say, in lower case; at most one for each hop.
+    delivered: Vec<String>,
+    /// The beginning of the line at hand.
+    line: Vec<u8>,
     /// The header is over.
-    Body,
-}
-
-const NAME: &[u8] = b"received:";
-
-impl Default for Hops {
-    fn default() -> Hops {
-        Hops { count: 0, state: State::Matching(0) }
-    }
+    body: bool,
 }
 
 impl Hops {
     /// Looks at the next bytes.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        for &b in bytes {
-            self.state = match self.state {
-                State::Body => return,
-                State::Matching(0) if b == b'\n' => State::Body,
-                State::Matching(0) if b == b'\r' => State::Matching(0),
-                State::Matching(at) if b.to_ascii_lowercase() == NAME[at] => {
-                    if at + 1 == NAME.len() {
-                        self.count += 1;
-                        State::Line
-                    } else {
-                        State::Matching(at + 1)
-                    }
-                }
-                State::Matching(_) | State::Line if b == b'\n' => State::Matching(0),
-                State::Matching(_) | State::Line => State::Line,
-            };
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !self.body && !bytes.is_empty() {
+            let end = bytes.iter().position(|b| *b == b'\n');
+            let piece = &bytes[..end.unwrap_or(bytes.len())];
+            self.line.extend_from_slice(&piece[..piece.len().min(LINE_MAX - self.line.len())]);
+            let Some(end) = end else { return };
+            self.look();
+            self.line.clear();
+            bytes = &bytes[end + 1..];
         }
     }
 
     /// Whether it has been handed on too often.
     pub fn is_loop(&self) -> bool {
-        self.count > MAX_HOPS
+        self.received > MAX_HOPS
+    }
+
+    /// Whether it went to this address before. Whoever sends it on again from there sends it in circles.
+    pub fn was_delivered_to(&self, address: &Address) -> bool {
+        !self.delivered.is_empty() && self.delivered.contains(&alloc::format!("{address}").to_lowercase())
+    }
+
+    fn look(&mut self) {
+        let value = |name: &str| {
+            let (start, value) = self.line.split_at_checked(name.len())?;
+            start.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
+        };
+        if self.line.trim_ascii_end().is_empty() && !self.line.starts_with(b" ") && !self.line.starts_with(b"\t") {
+            self.body = true;
+        } else if value("received:").is_some() {
+            self.received = self.received.saturating_add(1);
+        } else if let Some(to) = value("delivered-to:").and_then(|to| core::str::from_utf8(to.trim_ascii()).ok())
+            && self.delivered.len() <= MAX_HOPS as usize
+        {
+            let to = to.to_lowercase();
+            self.delivered.push(to);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::String;
 
     #[test]
     fn it_counts_fields_of_the_header_only() {
@@ -72,10 +78,24 @@ mod tests {
         assert!(whole.is_loop());
         let mut cut = Hops::default();
         message.bytes().for_each(|b| cut.feed(&[b]));
-        assert_eq!(cut.count, MAX_HOPS + 1);
+        assert_eq!(cut.received, MAX_HOPS + 1);
         let mut body = Hops::default();
         body.feed(b"Subject: x\n\n");
         body.feed(message.as_bytes());
-        assert_eq!(body.count, 0);
+        assert_eq!(body.received, 0);
+    }
+
+    #[test]
+    fn it_knows_where_it_was() {
+        let long = "x".repeat(100_000);
+        let message = alloc::format!("Delivered-To: Alice+x@Here.test\r\nX: {long}\r\ndelivered-to:bob@b\r\n\r\nDelivered-To: carol@c\r\n");
+        for cut in [1, 7, message.len()] {
+            let mut hops = Hops::default();
+            message.as_bytes().chunks(cut).for_each(|piece| hops.feed(piece));
+            let was = |local, domain| hops.was_delivered_to(&Address::new(local, domain));
+            assert!(was("alice+X", "here.test") && was("bob", "b"));
+            assert!(!was("alice", "here.test") && !was("carol", "c"));
+            assert!(hops.line.len() <= LINE_MAX && hops.delivered.len() == 2);
+        }
     }
 }

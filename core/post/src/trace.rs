@@ -21,6 +21,8 @@ pub struct Trace<'a> {
     pub with: &'a str,
     /// TLS version and cipher, if any.
     pub tls: Option<(&'a str, &'a str)>,
+    /// Who logged in, if recipients may know.
+    pub login: Option<&'a str>,
     /// The id of the message in the log.
     pub id: &'a str,
     /// When.
@@ -44,9 +46,12 @@ impl Trace<'_> {
                 None => format!("[IPv6:{v6}]"),
             },
         };
-        text += &format!("Received: from {} ({peer})\n\tby {} with {} id {}", helo(self.helo), self.hostname, self.with, self.id);
+        text += &format!("Received: from {} ({peer})\n\tby {} with {} id {}", safe(self.helo), self.hostname, self.with, self.id);
         if let Some((version, cipher)) = self.tls {
             text += &format!("\n\t({version} {cipher})");
+        }
+        if let Some(login) = self.login {
+            text += &format!("\n\t(logged in as {})", safe(login));
         }
         if let Some(recipient) = self.recipient {
             text += &format!("\n\tfor <{recipient}>");
@@ -56,9 +61,9 @@ impl Trace<'_> {
     }
 }
 
-/// The name a client gave, without anything that could end the field or open a comment.
-fn helo(name: &str) -> String {
-    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+/// The name a client gave, without anything that could end the field or a comment in it.
+fn safe(name: &str) -> String {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '@' | '+');
     let name: String = name.chars().take(255).map(|c| if fits(c) { c } else { '?' }).collect();
     if name.is_empty() { String::from("unknown") } else { name }
 }
@@ -78,13 +83,14 @@ mod tests {
             hostname: "mx.b.test",
             with: "ESMTPS",
             tls: Some(("TLSv1.3", "TLS13_AES_256_GCM_SHA384")),
+            login: Some("alice+x@a.test)"),
             id: "1f",
             stamp: Stamp::utc(0),
         };
         assert_eq!(
             trace.fields(),
             "Return-Path: <alice@a.test>\nDelivered-To: bob@b.test\nReceived: from client.a.test??x ([192.0.2.1])\n\
-             \tby mx.b.test with ESMTPS id 1f\n\t(TLSv1.3 TLS13_AES_256_GCM_SHA384)\n\tfor <bob@b.test>;\n\
+             \tby mx.b.test with ESMTPS id 1f\n\t(TLSv1.3 TLS13_AES_256_GCM_SHA384)\n\t(logged in as alice+x@a.test?)\n\tfor <bob@b.test>;\n\
              \tThu, 1 Jan 1970 00:00:00 +0000\n"
         );
     }
