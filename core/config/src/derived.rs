@@ -80,6 +80,19 @@ impl Config {
         self.relay.clients.iter().any(|network| network.contains(ip))
     }
 
+    /// Whether a client may send to anybody without login because it shows the certificate whose DER has this SHA-256.
+    pub fn is_relay_certificate(&self, sha256: &[u8; 32]) -> bool {
+        let is = |print: &String| {
+            print.len() == 64 && sha256.iter().zip(print.as_bytes().chunks(2)).all(|(b, hex)| format!("{b:02x}").as_bytes() == hex)
+        };
+        self.relay.certificates.iter().any(is)
+    }
+
+    /// Whether others deliver mail for `domain` (lower case) and this host keeps it while they cannot be reached.
+    pub fn is_backup(&self, domain: &str) -> bool {
+        self.relay.domains.iter().any(|d| d == domain)
+    }
+
     /// Where the Maildir of `address` is. Local parts differ in no case here, so the path is lower case.
     ///
     /// # Errors
@@ -163,6 +176,19 @@ mod tests {
         c.certificates.push(crate::Certificate { chain: "c".into(), key: "k".into() });
         assert_eq!(c.listeners().len(), 14);
         assert!(c.listeners().iter().all(|l| l.speak != Speak::Lmtp));
+    }
+
+    #[test]
+    fn certificates_are_known_by_their_hash() {
+        let print = "00:FF:".to_owned() + &"ab:".repeat(29) + "cd";
+        let c =
+            crate::parse("f", &format!("(domains: [\"x.test\"], relay: (domains: [\"B.test\"], certificates: [\"{print}\"]))")).unwrap();
+        let mut sha256 = [0xab; 32];
+        (sha256[0], sha256[1], sha256[31]) = (0, 0xff, 0xcd);
+        assert!(c.is_relay_certificate(&sha256));
+        sha256[31] = 0xce;
+        assert!(!c.is_relay_certificate(&sha256) && !config().is_relay_certificate(&sha256));
+        assert!(c.is_backup("b.test") && !c.is_backup("x.test"));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Config {
     pub postmaster: Option<String>,
     /// Whom to become after the ports are bound, if started as root.
     pub user: Option<String>,
+    /// Whether the `Received:` field of mail that an account sends says which account it was.
+    pub show_login: bool,
     /// Domains whose addresses are those of another domain: `{"old.example": "example.org"}`.
     pub domain_aliases: Addresses,
     /// Who gets the mail of a domain that nobody else there gets: `{"example.org": "alice@example.org"}`.
@@ -178,6 +180,7 @@ impl Default for Config {
             detail_separator: '+',
             postmaster: None,
             user: None,
+            show_login: false,
             domain_aliases: Addresses::new(),
             catch_all: Addresses::new(),
             aliases: Vec::new(),

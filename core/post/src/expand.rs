@@ -394,4 +394,24 @@ mod tests {
             assert_eq!(expand(&Address::new(hack, "here.test").into(), &facts), Err(Refused::NoMailbox), "{hack}");
         }
     }
+
+    #[test]
+    fn who_may_send_as_an_alias() {
+        let facts = facts("info: sales\nsales: bob\nall: alice, bob\naway: x@far.test\nround: round2\nround2: round\nalice: bob\n");
+        for (path, who) in [
+            ("bob@here.test", Some("bob")),
+            ("Bob+x@old.test", Some("bob")),
+            ("info@here.test", Some("bob")),
+            ("info+x@here.test", Some("bob")),
+            ("alice@here.test", Some("alice")),
+            ("all@here.test", None),
+            ("away@here.test", None),
+            ("round@here.test", None),
+            ("nobody@here.test", None),
+            ("bob@far.test", None),
+        ] {
+            let owner = crate::owner(&Address::parse(path).unwrap(), &facts);
+            assert_eq!(owner.as_ref().map(|owner| &*owner.local), who, "{path}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub use expand::{Addresses, Destiny, Expansion, Refused, STEPS_MAX, expand};
 pub use hops::{Hops, MAX_HOPS};
 pub use rate::{Limit, Rates};
 pub use recipient::{Directory, Ruling, rule};
-pub use relay::{Client, may_send};
+pub use relay::{Client, may_send, owner};
 pub use srs::Srs;
 pub use tidy::{Tidy, TidyFacts};
 pub use trace::Trace;

@@ -3,6 +3,9 @@
 use crate::{Ruling, expand::Addresses, rule};
 use mail::Address;
 
+/// How many aliases of aliases are followed to who may send as them.
+const ALIASES_MAX: usize = 10;
+
 /// What is known of a client. By default nothing is, and it may send to nobody but us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Client {
@@ -19,6 +22,27 @@ impl Client {
     pub fn may_relay(self) -> bool {
         self.login || self.network || self.certificate
     }
+}
+
+/// The account that may send as `path`: whose address it is, with any detail and in any of its domains, or the only one behind an alias.
+pub fn owner(path: &Address, facts: &impl Addresses) -> Option<Address> {
+    let mut path = path.clone();
+    for _ in 0..ALIASES_MAX {
+        if let Some(domain) = facts.domain_alias(&path.domain) {
+            path.domain = domain.into();
+        }
+        match rule(&path, facts) {
+            Ruling::Deliver(account) => return Some(account),
+            Ruling::Foreign => return None,
+            Ruling::NoMailbox => {}
+        }
+        let targets = facts.alias(&path).or_else(|| facts.alias(&path.without_detail(facts.detail_separator())))?;
+        match &targets[..] {
+            [one] => path = one.address(facts.default_domain())?,
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// Whether this client may name this path: one of ours, one of a domain that we keep mail for, or any if it may relay. What an alias or a forward of

@@ -155,10 +155,10 @@ impl Tidy {
     fn field(&mut self, out: &mut Vec<u8>) {
         let name = self.held[..self.held.len() - 1].trim_ascii_end();
         let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
-        if let Some(at) = NEEDED.iter().position(|needed| is(&needed)) {
+        if let Some(at) = NEEDED.iter().position(|needed| is(needed)) {
             self.missing[at] = None;
         }
-        self.drop = DROPPED.iter().any(|dropped| is(&dropped));
+        self.drop = DROPPED.iter().any(|dropped| is(dropped));
         if !self.drop {
             out.extend_from_slice(&self.held);
         }

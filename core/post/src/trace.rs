@@ -22,7 +22,7 @@ pub struct Trace<'a> {
     /// TLS version and cipher, if any.
     pub tls: Option<(&'a str, &'a str)>,
     /// Who logged in, if recipients may know.
-    pub login: Option<&'a str>,
+    pub login: Option<&'a Address>,
     /// The id of the message in the log.
     pub id: &'a str,
     /// When.
@@ -51,7 +51,7 @@ impl Trace<'_> {
             text += &format!("\n\t({version} {cipher})");
         }
         if let Some(login) = self.login {
-            text += &format!("\n\t(logged in as {})", safe(login));
+            text += &format!("\n\t(logged in as {})", safe(&format!("{login}")));
         }
         if let Some(recipient) = self.recipient {
             text += &format!("\n\tfor <{recipient}>");
@@ -75,6 +75,7 @@ mod tests {
     #[test]
     fn it_prints_what_happened() {
         let (alice, bob) = (Address::new("alice", "a.test"), Address::new("bob", "b.test"));
+        let login = Address::new("alice(x", "a.test");
         let trace = Trace {
             sender: Some(&alice),
             recipient: Some(&bob),
@@ -83,14 +84,14 @@ mod tests {
             hostname: "mx.b.test",
             with: "ESMTPS",
             tls: Some(("TLSv1.3", "TLS13_AES_256_GCM_SHA384")),
-            login: Some("alice+x@a.test)"),
+            login: Some(&login),
             id: "1f",
             stamp: Stamp::utc(0),
         };
         assert_eq!(
             trace.fields(),
             "Return-Path: <alice@a.test>\nDelivered-To: bob@b.test\nReceived: from client.a.test??x ([192.0.2.1])\n\
-             \tby mx.b.test with ESMTPS id 1f\n\t(TLSv1.3 TLS13_AES_256_GCM_SHA384)\n\t(logged in as alice+x@a.test?)\n\tfor <bob@b.test>;\n\
+             \tby mx.b.test with ESMTPS id 1f\n\t(TLSv1.3 TLS13_AES_256_GCM_SHA384)\n\t(logged in as ?alice?x?@a.test)\n\tfor <bob@b.test>;\n\
              \tThu, 1 Jan 1970 00:00:00 +0000\n"
         );
     }

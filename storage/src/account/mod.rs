@@ -25,10 +25,11 @@ use file::FileError;
 use gate::Gate;
 use mail::Address;
 use memory::Memory;
-use paths::Paths;
+use paths::{Paths, Seen};
 use post::Directory as _;
 use sasl::{Denied, Login, Proof};
 use std::{
+    borrow::Cow,
     fmt,
     hash::BuildHasher as _,
     net::IpAddr,
@@ -69,6 +70,9 @@ struct State {
 struct Looked {
     at_ms: u64,
     stat: Option<Stat>,
+    /// When the files of aliases were last looked at, and how they were. There may be many: they are not looked at for every unknown name.
+    aliases_at_ms: u64,
+    aliases: Vec<Seen>,
 }
 
 /// Why accounts could not be loaded.
@@ -97,12 +101,13 @@ impl Accounts {
     /// As [`Accounts::load`].
     pub fn load_at(disk: Arc<dyn Disk>, config: &Config, clock: Clock) -> Result<Accounts, LoadError> {
         let (book, stat) = read(&*disk, config)?;
-        let paths = Arc::new(Paths::load(&*disk, config).map_err(LoadError::Paths)?);
+        let mut aliases = Vec::new();
+        let paths = Arc::new(Paths::load(&*disk, config, &mut aliases).map_err(LoadError::Paths)?);
         let memory = Memory::new();
         Ok(Accounts {
             disk,
             state: RwLock::new(State { config: Arc::new(config.clone()), book: Arc::new(book), paths }),
-            looked: Mutex::new(Looked { at_ms: clock.ms(), stat }),
+            looked: Mutex::new(Looked { at_ms: clock.ms(), stat, aliases_at_ms: clock.ms(), aliases }),
             clock,
             throttle: Mutex::default(),
             memory_key: memory.key(),
@@ -120,15 +125,17 @@ impl Accounts {
     pub fn reload(&self, config: &Config) -> Result<(), LoadError> {
         let mut looked = held(&self.looked);
         let (book, stat) = read(&*self.disk, config)?;
-        let paths = Arc::new(Paths::load(&*self.disk, config).map_err(LoadError::Paths)?);
-        *looked = Looked { at_ms: self.clock.ms(), stat };
+        let mut aliases = Vec::new();
+        let paths = Arc::new(Paths::load(&*self.disk, config, &mut aliases).map_err(LoadError::Paths)?);
+        let now = self.clock.ms();
+        *looked = Looked { at_ms: now, stat, aliases_at_ms: now, aliases };
         self.set(State { config: Arc::new(config.clone()), book: Arc::new(book), paths });
         Ok(())
     }
 
     /// The account whose mailbox a forward path means: its address, its address with a detail, or `postmaster` (RFC 5321 §4.5.1).
     pub fn find(&self, path: &Address) -> Option<Arc<Account>> {
-        self.look_up(|state| match post::rule(path, state) {
+        self.look_up(|state| match post::rule(&state.in_its_domain(path), state) {
             post::Ruling::Deliver(address) => state.book.exact(&address).cloned(),
             post::Ruling::NoMailbox | post::Ruling::Foreign => None,
         })
@@ -141,7 +148,7 @@ impl Accounts {
 
     /// What becomes of a forward path, and the account if mail for it is delivered here.
     pub fn rule(&self, path: &Address) -> post::Ruling {
-        let rule = |state: &State| match post::rule(path, state) {
+        let rule = |state: &State| match post::rule(&state.in_its_domain(path), state) {
             post::Ruling::NoMailbox => Err(post::Ruling::NoMailbox),
             found => Ok(found),
         };
@@ -168,9 +175,16 @@ impl Accounts {
         if ours { None } else { state.paths.srs.wrap(sender, now.seconds.div_euclid(86_400)) }
     }
 
-    /// Whether `account` may send as `sender`: its own address, with any detail, and `postmaster` if it is that.
+    /// Whether `account` may send as `sender`: its own address, with any detail and in any of its domains, `postmaster` if it is that, and
+    /// the aliases that mean it alone.
     pub fn owns(&self, account: &str, sender: &Address) -> bool {
-        self.find(sender).is_some_and(|a| a.name() == account)
+        let owner = self.look_up(|state| post::owner(sender, &Facts { state, day: 0 }).and_then(|owner| state.book.exact(&owner).cloned()));
+        owner.is_some_and(|a| a.name() == account)
+    }
+
+    /// Whether a client may name this forward path: it is ours, we keep mail for its domain, or the client may send to anybody.
+    pub fn may_send(&self, client: post::Client, path: &Address) -> bool {
+        post::may_send(client, path, &Facts { state: &self.state(), day: 0 })
     }
 
     /// All of them, in the order of their addresses.
@@ -254,25 +268,52 @@ impl Accounts {
             held(&self.looked)
         };
         looked.at_ms = self.clock.ms();
-        let config = self.state().config;
-        let path = config.accounts_path();
-        // A file that is away for a moment is being replaced by something that does not know how.
-        let Ok(stat) = self.disk.stat(&path) else { return false };
-        if looked.stat == Some(stat) {
+        let before = self.state();
+        let book = self.changed_book(&mut looked, &before.config);
+        let paths = self.changed_paths(&mut looked, &before.config);
+        if book.is_none() && paths.is_none() {
             return false;
         }
+        let (book, paths) = (book.map_or(before.book, Arc::new), paths.map_or(before.paths, Arc::new));
+        self.set(State { config: before.config, book, paths });
+        true
+    }
+
+    fn changed_book(&self, looked: &mut Looked, config: &Config) -> Option<Book> {
+        // A file that is away for a moment is being replaced by something that does not know how.
+        let stat = self.disk.stat(&config.accounts_path()).ok().filter(|stat| looked.stat != Some(*stat))?;
         // Whether it can be read or not: it is read once.
         looked.stat = Some(stat);
-        match read(&*self.disk, &config) {
+        match read(&*self.disk, config) {
             Ok((book, _)) => {
                 tracing::info!(event = "accounts", count = book.all().len(), "the accounts have changed");
-                let paths = self.state().paths;
-                self.set(State { config, book: Arc::new(book), paths });
-                true
+                Some(book)
             }
             Err(error) => {
                 tracing::error!(event = "accounts", %error, "the accounts file is wrong; those known before stay");
-                false
+                None
+            }
+        }
+    }
+
+    fn changed_paths(&self, looked: &mut Looked, config: &Config) -> Option<Paths> {
+        if looked.at_ms.saturating_sub(looked.aliases_at_ms) < LOOK_MS {
+            return None;
+        }
+        looked.aliases_at_ms = looked.at_ms;
+        let changed = |(path, seen): &Seen| self.disk.stat(path).is_ok_and(|stat| *seen != Some(stat));
+        if !looked.aliases.iter().any(changed) {
+            return None;
+        }
+        looked.aliases.clear();
+        match Paths::load(&*self.disk, config, &mut looked.aliases) {
+            Ok(paths) => {
+                tracing::info!(event = "aliases", "the aliases have changed");
+                Some(paths)
+            }
+            Err(error) => {
+                tracing::error!(event = "aliases", error, "a file of aliases is wrong; what was known before stays");
+                None
             }
         }
     }
@@ -283,6 +324,16 @@ impl Accounts {
 
     fn set(&self, state: State) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+impl State {
+    /// The same path in the domain that its domain is an alias of.
+    fn in_its_domain<'a>(&self, path: &'a Address) -> Cow<'a, Address> {
+        match self.config.domain_aliases.get(&*path.domain) {
+            Some(domain) => Cow::Owned(Address::new(&path.local, domain)),
+            None => Cow::Borrowed(path),
+        }
     }
 }
 
@@ -359,6 +410,10 @@ impl post::Addresses for Facts<'_> {
         let aliases = self.state.paths.alias(&format!("@{domain}")).and_then(|targets| targets.first());
         let alias = aliases.and_then(|target| target.address(self.default_domain()));
         alias.or_else(|| self.state.config.catch_all.get(domain).and_then(|address| Address::parse(address)))
+    }
+
+    fn is_backup_domain(&self, domain: &str) -> bool {
+        self.state.config.is_backup(domain)
     }
 
     fn default_domain(&self) -> &str {

@@ -1,7 +1,7 @@
 //! What addresses mean beyond accounts: files of aliases, and the secret of rewritten senders.
 
 use super::file;
-use crate::disk::Disk;
+use crate::disk::{Disk, Stat};
 use config::Config;
 use post::{Srs, Target};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -17,6 +17,9 @@ const DEPTH_MAX: u32 = 8;
 /// Bytes of the secret.
 const SECRET: usize = 32;
 
+/// A file, and how it was when it was read.
+pub(crate) type Seen = (PathBuf, Option<Stat>);
+
 /// What is known of addresses that are no accounts.
 #[derive(Debug)]
 pub(crate) struct Paths {
@@ -25,17 +28,17 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    /// Reads what the configuration names. The secret is made if it is not there.
+    /// Reads what the configuration names. The secret is made if it is not there. `files` gets the files of aliases, also where one of them is wrong.
     ///
     /// # Errors
     /// Says which file is wrong, and where.
-    pub(crate) fn load(disk: &dyn Disk, config: &Config) -> Result<Paths, String> {
+    pub(crate) fn load(disk: &dyn Disk, config: &Config, files: &mut Vec<Seen>) -> Result<Paths, String> {
         let mut aliases = BTreeMap::new();
         for path in &config.aliases {
-            let text = text(disk, path)?;
+            let text = text(disk, path, files)?;
             for alias in post::parse_aliases(&text).map_err(|e| format!("{}:{}: {}", path.display(), e.line, e.why))? {
                 let mut to = Vec::new();
-                flatten(disk, path, alias.to, 0, &mut to)?;
+                flatten(disk, path, alias.to, 0, &mut to, files)?;
                 if aliases.insert(alias.name.clone(), to).is_some() {
                     return Err(format!("{}:{}: `{}` is in another file of aliases too", path.display(), alias.line, alias.name));
                 }
@@ -53,7 +56,14 @@ impl Paths {
 }
 
 /// Puts the targets of included files in the place of their names.
-fn flatten(disk: &dyn Disk, from: &Path, targets: Vec<Target>, depth: u32, into: &mut Vec<Target>) -> Result<(), String> {
+fn flatten(
+    disk: &dyn Disk,
+    from: &Path,
+    targets: Vec<Target>,
+    depth: u32,
+    into: &mut Vec<Target>,
+    files: &mut Vec<Seen>,
+) -> Result<(), String> {
     for target in targets {
         match target {
             Target::Include(name) => {
@@ -61,9 +71,9 @@ fn flatten(disk: &dyn Disk, from: &Path, targets: Vec<Target>, depth: u32, into:
                     return Err(format!("{}: files are included more than {DEPTH_MAX} deep", from.display()));
                 }
                 let path: PathBuf = from.parent().unwrap_or(Path::new("/")).join(name);
-                let text = text(disk, &path)?;
+                let text = text(disk, &path, files)?;
                 let targets = post::parse_included(&text).map_err(|e| format!("{}:{}: {}", path.display(), e.line, e.why))?;
-                flatten(disk, &path, targets, depth + 1, into)?;
+                flatten(disk, &path, targets, depth + 1, into, files)?;
             }
             address => into.push(address),
         }
@@ -74,7 +84,11 @@ fn flatten(disk: &dyn Disk, from: &Path, targets: Vec<Target>, depth: u32, into:
     Ok(())
 }
 
-fn text(disk: &dyn Disk, path: &Path) -> Result<String, String> {
+fn text(disk: &dyn Disk, path: &Path, files: &mut Vec<Seen>) -> Result<String, String> {
+    // Before it is read: a change in between is noticed as one.
+    if !files.iter().any(|(seen, _)| seen == path) {
+        files.push((path.to_owned(), disk.stat(path).ok()));
+    }
     let bytes = file::read(disk, path).map_err(|e| format!("{}: {e}", path.display()))?;
     String::from_utf8(bytes).map_err(|_| format!("{}: the file is not UTF-8", path.display()))
 }

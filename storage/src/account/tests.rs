@@ -3,6 +3,7 @@
 use super::{file::Record, *};
 use crate::disk::Posix;
 use sasl::Secret;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
@@ -240,4 +241,36 @@ fn aliases_forwards_and_senders_that_come_back() {
     let error = accounts.reload(&config).unwrap_err().to_string();
     assert!(error.contains("aliases:2: a colon is missing"), "{error}");
     assert_eq!(to("staff@example.test"), ["alice@example.test"], "what was known stays");
+    let alice = |path: &str| accounts.owns("alice@example.test", &Address::parse(path).unwrap());
+    assert!(alice("staff@example.test") && alice("Alice+x@example.test") && !alice("all@example.test") && !alice("carol@example.test"));
+    let nobody = post::Client::default();
+    assert!(accounts.may_send(nobody, &Address::parse("all@example.test").unwrap()));
+    assert!(!accounts.may_send(nobody, &Address::parse("x@far.test").unwrap()));
+}
+
+#[test]
+fn changed_aliases_are_noticed() {
+    let s = Scratch::new("aliases");
+    let (aliases, list) = (s.1.store.join("aliases"), s.1.store.join("list"));
+    std::fs::write(&aliases, "all: :include:list\n").unwrap();
+    std::fs::write(&list, "one@far.test\n").unwrap();
+    let ms = Arc::new(AtomicU64::new(0));
+    let ticks = ms.clone();
+    let clock = Clock::new(crate::mailbox::system_clock(), move || ticks.load(Relaxed));
+    let config = Config { aliases: vec![aliases], ..s.1.clone() };
+    let accounts = Accounts::load_at(Arc::new(Posix), &config, clock).unwrap();
+    let to = || {
+        ms.fetch_add(LOOK_MS, Relaxed);
+        let all = Address::parse("all@example.test").unwrap().into();
+        let found = accounts.expand(&all, mail::Stamp::utc(0)).unwrap().to;
+        let Some(post::Destiny::Remote { recipient, .. }) = found.into_iter().next() else { panic!() };
+        recipient.address.to_string()
+    };
+    assert_eq!(to(), "one@far.test");
+    std::fs::write(&list, "second@far.test\n").unwrap();
+    assert_eq!(to(), "second@far.test");
+    std::fs::write(&list, "a b\n").unwrap();
+    assert_eq!(to(), "second@far.test", "what is wrong changes nothing");
+    std::fs::write(&list, "third-one@far.test\n").unwrap();
+    assert_eq!(to(), "third-one@far.test", "the mistake was in an included file, and so was its end");
 }

@@ -213,6 +213,7 @@ impl Office for Smtp {
             hostname: config.hostname(),
             with: start.with,
             tls: start.tls.as_ref().map(|tls| (&*tls.version, &*tls.cipher)),
+            login: self.desk.account.as_ref().filter(|_| config.show_login),
             id: &format!("{id:x}"),
             stamp,
         };
