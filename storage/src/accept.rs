@@ -231,7 +231,8 @@ impl House {
                 targets.push(queue::Target { mailbox: &left.mailbox, ..target });
                 left.target = n;
             }
-            let accept = queue::Accept { targets: queue::Targets::new(&targets), ..accept };
+            // What leaves, and what it reports on, is known to the queue; told again, it would be sent again.
+            let accept = queue::Accept { targets: queue::Targets::new(&targets), remotes: queue::Remotes::NONE, settles: None, ..accept };
             let head = accept.head();
             let to = match accept.content {
                 queue::Content::Inline(bytes) => self.spool().carry(at, id, &[&head, bytes])?,

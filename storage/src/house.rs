@@ -14,6 +14,7 @@ use crate::{
         Desk, Imap, Pop3, Smtp,
         guests::{Away, Full, Guest, Guests},
     },
+    outgoing::restore,
     recover::decode,
     spool::{self, Spool},
     story::{Deed, Story},
@@ -40,6 +41,7 @@ pub struct House {
     mailboxes: Mailboxes,
     spool: Arc<Spool>,
     depot: Depot,
+    queue: Mutex<queue::Queue>,
     undelivered: Undelivered,
     story: Story,
     metrics: Metrics,
@@ -134,14 +136,22 @@ impl House {
         let mut damage = None;
         let locked = Spool::lock(disk.clone(), &dir).map_err(store(&dir))?;
         let depot_dir = config.store.join("depot");
-        let mut states = 0;
-        let depot = Depot::open(disk, &depot_dir, depot::Options::default(), &mut |_, _, _| states += 1).map_err(store(&depot_dir))?;
-        if states > 0 {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "there is mail that leaves, and this version sends none");
-            return Err(store(&depot_dir)(error));
-        }
+        let wall_ms = u64::try_from(clock.wall_ns() / 1_000_000).unwrap_or(0);
+        let mut waiting = queue::Queue::new(queue_settings(&config.queue), options.seed);
+        let mut unreadable = None;
+        let depot = Depot::open(disk, &depot_dir, depot::Options::default(), &mut |id, state, record| {
+            if let Err(error) = restore::restore(&mut waiting, wall_ms, id, state, record) {
+                unreadable.get_or_insert(error);
+            }
+        });
+        let depot = depot.and_then(|depot| unreadable.map_or(Ok(depot), Err)).map_err(store(&depot_dir))?;
         let spool = locked.open(options, &mut |at, bytes| match decode(bytes) {
-            Ok(record) => replay.add(at, &record),
+            Ok(record) => {
+                replay.add(at, &record);
+                if at >= depot.upto() {
+                    restore::replay(&mut waiting, &depot, wall_ms, at, &record);
+                }
+            }
             Err(error) => {
                 damage.get_or_insert(error);
             }
@@ -157,6 +167,7 @@ impl House {
             mailboxes,
             spool: Arc::new(spool),
             depot,
+            queue: Mutex::new(waiting),
             undelivered: Undelivered::default(),
             story,
             metrics: Metrics::default(),
@@ -224,7 +235,7 @@ impl House {
             tracing::error!(%error, "what waits for its mailbox holds the log");
         }
         let mark = self.spool.mark();
-        self.depot.checkpoint(&self.spool, mark, &mut |_| {})?;
+        self.depot.checkpoint(&self.spool, mark, &mut |put| restore::put_states(&self.queue, put))?;
         self.mailboxes.checkpoint().map_err(|refusal| io::Error::other(format!("mailboxes cannot be synced: {refusal:?}")))?;
         self.spool.release(mark)
     }
@@ -492,6 +503,22 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
+
+/// How the queue is run.
+pub(crate) fn queue_settings(config: &config::Queue) -> queue::Settings {
+    queue::Settings {
+        retry: match &config.retry {
+            config::Retry::Smooth => queue::Retry::Smooth,
+            config::Retry::Courier => queue::Retry::Courier,
+            config::Retry::List(seconds) => queue::Retry::List(seconds.iter().map(|s| u64::from(*s) * 1000).collect()),
+        },
+        warn_after_s: config.warn_after,
+        give_up_after_s: config.give_up_after,
+        connections: config.connections,
+        per_site: config.per_destination,
+        recipients: u16::try_from(config.recipients).unwrap_or(u16::MAX),
+    }
+}
 
 fn make_dirs(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     match disk.make_dir(dir) {

@@ -1,6 +1,7 @@
 //! Mail that leaves: what the runtimes are to carry.
 
 mod operator;
+pub(crate) mod restore;
 mod trip;
 
 pub use trip::{Dial, Load, Transport, Traveller, Trip};

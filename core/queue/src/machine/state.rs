@@ -44,6 +44,19 @@ impl Queue {
         }
     }
 
+    /// The states of the messages after this id, at most so many; says the last one's id, or nothing if there are no more.
+    pub fn save_after(&self, after: u64, most: usize, put: &mut dyn FnMut(u64, &[u8])) -> Option<u64> {
+        let mut state = Vec::new();
+        let mut last = None;
+        for (&id, _) in self.messages.range(after + 1..).take(most) {
+            state.clear();
+            self.save(id, &mut state);
+            put(id, &state);
+            last = Some(id);
+        }
+        last
+    }
+
     /// Takes a message back in from its state. `site` names the site of a recipient whose state does not.
     ///
     /// # Errors

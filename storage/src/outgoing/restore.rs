@@ -1,0 +1,212 @@
+//! From the depot's snapshot and the log to the queue, and from the queue to the next snapshot.
+//!
+//! What is told here may be told twice, and of messages that are done; only the last word counts.
+
+use crate::{
+    depot::{Depot, Put},
+    recover::decode,
+    spool::Lsn,
+};
+use mail::Stamp;
+use queue::{Accept, Change, Content, Entry, Fate, Queue, Record, Tells, Traits};
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+};
+
+/// States that are put while the queue is locked: others go on in between.
+const BATCH: usize = 1000;
+
+/// Takes a message back in from its state. `record` reads its record, if the state alone does not do.
+///
+/// # Errors
+/// If this is no state, or the record cannot be read.
+pub(crate) fn restore(queue: &mut Queue, now_ms: u64, id: u64, state: &[u8], record: &dyn Fn() -> io::Result<Vec<u8>>) -> io::Result<()> {
+    let mut bytes = None;
+    let site = |number: u16| {
+        let bytes = bytes.get_or_insert_with(record).as_ref().ok()?;
+        let Ok(Record::Accept(accept)) = decode(bytes) else { return None };
+        Some(accept.remotes.iter().nth(number.into())?.site().to_owned())
+    };
+    queue
+        .restore(now_ms, id, state, site)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("the state of message {id:x} cannot be read")))?;
+    match bytes {
+        Some(Err(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Does what a record at or after [`Depot::upto`] tells of mail that leaves.
+pub(crate) fn replay(queue: &mut Queue, depot: &Depot, now_ms: u64, at: Lsn, record: &Record<'_>) {
+    let id = match record {
+        Record::Accept(accept) => {
+            if accept.remotes.iter().next().is_some() && !depot.holds(accept.id) {
+                depot.note(accept.id, at, matches!(accept.content, Content::Large { .. }));
+                admit(queue, now_ms, accept);
+            }
+            let Some(settles) = &accept.settles else { return };
+            match settles.tells {
+                Tells::End => queue.settled(settles.id, &settles.recipients.iter().collect::<Vec<u16>>()),
+                Tells::Delay => queue.warned(settles.id),
+            }
+            settles.id
+        }
+        Record::Tried(tried) => {
+            for attempt in tried.attempts.iter() {
+                match attempt.fate {
+                    Fate::Delivered | Fate::Relayed | Fate::Expanded | Fate::Failed => queue.settled(tried.id, &[attempt.recipient]),
+                    Fate::Later { attempts, next_ms } => queue.again(tried.id, attempt.recipient, attempts, next_ms),
+                    // No report on it came to be: the next attempt leads to one.
+                    Fate::Owed => {}
+                }
+            }
+            tried.id
+        }
+        Record::Changed(changed) => {
+            let id = changed.id;
+            match changed.change {
+                Change::Hold => queue.hold(id),
+                Change::Release => queue.release(now_ms, id),
+                Change::Cancel => queue.cancel(id),
+                Change::Retry => queue.retry(id),
+                Change::Reroute(site) => queue.reroute(now_ms, id, site),
+                Change::At(when_ms) => queue.reschedule(id, when_ms),
+            };
+            id
+        }
+        Record::Warned(warned) => {
+            queue.warned(warned.id);
+            warned.id
+        }
+        Record::Gone(_) | Record::Renamed { .. } | Record::Removed { .. } | Record::Unknown { .. } => return,
+    };
+    if !queue.contains(id) {
+        depot.forget(id);
+    }
+}
+
+/// Takes in a message that was accepted for recipients elsewhere.
+pub(crate) fn admit(queue: &mut Queue, now_ms: u64, accept: &Accept<'_>) {
+    let recipients: Vec<(u16, &str)> = accept.remotes.iter().enumerate().map(|(n, remote)| (n as u16, remote.site())).collect();
+    let by = accept.wishes.by.filter(|by| by.or_return);
+    queue.admit(
+        now_ms,
+        &Entry {
+            id: accept.id,
+            arrived_ms: millis(accept.stamp),
+            priority: accept.wishes.priority,
+            not_before_ms: accept.wishes.hold_until.map(millis),
+            give_up_ms: by.map(|by| millis(by.at)),
+            held: accept.traits.has(Traits::HELD),
+            recipients: &recipients,
+        },
+    );
+}
+
+/// Puts the state of every queued message. New ones may come meanwhile; they are in the log.
+pub(crate) fn put_states(queue: &Mutex<Queue>, put: &mut Put<'_>) {
+    let mut after = 0;
+    loop {
+        let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        match queue.save_after(after, BATCH, put) {
+            Some(last) => after = last,
+            None => return,
+        }
+    }
+}
+
+fn millis(stamp: Stamp) -> u64 {
+    u64::try_from(stamp.seconds).unwrap_or(0) * 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        depot,
+        disk::Posix,
+        spool::{self, Spool},
+    };
+    use queue::{Attempt, Attempts, Changed, Indexes, Remote, Remotes, Settings, Settles, Tried};
+    use std::{path::Path, sync::Arc};
+
+    fn accept(id: u64, remotes: &[&str], settles: Option<(u64, &[u16])>) -> Vec<u8> {
+        let remotes: Vec<Remote<'_>> = remotes.iter().map(|recipient| Remote { recipient, ..Remote::default() }).collect();
+        let settles = settles.map(|(id, list)| Settles { id, recipients: Indexes::new(list), tells: Tells::End });
+        Record::Accept(Accept { id, stamp: Stamp::utc(1000), remotes: Remotes::new(&remotes), settles, ..Accept::default() }).encode()
+    }
+
+    fn tried(id: u64, attempts: &[(u16, Fate)]) -> Vec<u8> {
+        let attempts: Vec<Attempt<'_>> =
+            attempts.iter().map(|&(recipient, fate)| Attempt { recipient, fate, code: 0, reply: "" }).collect();
+        Record::Tried(Tried { id, at_ms: 0, host: "", tls: "", attempts: Attempts::new(&attempts) }).encode()
+    }
+
+    fn open(dir: &Path) -> (Spool, Depot, Mutex<Queue>) {
+        let disk = Arc::new(Posix);
+        let mut queue = Queue::new(Settings::default(), 1);
+        let locked = Spool::lock(disk.clone(), &dir.join("spool")).unwrap();
+        let depot = Depot::open(disk, &dir.join("depot"), depot::Options::default(), &mut |id, state, record| {
+            restore(&mut queue, 1_000_000, id, state, record).unwrap();
+        });
+        let depot = depot.unwrap();
+        let options = spool::Options { segment: 64 << 10, patience: None, ..spool::Options::default() };
+        let spool = locked.open(options, &mut |at, bytes| {
+            if at >= depot.upto() {
+                replay(&mut queue, &depot, 1_000_000, at, &decode(bytes).unwrap());
+            }
+        });
+        (spool.unwrap(), depot, Mutex::new(queue))
+    }
+
+    fn shown(queue: &Mutex<Queue>) -> Vec<String> {
+        let queue = queue.lock().unwrap();
+        queue.list_after(None).map(|listed| format!("{listed:?}")).collect()
+    }
+
+    #[test]
+    fn a_start_finds_the_queue_as_the_log_told_it() {
+        let dir = std::env::temp_dir().join(format!("hikyaku-restore-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir(&dir).unwrap();
+        let (spool, depot, queue) = open(&dir);
+        let ids: Vec<u64> = (0..4).map(|_| spool.next_id()).collect();
+        let report = spool.next_id();
+        let records = [
+            accept(ids[0], &["a@one.example", "b@one.example", "c@two.example"], None),
+            accept(ids[1], &["d@one.example"], None),
+            accept(ids[2], &["e@three.example"], None),
+            accept(ids[3], &["f@three.example"], None),
+            tried(ids[0], &[(0, Fate::Delivered), (1, Fate::Later { attempts: 3, next_ms: 9_000_000 }), (2, Fate::Owed)]),
+            tried(ids[1], &[(0, Fate::Delivered)]),
+            accept(report, &["sender@four.example"], Some((ids[0], &[2]))),
+            Record::Changed(Changed { id: ids[2], at_ms: 0, change: Change::Hold }).encode(),
+            Record::Changed(Changed { id: ids[3], at_ms: 0, change: Change::Cancel }).encode(),
+            // Of a message that is done; nothing comes of it.
+            tried(ids[1], &[(0, Fate::Later { attempts: 1, next_ms: 0 })]),
+        ];
+        let half = 5;
+        for (n, record) in records.iter().enumerate() {
+            let at = spool.entry().commit(&[record]).unwrap();
+            replay(&mut queue.lock().unwrap(), &depot, 1_000_000, at, &decode(record).unwrap());
+            if n == half {
+                let mark = spool.mark();
+                depot.checkpoint(&spool, mark, &mut |put| put_states(&queue, put)).unwrap();
+                spool.release(mark).unwrap();
+            }
+        }
+        let before = shown(&queue);
+        assert_eq!((before.len(), depot.len(), depot.parked()), (3, 3, 2));
+        drop((spool, depot, queue));
+        // From the snapshot and the log, then from a snapshot alone.
+        for parked in [2, 3] {
+            let (spool, depot, queue) = open(&dir);
+            assert_eq!((shown(&queue), depot.len(), depot.parked()), (before.clone(), 3, parked));
+            let mark = spool.mark();
+            depot.checkpoint(&spool, mark, &mut |put| put_states(&queue, put)).unwrap();
+            spool.release(mark).unwrap();
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
