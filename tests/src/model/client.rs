@@ -48,8 +48,17 @@ impl ClientOffice {
 /// A message without octets beyond ASCII. Not what RFC 6152 makes of it, but as long as that may be and as easily told from the original.
 pub fn in_seven_bits(content: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    for byte in content {
-        if byte.is_ascii() && *byte != 0 { out.push(*byte) } else { out.extend_from_slice(format!("={byte:02X}").as_bytes()) }
+    for (at, byte) in content.iter().enumerate() {
+        let is_line_end = match byte {
+            b'\r' => content.get(at + 1) == Some(&b'\n'),
+            b'\n' => at > 0 && content[at - 1] == b'\r',
+            _ => false,
+        };
+        if is_line_end || (byte.is_ascii() && !byte.is_ascii_control()) {
+            out.push(*byte);
+        } else {
+            out.extend_from_slice(format!("={byte:02X}").as_bytes());
+        }
     }
     out
 }
