@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // A global allocator cannot be had without it; nothing else here needs it.
 
 use hikyaku_tests::{
-    dialog::{Imap, Pop3, Smtp, Stage},
+    dialog::{Client, Imap, Pop3, Smtp, Stage},
     model::World,
 };
 use std::{
@@ -141,6 +141,18 @@ fn imap_arguments_without_end() {
     hostile::<Imap>("header names", "imap", begin, names.as_bytes(), 100);
     let mailbox = format!("a create \"{}\"\r\n", "a/".repeat(20_000));
     hostile::<Imap>("levels", "imap", begin, mailbox.as_bytes(), 100);
+}
+
+#[test]
+fn a_server_that_says_too_much() {
+    let block = vec![b'x'; BLOCK];
+    hostile::<Client>("a line", "client", "", &block, 1000);
+    hostile::<Client>("a line of a reply", "client", "220 ", &block, 1000);
+    let line = [b"250-AUTH ".as_slice(), &b"MECHANISM".repeat(400), b"\r\n"].concat();
+    hostile::<Client>("lines of a reply", "client", "220 mx\r\n", &line, 100_000);
+    hostile::<Client>("replies", "client", "220 mx\r\n250 mx\r\n", &b"250 ok\r\n".repeat(10_000), 10);
+    let long = [b"550-".as_slice(), &b"no".repeat(2000), b"\r\n"].concat();
+    hostile::<Client>("refusals", "client", "", &long, 100_000);
 }
 
 /// A message is scanned as it passes; what is kept of it is bounded however it is nested.

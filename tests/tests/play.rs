@@ -1,7 +1,7 @@
 //! Every session under dice, and under what real programs sent. `SEEDS=100000` throws more often, `SEED=n` plays one alone.
 
 use hikyaku_tests::{
-    dialog::{Imap, Pop3, Smtp, Stage},
+    dialog::{Client, Imap, Pop3, Smtp, Stage},
     play::{check, corpus::transcripts, play, soup::Recipe, words},
 };
 use std::ops::Range;
@@ -40,6 +40,11 @@ fn submission() {
 #[test]
 fn lmtp() {
     thrown::<Smtp>("lmtp", &words::LMTP, &["Sender", "Recipient", "Open", "Commit", "Abandon"]);
+}
+
+#[test]
+fn client() {
+    thrown::<Client>("client", &words::CLIENT, &["Next", "Open", "Read", "Report", "Trouble"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! A target of fuzz/ is one line that calls one of these. On stable, tests/fuzz.rs calls them with the committed corpus and with noise.
 
+mod client;
 mod disk;
 mod dns;
 mod http;
@@ -11,6 +12,7 @@ mod report;
 mod session;
 mod text;
 
+pub use client::client_session;
 pub use disk::{maildir_index, maildir_names, maildir_texts, queue_record};
 pub use dns::dns_resolver;
 pub use http::http_session;
@@ -26,6 +28,7 @@ pub type Body = fn(&[u8]);
 /// Every target. Each has a file of that name in fuzz/fuzz_targets, seeds in fuzz/corpus and may have a dictionary in fuzz/dict.
 pub const TARGETS: &[(&str, Body)] = &[
     ("address", address),
+    ("client_session", client_session),
     ("config", config),
     ("dns_resolver", dns_resolver),
     ("http_session", http_session),

@@ -74,7 +74,7 @@ fn imap_says(said: Vec<u8>) {
     check::<Imap>("imap", &script, 1).unwrap_or_else(|what| panic!("{what}"));
 }
 
-fn session<P: Stage>(hall: &str, recipe: &Recipe, data: &[u8]) {
+pub(super) fn session<P: Stage>(hall: &str, recipe: &Recipe, data: &[u8]) {
     let [settings, opening, said @ ..] = data else { return };
     let script = script(recipe, usize::from(*settings), usize::from(*opening), said);
     check::<P>(hall, &script, u64::from(*settings)).unwrap_or_else(|what| panic!("{what}"));

@@ -484,3 +484,124 @@ fn a_proxy_is_gone_through() {
     talk(&[5, 0, 0, 1, 1, 2, 3, 4, 0, 9], b"");
     talk(b"220 hi\r\n", b"EHLO client.test\r\n");
 }
+
+/// A session that has said EHLO and got this offer, up to its first question.
+fn ready(offer: &[u8]) -> (Client, Inbox, Outbox) {
+    let mut session = Client::new(settings(), Tick(0));
+    let (mut rx, mut tx) = (Inbox::new(INBOX_LIMIT), Outbox::new(OUTBOX_MARK));
+    put(&mut rx, b"220 mx\r\n");
+    put(&mut rx, offer);
+    assert!(matches!(session.step(Tick(0), &mut rx, &mut tx), Step::Ask(Ask::Next(_))));
+    drain(&mut tx);
+    (session, rx, tx)
+}
+
+fn put(rx: &mut Inbox, bytes: &[u8]) {
+    rx.spare()[..bytes.len()].copy_from_slice(bytes);
+    rx.filled(bytes.len());
+}
+
+fn drain(tx: &mut Outbox) -> Vec<u8> {
+    let bytes = tx.bytes().to_vec();
+    tx.sent(bytes.len());
+    bytes
+}
+
+#[test]
+fn a_nudge_while_the_host_is_asked_is_not_lost() {
+    let (mut session, mut rx, mut tx) = ready(b"250 mx\r\n");
+    session.tell(Tick(0), News::Nudge(Nudge::Changed), &mut tx);
+    session.tell(Tick(0), News::Answer(Answer::Next(None)), &mut tx);
+    assert!(
+        matches!(session.step(Tick(0), &mut rx, &mut tx), Step::Ask(Ask::Next(_))),
+        "what it was about may have come too late for the answer"
+    );
+    session.tell(Tick(0), News::Answer(Answer::Next(None)), &mut tx);
+    assert!(matches!(session.step(Tick(0), &mut rx, &mut tx), Step::Read));
+}
+
+/// Sends the content until the session says something else than `Read`; a block every `ms`.
+fn stream(session: &mut Client, rx: &mut Inbox, tx: &mut Outbox, ms: u64, most: u32) -> (u32, Vec<u8>) {
+    let (mut now, mut blocks, mut said) = (Tick(0), 0, Vec::new());
+    loop {
+        let answer = match session.step(now, rx, tx) {
+            Step::Ask(Ask::Open(_)) => Answer::Open(Ok(4_000_000)),
+            Step::Ask(Ask::Read(buffer)) if blocks < most => {
+                blocks += 1;
+                let n = buffer.len();
+                Answer::Read(Ok((buffer, n)))
+            }
+            Step::Ask(Ask::Read(buffer)) => Answer::Read(Ok((buffer, 0))),
+            Step::Flush => {
+                said.extend(drain(tx));
+                now = now.after(ms);
+                continue;
+            }
+            _ => break,
+        };
+        session.tell(now, News::Answer(answer), tx);
+    }
+    said.extend(drain(tx));
+    (blocks, said)
+}
+
+#[test]
+fn a_peer_that_takes_a_block_now_and_then_is_given_up() {
+    let take = |ms: u64| {
+        let (mut session, mut rx, mut tx) = ready(b"250-mx\r\n250 PIPELINING\r\n");
+        session.tell(Tick(0), News::Answer(Answer::Next(Some(Box::new(job(&["bob@mx.test"]))))), &mut tx);
+        put(&mut rx, b"250 ok\r\n250 ok\r\n354 go\r\n");
+        stream(&mut session, &mut rx, &mut tx, ms, 250).0
+    };
+    assert_eq!(take(10), 250);
+    assert!(take(179_000) < 250, "each block in time, and all of them too slow");
+}
+
+#[test]
+fn chunks_go_ahead_as_far_as_their_replies_surely_fit() {
+    let (mut session, mut rx, mut tx) = ready(b"250-mx\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 BINARYMIME\r\n");
+    let mut binary = job(&["bob@mx.test"]);
+    binary.binary = true;
+    session.tell(Tick(0), News::Answer(Answer::Next(Some(Box::new(binary)))), &mut tx);
+    put(&mut rx, b"250 ok\r\n250 ok\r\n");
+    assert_eq!(stream(&mut session, &mut rx, &mut tx, 0, 100).0, limits::CHUNKS_MAX);
+    put(&mut rx, b"250 ok\r\n");
+    assert_eq!(stream(&mut session, &mut rx, &mut tx, 0, 100).0, 1, "one more for each reply");
+    put(&mut rx, b"552 5.3.4 too large\r\n");
+    assert_eq!(stream(&mut session, &mut rx, &mut tx, 0, 100).0, 0, "nothing more is sent in vain");
+    put(&mut rx, &b"503 no\r\n".repeat(limits::CHUNKS_MAX as usize - 1));
+    let Step::Ask(Ask::Report(report)) = session.step(Tick(0), &mut rx, &mut tx) else { panic!("all are answered") };
+    assert_eq!(fates(&report), [(Fate::Failed, 552, "too large".to_string())]);
+}
+
+#[test]
+fn an_address_is_never_a_command() {
+    let mut evil = job(&["bob@mx.test"]);
+    evil.recipients.push(Address { local: "x\r\nDATA".into(), domain: "mx.test".into() }.into());
+    evil.recipients.push(Address { local: "x".into(), domain: "mx.test>\r\nDATA".into() }.into());
+    let script = "
+        S: 220 mx
+        C: EHLO client.test
+        S: 250-mx.test
+        S: 250-SMTPUTF8
+        S: 250 PIPELINING
+        C: MAIL FROM:<alice@client.test>
+        C: RCPT TO:<bob@mx.test>
+        C: DATA
+        X";
+    let (reports, ..) = run(settings(), vec![evil], b"x", script);
+    let status: Vec<_> = reports[0].each.iter().map(|o| (o.fate, o.reply.status)).collect();
+    assert_eq!(status, [(Fate::Deferred, (4, 4, 2)), (Fate::Failed, (5, 1, 3)), (Fate::Failed, (5, 1, 3))]);
+}
+
+#[test]
+fn a_proxy_that_speaks_before_the_handshake_is_not_believed() {
+    let socks = Socks { to: Destination::Address([192, 0, 2, 1].into()), port: 465, login: None };
+    let settings = Settings { socks: Some(socks), security: Security::Implicit { verified: true }, ..settings() };
+    let mut session = Client::new(settings, Tick(0));
+    let (mut rx, mut tx) = (Inbox::new(INBOX_LIMIT), Outbox::new(OUTBOX_MARK));
+    assert!(matches!(session.step(Tick(0), &mut rx, &mut tx), Step::Read));
+    put(&mut rx, b"\x05\0\x05\0\0\x01\x7f\0\0\x01\0\x19220 mx\r\n");
+    let Step::Ask(Ask::Trouble(trouble)) = session.step(Tick(0), &mut rx, &mut tx) else { panic!("it goes on") };
+    assert_eq!((trouble.at, trouble.reply.status), (Stage::Tls, (4, 7, 5)));
+}
