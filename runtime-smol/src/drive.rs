@@ -7,7 +7,7 @@ use std::{
     sync::LazyLock,
     time::{Duration, Instant},
 };
-use storage::tls::Handshake;
+use storage::tls::Keys;
 use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Tick, Want, Why};
 
 /// A session, who answers it, and what lies between it and its peer. In one box: it goes to where waiting is allowed and comes back.
@@ -40,12 +40,8 @@ enum Next<A> {
     Close(Why),
 }
 
-/// Drives a session until it ends, and hangs up. `tls` gives what a handshake needs, as things are at that moment.
-pub async fn run<S, O>(
-    mut desk: Box<Desk<S, O>>,
-    mut line: Line,
-    tls: impl Fn(&Want) -> Result<Handshake, Box<str>>,
-) -> (Box<Desk<S, O>>, Why)
+/// Drives a session until it ends, and hangs up. `keys` are for its handshakes.
+pub async fn run<S, O>(mut desk: Box<Desk<S, O>>, mut line: Line, keys: &Keys) -> (Box<Desk<S, O>>, Why)
 where
     S: Session + Send + 'static,
     S::Ask: Question<O, Answer = S::Answer> + Send + 'static,
@@ -68,10 +64,11 @@ where
             Next::Flush => line.flush(&mut desk.tx).await,
             Next::StartTls(want) => {
                 assert!(desk.rx.is_empty(), "a session kept input across a handshake");
-                let secured = match tls(&want) {
+                let secured = match keys.handshake(&want) {
                     Ok(handshake) => line.secure(handshake, &mut desk.tx).await,
                     Err(error) => Err(error),
                 };
+                keys.shook(&want, secured.as_ref().map_err(|e| &**e));
                 desk.session.tell(now(), News::Secured(secured), &mut desk.tx);
                 Ok(())
             }

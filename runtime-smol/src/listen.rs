@@ -17,6 +17,7 @@ use std::{
 use storage::{
     house::{House, Seat},
     serve::{Caller, Door, Port, is_passing},
+    tls::Keys,
 };
 use wire::{Inbox, Outbox, Want};
 
@@ -49,6 +50,7 @@ pub async fn serve(port: Port, house: Arc<House>, lobby: Arc<Lobby>, executor: A
 /// A connection from its first to its last byte.
 async fn attend(door: Door, mut line: Line, caller: Caller, house: Arc<House>) {
     let (bell, ear) = bell();
+    let mut keys = Keys::new(house.clone());
     let seat = match (&door, caller) {
         (Door::Mail(listen), Caller::Net(peer)) => {
             let guest = match house.knock(listen, peer, bell) {
@@ -56,12 +58,14 @@ async fn attend(door: Door, mut line: Line, caller: Caller, house: Arc<House>) {
                 // Boxed, as what happens to few must not make the state of everybody larger.
                 Err(reply) => return Box::pin(line.refuse(&reply)).await,
             };
+            keys = house.keys(&guest);
             let mut tls = None;
             if listen.tls == TlsMode::Implicit {
-                let secured = match house.handshake(&Want::Accept) {
+                let secured = match keys.handshake(&Want::Accept) {
                     Ok(handshake) => Box::pin(line.secure(handshake, &mut Outbox::new(0))).await,
                     Err(error) => Err(error),
                 };
+                keys.shook(&Want::Accept, secured.as_ref().map_err(|e| &**e));
                 match secured {
                     Ok(secured) => tls = Some(secured),
                     Err(error) => return tracing::info!(error = &*error, %peer, on = %listen.on, "handshake failed"),
@@ -79,7 +83,7 @@ async fn attend(door: Door, mut line: Line, caller: Caller, house: Arc<House>) {
             let (rx, tx) = (Inbox::new($protocol::INBOX_LIMIT), Outbox::new($protocol::OUTBOX_MARK));
             let desk = Box::new(Desk { session: *$session, office: *$office, rx, tx, ear });
             // Boxed one by one: each connection carries the state of its own protocol, not room for the largest.
-            let (desk, why) = Box::pin(drive::run(desk, line, |want| house.handshake(want))).await;
+            let (desk, why) = Box::pin(drive::run(desk, line, &keys)).await;
             desk.office.closed(why);
         }};
     }

@@ -14,6 +14,7 @@ use std::{io, os::fd::OwnedFd, sync::Arc, task::Poll};
 use storage::{
     house::House,
     outgoing::{Dial, Traveller, Trip},
+    tls::Keys,
 };
 use wire::{Inbox, Nudge, Outbox, Question, Session, Why};
 
@@ -58,7 +59,7 @@ where
     match socket {
         Ok(Some(socket)) => {
             let desk = Box::new(Desk { session, office, rx, tx, ear });
-            let (desk, why) = Box::pin(drive::run(desk, Line::dialed(socket), |want| house.handshake(want))).await;
+            let (desk, why) = Box::pin(drive::run(desk, Line::dialed(socket), &Keys::new(house.clone()))).await;
             unblock(move || desk.office.closed(why)).await;
         }
         Ok(None) => unblock(|| office.closed(Why::Shutdown)).await,

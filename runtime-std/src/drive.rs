@@ -2,19 +2,11 @@
 
 use crate::{bell::Ear, line::Line};
 use std::{io, sync::LazyLock, time::Instant};
-use storage::tls::Handshake;
-use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Tick, Want, Why};
+use storage::tls::Keys;
+use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Tick, Why};
 
-/// Drives a session until it ends, and hangs up. `tls` gives what a handshake needs, as things are at that moment.
-pub fn run<S, O>(
-    session: &mut S,
-    office: &mut O,
-    mut line: Line,
-    ear: &mut Ear,
-    mut rx: Inbox,
-    mut tx: Outbox,
-    tls: impl Fn(&Want) -> Result<Handshake, Box<str>>,
-) -> Why
+/// Drives a session until it ends, and hangs up. `keys` are for its handshakes.
+pub fn run<S, O>(session: &mut S, office: &mut O, mut line: Line, ear: &mut Ear, mut rx: Inbox, mut tx: Outbox, keys: &Keys) -> Why
 where
     S: Session,
     S::Ask: Question<O, Answer = S::Answer>,
@@ -41,7 +33,8 @@ where
             }
             Step::StartTls(want) => {
                 assert!(rx.is_empty(), "a session kept input across a handshake");
-                let secured = tls(&want).and_then(|handshake| line.secure(handshake, &mut tx));
+                let secured = keys.handshake(&want).and_then(|handshake| line.secure(handshake, &mut tx));
+                keys.shook(&want, secured.as_ref().map_err(|e| &**e));
                 session.tell(now(), News::Secured(secured), &mut tx);
                 Ok(())
             }

@@ -19,6 +19,7 @@ use std::{
 use storage::{
     house::{House, Seat},
     serve::{Caller, Door, Port, is_passing},
+    tls::Keys,
 };
 use wire::{Inbox, Outbox, Want};
 
@@ -84,15 +85,19 @@ fn attend(door: &Door, socket: Arc<OwnedFd>, caller: Caller, house: &Arc<House>)
         Err(error) => return tracing::warn!(%error, ?caller, "connection dropped"),
     };
     let mut line = Line::accepted(socket);
+    let mut keys = Keys::new(house.clone());
     let seat = match (door, caller) {
         (Door::Mail(listen), Caller::Net(peer)) => {
             let guest = match house.knock(listen, peer, bell) {
                 Ok(guest) => guest,
                 Err(reply) => return line.refuse(&reply),
             };
+            keys = house.keys(&guest);
             let mut tls = None;
             if listen.tls == TlsMode::Implicit {
-                match house.handshake(&Want::Accept).and_then(|handshake| line.secure(handshake, &mut Outbox::new(0))) {
+                let secured = keys.handshake(&Want::Accept).and_then(|handshake| line.secure(handshake, &mut Outbox::new(0)));
+                keys.shook(&Want::Accept, secured.as_ref().map_err(|e| &**e));
+                match secured {
                     Ok(secured) => tls = Some(secured),
                     Err(error) => return tracing::info!(error = &*error, %peer, on = %listen.on, "handshake failed"),
                 }
@@ -107,7 +112,7 @@ fn attend(door: &Door, socket: Arc<OwnedFd>, caller: Caller, house: &Arc<House>)
     macro_rules! drive {
         ($protocol:ident, $session:ident, $office:ident) => {{
             let (rx, tx) = (Inbox::new($protocol::INBOX_LIMIT), Outbox::new($protocol::OUTBOX_MARK));
-            let why = drive::run(&mut *$session, &mut *$office, line, &mut ear, rx, tx, |want| house.handshake(want));
+            let why = drive::run(&mut *$session, &mut *$office, line, &mut ear, rx, tx, &keys);
             $office.closed(why);
         }};
     }

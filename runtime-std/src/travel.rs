@@ -16,6 +16,7 @@ use std::{
 use storage::{
     house::House,
     outgoing::{Dial, Traveller, Trip},
+    tls::Keys,
 };
 use wire::{Inbox, Nudge, Outbox, Question, Session, Why};
 
@@ -37,13 +38,13 @@ pub fn dispatch(house: &Arc<House>, lobby: &Arc<Lobby>, crew: &Arc<Crew>, stop: 
 }
 
 /// A trip from the dial to the last byte.
-fn travel(Trip { load, .. }: Trip, _: &House, _: &Arc<Lobby>) {
+fn travel(Trip { load, .. }: Trip, _: &Arc<House>, _: &Arc<Lobby>) {
     match load {}
 }
 
 /// Dials, drives and tells the office how it ended.
 #[cfg_attr(not(test), expect(dead_code, reason = "there is no load yet"))]
-fn carry<S, O>(dial: &Dial, mut session: S, mut office: O, rx: Inbox, tx: Outbox, house: &House, lobby: &Arc<Lobby>)
+fn carry<S, O>(dial: &Dial, mut session: S, mut office: O, rx: Inbox, tx: Outbox, house: &Arc<House>, lobby: &Arc<Lobby>)
 where
     S: Session,
     S::Ask: Question<O, Answer = S::Answer>,
@@ -62,7 +63,7 @@ where
     let _place = lobby.enter(socket.clone());
     match connected(&socket, dial.timeout_ms, &mut ear) {
         Ok(true) => {
-            let why = drive::run(&mut session, &mut office, Line::dialed(socket), &mut ear, rx, tx, |want| house.handshake(want));
+            let why = drive::run(&mut session, &mut office, Line::dialed(socket), &mut ear, rx, tx, &Keys::new(house.clone()));
             office.closed(why);
         }
         Ok(false) => office.closed(Why::Shutdown),

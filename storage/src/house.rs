@@ -114,7 +114,7 @@ impl House {
     /// Says what is wrong.
     pub fn open_at(config: Config, disk: Arc<dyn Disk>, clock: impl Into<Clock>, options: spool::Options) -> Result<Arc<House>, OpenError> {
         let clock = clock.into();
-        let certificates = tls::load(&config.certificates).map_err(OpenError::Tls)?;
+        let certificates = tls::of(&config).map_err(OpenError::Tls)?;
         let clients = tls::Clients::load(config.outgoing.trust.as_deref()).map_err(OpenError::Tls)?;
         let store = |path: &Path| {
             let path = path.to_owned();
@@ -413,6 +413,11 @@ impl House {
         self.source.get()
     }
 
+    /// What the connection of a guest needs for its handshake; its office knows what that led to.
+    pub fn keys(self: &Arc<House>, guest: &Guest) -> tls::Keys {
+        tls::Keys::known_to(self.clone(), guest.tls.clone())
+    }
+
     /// How this host is a TLS client, as it is now.
     pub(crate) fn clients(&self) -> Arc<tls::Clients> {
         self.clients.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -424,7 +429,7 @@ impl House {
     /// # Errors
     /// Says what is wrong.
     pub fn reload(&self, config: Config) -> Result<(), OpenError> {
-        let certificates = tls::load(&config.certificates).map_err(OpenError::Tls)?;
+        let certificates = tls::of(&config).map_err(OpenError::Tls)?;
         let clients = tls::Clients::load(config.outgoing.trust.as_deref()).map_err(OpenError::Tls)?;
         self.accounts.reload(&config).map_err(OpenError::Accounts)?;
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(clients);

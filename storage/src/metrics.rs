@@ -72,6 +72,7 @@ struct Where {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Handshake {
     side: &'static str,
+    version: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -120,7 +121,7 @@ impl Default for Metrics {
         r.register_with_unit("delivery_delay", "From acceptance to delivery, of each recipient", Unit::Seconds, m.delay.clone());
         r.register("connections", "Connections of clients, by protocol", m.connections.clone());
         r.register("connections_refused", "Connections that found every place taken", m.refused.clone());
-        r.register("tls_handshakes", "TLS handshakes that began, by the side played here", m.handshakes.clone());
+        r.register("tls_handshakes", "TLS handshakes, by the side played here and what they led to", m.handshakes.clone());
         r.register("logins", "Logins, by protocol and outcome", m.logins.clone());
         r.register("queue_messages", "Messages in the queue, by state", m.queue.clone());
         r.register("queue_sites", "Next hops that mail waits for", m.sites.clone());
@@ -174,9 +175,10 @@ impl Metrics {
         self.refused.inc();
     }
 
-    /// A handshake begins.
-    pub fn shakes_hands(&self, as_server: bool) {
-        self.handshakes.get_or_create(&Handshake { side: if as_server { "server" } else { "client" } }).inc();
+    /// A handshake is over; `version` is that of TLS, or `none` if it failed.
+    pub fn shook_hands(&self, as_server: bool, version: &str) {
+        let side = if as_server { "server" } else { "client" };
+        self.handshakes.get_or_create(&Handshake { side, version: version.into() }).inc();
     }
 
     /// Somebody logged in, or was not let in.
@@ -220,7 +222,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.count(&Deed::Delivered { recipient: "a@b".into(), account: "a@b".into(), delay_s: 4 });
         metrics.login("imap", false);
-        metrics.shakes_hands(true);
+        metrics.shook_hands(true, "TLSv1.3");
         let queue = QueueStatus { waiting: 3, oldest: Some(100), ..QueueStatus::default() };
         let text = metrics.print(&Levels { queue, now: 160, ..Levels::default() }).unwrap();
         for line in [
@@ -228,7 +230,7 @@ mod tests {
             "hikyaku_recipients_total{fate=\"bounced\"} 0",
             "hikyaku_delivery_delay_seconds_bucket{le=\"5.0\",to=\"here\"} 1",
             "hikyaku_logins_total{protocol=\"imap\",outcome=\"refused\"} 1",
-            "hikyaku_tls_handshakes_total{side=\"server\"} 1",
+            "hikyaku_tls_handshakes_total{side=\"server\",version=\"TLSv1.3\"} 1",
             "hikyaku_queue_messages{state=\"waiting\"} 3",
             "hikyaku_queue_oldest_age_seconds 60",
         ] {
@@ -242,7 +244,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.came("smtp");
         metrics.login("imap", true);
-        metrics.shakes_hands(false);
+        metrics.shook_hands(false, "none");
         let accepted = Deed::Accepted {
             sender: String::new(),
             recipients: Vec::new(),

@@ -1,11 +1,13 @@
 //! Certificates: PEM files in, a rustls configuration that chooses by server name out; and what a handshake needs, at either end.
 
 mod client;
+mod guest;
 
 pub use client::{Clients, server_name};
+pub use guest::Keys;
 
 use crate::house::House;
-use config::Certificate;
+use config::{Certificate, Config};
 use rustls::{
     ClientConfig, ClientConnection, CommonState, Connection, ServerConfig, ServerConnection,
     crypto::ring,
@@ -49,7 +51,6 @@ impl House {
     /// # Errors
     /// Why there cannot be one, for the log.
     pub fn handshake(&self, want: &Want) -> Result<Handshake, Box<str>> {
-        self.metrics().shakes_hands(*want == Want::Accept);
         match want {
             Want::Accept => self.tls().map(Handshake::Accept).ok_or_else(|| "no certificate".into()),
             Want::Connect(expect) => Ok(Handshake::Connect(self.client_tls(expect), server_name(expect)?)),
@@ -62,11 +63,23 @@ impl House {
     }
 }
 
+/// Reads the certificates and keys of a configuration. Clients are asked for a certificate if there are some that may relay by one.
+///
+/// # Errors
+/// As [`load`].
+pub fn of(config: &Config) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+    read_all(&config.certificates, !config.relay.certificates.is_empty())
+}
+
 /// Reads certificates and keys. `None` if there are none: TLS is not offered then.
 ///
 /// # Errors
 /// If a file cannot be read or is not what it should be; the error names it.
 pub fn load(certificates: &[Certificate]) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+    read_all(certificates, false)
+}
+
+fn read_all(certificates: &[Certificate], asks: bool) -> Result<Option<Arc<ServerConfig>>, TlsError> {
     let mut names = BTreeMap::new();
     let mut first = None;
     for certificate in certificates {
@@ -78,11 +91,10 @@ pub fn load(certificates: &[Certificate]) -> Result<Option<Arc<ServerConfig>>, T
         first.get_or_insert(pair);
     }
     let Some(first) = first else { return Ok(None) };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Library)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(ByName { names, first }));
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(TlsError::Library)?;
+    let builder = if asks { builder.with_client_cert_verifier(Arc::new(guest::Anybody(provider))) } else { builder.with_no_client_auth() };
+    let mut config = builder.with_cert_resolver(Arc::new(ByName { names, first }));
     config.ticketer = ring::Ticketer::new().map_err(TlsError::Library)?;
     Ok(Some(Arc::new(config)))
 }
@@ -93,6 +105,7 @@ pub fn describe(connection: &CommonState, server_name: Option<&str>) -> wire::Tl
         version: connection.protocol_version().and_then(|v| v.as_str()).unwrap_or("TLS").replace('_', "."),
         cipher: connection.negotiated_cipher_suite().and_then(|s| s.suite().as_str()).unwrap_or("unknown").to_owned(),
         server_name: server_name.map(str::to_owned),
+        certificate: connection.peer_certificates().and_then(|chain| chain.first()).map(|own| guest::fingerprint(own)),
     }
 }
 

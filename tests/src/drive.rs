@@ -184,7 +184,8 @@ where
                     self.flush();
                     self.handshakes += 1;
                     self.events.push(Event::Handshake);
-                    let tls = Tls { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into(), server_name: None };
+                    let tls =
+                        Tls { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into(), server_name: None, certificate: None };
                     let secured = if self.bad_handshakes { Err("no common cipher".into()) } else { Ok(tls) };
                     self.session.tell(self.now, News::Secured(secured), &mut self.tx);
                 }

@@ -93,6 +93,8 @@ pub struct Tls {
     pub cipher: String,
     /// The name the client asked for (SNI).
     pub server_name: Option<String>,
+    /// The certificate that the peer showed and proved to own: SHA-256 of its DER, in lower-case hexadecimal digits.
+    pub certificate: Option<String>,
 }
 
 /// Why a connection ends. For logs only; the peer was told in its own protocol.

@@ -3,9 +3,9 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
-use wire::{Nudge, Ring};
+use wire::{Nudge, Ring, Tls};
 
 /// The connections that are open.
 #[derive(Default)]
@@ -56,6 +56,15 @@ pub struct Guest {
     listener: SocketAddr,
     /// Wakes whoever drives it.
     pub bell: Arc<dyn Ring>,
+    /// What the handshake led to, once there was one.
+    pub(crate) tls: Arc<OnceLock<Tls>>,
+}
+
+impl Guest {
+    /// The certificate that the client showed and proved to own: SHA-256 of its DER, in lower-case hexadecimal digits.
+    pub fn certificate(&self) -> Option<&str> {
+        self.tls.get()?.certificate.as_deref()
+    }
 }
 
 /// Somebody who was sent out; back when dropped.
@@ -92,7 +101,7 @@ impl Guests {
         book.next += 1;
         let number = book.next;
         book.bells.insert(number, bell.clone());
-        Ok(Guest { guests: self.clone(), number, peer, listener, bell })
+        Ok(Guest { guests: self.clone(), number, peer, listener, bell, tls: Arc::default() })
     }
 
     /// Notes that somebody goes out, to be called home when the server stops; `None` if it does already.

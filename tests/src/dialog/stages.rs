@@ -130,7 +130,7 @@ fn tls(options: &mut Options) -> Result<Protection, Wrong> {
 }
 
 fn handshake() -> Tls {
-    Tls { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into(), server_name: None }
+    Tls { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into(), server_name: None, certificate: None }
 }
 
 fn text(options: &mut Options, key: &str, default: &str) -> String {

@@ -187,7 +187,7 @@ where
                         Want::Connect(expect) => Some(expect.name.into_string()),
                     };
                     // The handshake is pretended: both ends of a line take part in it, and its bytes are nobody's subject here.
-                    let tls = Tls { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into(), server_name };
+                    let tls = Tls { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into(), server_name, certificate: None };
                     self.session.tell(now, News::Secured(Ok(tls)), &mut self.tx);
                 }
                 Step::Close(why) => {
