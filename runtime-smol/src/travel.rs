@@ -43,14 +43,14 @@ async fn travel(Trip { load, .. }: Trip, _: Arc<House>) {
 
 /// Dials, drives and tells the office how it ended.
 #[cfg_attr(not(test), expect(dead_code, reason = "there is no load yet"))]
-async fn carry<S, O>(dial: Dial, session: S, mut office: O, rx: Inbox, tx: Outbox, house: Arc<House>)
+async fn carry<O>(dial: Dial, session: O::Session, mut office: O, rx: Inbox, tx: Outbox, house: Arc<House>)
 where
-    S: Session + Send + 'static,
-    S::Ask: Question<O, Answer = S::Answer> + Send + 'static,
     O: Traveller + Send + 'static,
+    O::Session: Session + Send + 'static,
+    <O::Session as Session>::Ask: Question<O, Answer = <O::Session as Session>::Answer> + Send + 'static,
 {
     let (bell, mut ear) = bell();
-    let Some(_away) = house.set_out(bell.clone()) else { return unblock(|| office.closed(Why::Shutdown)).await };
+    let Some(_away) = house.set_out(bell.clone()) else { return unblock(|| office.closed(session, Why::Shutdown)).await };
     office.bell(bell);
     let socket = match dial.begin().and_then(Async::new_nonblocking) {
         Ok(socket) => connected(&socket, dial.timeout_ms, &mut ear).await.map(|is| is.then_some(socket)),
@@ -59,11 +59,12 @@ where
     match socket {
         Ok(Some(socket)) => {
             let desk = Box::new(Desk { session, office, rx, tx, ear });
-            let (desk, why) = Box::pin(drive::run(desk, Line::dialed(socket), &Keys::new(house.clone()))).await;
-            unblock(move || desk.office.closed(why)).await;
+            let keys = Keys::new(house);
+            let (desk, why) = Box::pin(drive::run(desk, Line::dialed(socket), &keys)).await;
+            unblock(move || desk.office.closed(desk.session, why)).await;
         }
-        Ok(None) => unblock(|| office.closed(Why::Shutdown)).await,
-        Err(error) => unblock(move || office.unreachable(&error)).await,
+        Ok(None) => unblock(|| office.closed(session, Why::Shutdown)).await,
+        Err(error) => unblock(move || office.unreachable(session, &error)).await,
     }
 }
 

@@ -44,30 +44,31 @@ fn travel(Trip { load, .. }: Trip, _: &Arc<House>, _: &Arc<Lobby>) {
 
 /// Dials, drives and tells the office how it ended.
 #[cfg_attr(not(test), expect(dead_code, reason = "there is no load yet"))]
-fn carry<S, O>(dial: &Dial, mut session: S, mut office: O, rx: Inbox, tx: Outbox, house: &Arc<House>, lobby: &Arc<Lobby>)
+fn carry<O>(dial: &Dial, mut session: O::Session, mut office: O, rx: Inbox, tx: Outbox, house: &Arc<House>, lobby: &Arc<Lobby>)
 where
-    S: Session,
-    S::Ask: Question<O, Answer = S::Answer>,
     O: Traveller,
+    O::Session: Session,
+    <O::Session as Session>::Ask: Question<O, Answer = <O::Session as Session>::Answer>,
 {
     let (bell, mut ear) = match bell() {
         Ok(both) => both,
-        Err(error) => return office.unreachable(&error),
+        Err(error) => return office.unreachable(session, &error),
     };
-    let Some(_away) = house.set_out(bell.clone()) else { return office.closed(Why::Shutdown) };
+    let Some(_away) = house.set_out(bell.clone()) else { return office.closed(session, Why::Shutdown) };
     office.bell(bell);
     let socket = match dial.begin() {
         Ok(socket) => Arc::new(socket),
-        Err(error) => return office.unreachable(&error),
+        Err(error) => return office.unreachable(session, &error),
     };
     let _place = lobby.enter(socket.clone());
     match connected(&socket, dial.timeout_ms, &mut ear) {
         Ok(true) => {
-            let why = drive::run(&mut session, &mut office, Line::dialed(socket), &mut ear, rx, tx, &Keys::new(house.clone()));
-            office.closed(why);
+            let keys = Keys::new(house.clone());
+            let why = drive::run(&mut session, &mut office, Line::dialed(socket), &mut ear, rx, tx, &keys);
+            office.closed(session, why);
         }
-        Ok(false) => office.closed(Why::Shutdown),
-        Err(error) => office.unreachable(&error),
+        Ok(false) => office.closed(session, Why::Shutdown),
+        Err(error) => office.unreachable(session, &error),
     }
 }
 

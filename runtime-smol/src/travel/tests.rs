@@ -92,13 +92,15 @@ impl Sink for Office {
 }
 
 impl Traveller for Office {
+    type Session = Caller;
+
     fn bell(&mut self, _: Arc<dyn Ring>) {}
 
-    fn unreachable(self, error: &io::Error) {
+    fn unreachable(self, _: Caller, error: &io::Error) {
         self.0.send(Err(error.kind())).unwrap();
     }
 
-    fn closed(self, why: Why) {
+    fn closed(self, _: Caller, why: Why) {
         self.0.send(Ok(why)).unwrap();
     }
 }

@@ -87,12 +87,15 @@ pub enum Load {}
 
 /// What a runtime tells the office of a load besides answers to its questions. Exactly one of the last two is called, at the end.
 pub trait Traveller: Sink {
+    /// The session it answers. It comes back: what it heard may be its result.
+    type Session;
+
     /// Before the drive: whom to ring to nudge the session.
     fn bell(&mut self, bell: Arc<dyn Ring>);
 
     /// There is no connection.
-    fn unreachable(self, error: &io::Error);
+    fn unreachable(self, session: Self::Session, error: &io::Error);
 
     /// The connection is over.
-    fn closed(self, why: Why);
+    fn closed(self, session: Self::Session, why: Why);
 }
