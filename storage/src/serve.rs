@@ -280,3 +280,31 @@ impl From<io::Error> for ServeError {
         ServeError::System(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_socket_takes_the_place_of_one_that_was_left_behind() {
+        let dir = std::env::temp_dir().join(format!("hikyaku-serve-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("sock");
+        // As after a crash: nobody listens, the name is still there.
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = unix(&path, None).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        let port = Port { door: Door::Control, on: String::new(), listener: Listener::Unix(listener, path.clone()) };
+        assert_eq!(port.accept().err().map(|e| e.kind()), Some(io::ErrorKind::WouldBlock));
+        let _client = UnixStream::connect(&path).unwrap();
+        let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        assert_eq!(port.accept().unwrap().1, Caller::Local(Some(me)));
+        drop(port);
+        assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(unix(&path, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        assert!(unix(&dir.join("other"), Some("no-such-group")).unwrap_err().to_string().contains("there is no group"));
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -3,7 +3,7 @@
 use super::{Console, Done, Failure, Source, certificate::end_of, now};
 use crate::{account::Accounts, disk::Posix, process, tls};
 use config::Config;
-use nix::unistd::{Uid, User};
+use nix::unistd::{Group, Uid, User};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use std::{fmt::Display, io, net::TcpListener, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
 
@@ -30,6 +30,7 @@ pub(super) fn check(path: &Path, console: &mut Console<'_>) -> Done {
     certificates(&config, &mut found);
     store(&config, &mut found);
     ports(&config, &mut found);
+    control(&config, &mut found);
     let bad = found.lines.iter().filter(|(g, _)| *g == Grade::Bad).count();
     for (grade, line) in found.lines {
         let word = match grade {
@@ -114,6 +115,24 @@ fn store(config: &Config, found: &mut Findings) {
     }
     if found.lines.len() == before {
         found.good(name, "the store can be used");
+    }
+}
+
+fn control(config: &Config, found: &mut Findings) {
+    let group = config.control.group.as_deref().map(|name| (name, Group::from_name(name)));
+    match group {
+        Some((name, Ok(None))) => found.bad("control", format!("there is no group `{name}`")),
+        Some((name, Err(error))) => found.bad("control", format!("{name}: {error}")),
+        Some((name, Ok(Some(_)))) if config.control_socket().starts_with(&config.store) => {
+            found.worth(
+                "control",
+                format!("members of `{name}` cannot enter the store, where the socket is; give `control.socket` another place"),
+            );
+        }
+        Some((_, Ok(Some(_)))) | None => {}
+    }
+    if let Some(on) = config.control.metrics.filter(|on| !on.ip().is_loopback()) {
+        found.worth("control", format!("metrics are shown to everybody who can connect to {on}"));
     }
 }
 
