@@ -301,6 +301,43 @@ fn mailboxes_that_were_removed_or_renamed_stay_so_although_the_log_has_older_mai
 }
 
 #[test]
+fn a_restart_after_a_failed_flush_takes_nothing_for_durable() {
+    let each = |op: &'static str, _: &Path| if op == "sync_all" { Err(std::io::ErrorKind::Unsupported.into()) } else { Ok(()) };
+    let mut failed = 0;
+    for n in 0.. {
+        let disk = Ruled::new();
+        disk.rule(each);
+        let house = open(&disk);
+        send(&house, &["alice"], b"Subject: one\r\n\r\n").unwrap();
+        disk.disk.fail(disk.disk.ops() + n, EIO);
+        let ops = disk.disk.ops();
+        if house.checkpoint().is_ok() && disk.disk.ops() - ops <= n {
+            break;
+        }
+        failed += 1;
+        drop(house);
+        // What could be read before can be read after it.
+        let disk = Ruled::of(disk.disk.kill());
+        disk.rule(each);
+        let house = open(&disk);
+        house.checkpoint().unwrap();
+        let first = uids(&house, "alice", "INBOX");
+        let (house, disk) = power_cut(house, &disk);
+        assert_eq!(uids(&house, "alice", "INBOX"), first, "operation {n}");
+        let mut paths = Vec::new();
+        for dir in ["new", "cur"].map(|dir| inbox_of("alice").join(dir)) {
+            disk.list(&dir, &mut |name| paths.push(dir.join(std::str::from_utf8(name).unwrap()))).unwrap();
+        }
+        assert_eq!(paths.len(), 1);
+        let text = disk.disk.content(&paths[0]).unwrap();
+        assert!(text.ends_with(b"Subject: one\n\n"), "operation {n}: {text:?}");
+        send(&house, &["alice"], b"Subject: two\r\n\r\n").unwrap();
+        assert!(uids(&house, "alice", "INBOX")[1] > first[0], "operation {n}");
+    }
+    assert!(failed > 5);
+}
+
+#[test]
 fn a_directory_is_never_two_mailboxes() {
     let disk = Ruled::new();
     let options = mailbox::Options { root: "/store".into(), budget: 0, ..mailbox::Options::default() };

@@ -43,7 +43,8 @@ impl Mailbox {
             Err(e) => return Err(trouble("stat", &dir, &e)),
         }
         let mut state = self.read_state(&dir, slot.floor).map_err(|e| trouble("read", &dir, &e))?;
-        state.fresh = made;
+        // After a crash the run that made it may not have come to sync its name.
+        state.fresh = made || slot.floor.is_some();
         slot.life = Life::Awake(Box::new(state));
         let mut locked = Locked { mailbox: self, slot };
         match locked.begin().and_then(|()| locked.refresh(None)) {
@@ -96,7 +97,8 @@ impl Mailbox {
         Ok(State {
             keywords,
             durable,
-            written: durable,
+            // What was read may be what a flush that failed left in memory, so the first checkpoint after a crash writes it again.
+            written: if floor.is_some() { Bounds { uid_validity: 0, uid_upto: 0, mod_seq_upto: 0 } } else { durable },
             log: Vec::new(),
             index_len,
             known,

@@ -34,7 +34,7 @@ impl Mailboxes {
 
 impl Mailbox {
     /// Delivers a message of the spool again after a crash. If a file of its base name is there it is compared, because a name that survived may stand
-    /// for bytes that did not, and written again under the name it has now.
+    /// for bytes that did not, and in any case written again under the name it has now.
     ///
     /// # Errors
     /// As [`Mailbox::deliver`].
@@ -48,8 +48,16 @@ impl Mailbox {
             let Some(path) = path else { return self.deliver(deposit) };
             self.unsettle(deposit.base.as_bytes())?;
             let disk = &*self.common.disk;
-            if !is_whole(disk, &path, &deposit.content).map_err(|e| trouble("compare", &path, &e))? {
-                tracing::warn!(path = %path.display(), "a crash damaged this message; it is written again");
+            let whole = is_whole(disk, &path, &deposit.content).map_err(|e| trouble("compare", &path, &e))?;
+            let done = whole
+                && match write_again(disk, &path, &deposit.content) {
+                    Ok(()) => true,
+                    // Somebody made it read-only; a file of ours can take its place.
+                    Err(e) if e.kind() == io::ErrorKind::PermissionDenied => false,
+                    Err(e) => return Err(trouble("write", &path, &e)),
+                };
+            if !done {
+                tracing::warn!(path = %path.display(), damaged = !whole, "this message is written anew after a crash");
                 let rewritten = match deposit.content {
                     Content::Bytes(pieces) => write_draft(disk, &dir, deposit.base, pieces).and_then(|draft| disk.rename(&draft, &path)),
                     // The file of a large message was synced before it was promised, so only its name here can be wrong.
@@ -70,6 +78,39 @@ impl Mailbox {
         }
         Ok(())
     }
+}
+
+/// Writes what is there already. What can be read may be what a flush that failed left in memory, and no later flush would tell, unless it has something
+/// to write. In place: another name for it could come to stand beside the old one.
+fn write_again(disk: &dyn Disk, path: &Path, content: &Content<'_>) -> io::Result<()> {
+    let stat = disk.stat(path)?;
+    match content {
+        Content::Bytes(pieces) => {
+            let file = disk.open(path, How::Write)?;
+            let mut at = 0;
+            for piece in *pieces {
+                file.write_at(piece, at)?;
+                at += piece.len() as u64;
+            }
+        }
+        // The file of a large message was synced before it was promised.
+        Content::Link(from) if disk.stat(from)?.inode == stat.inode => return Ok(()),
+        Content::Link(_) => {
+            let file = disk.open(path, How::Write)?;
+            let (mut piece, mut at) = (vec![0; PIECE], 0);
+            loop {
+                match file.read_at(&mut piece, at)? {
+                    0 => break,
+                    n => {
+                        file.write_at(&piece[..n], at)?;
+                        at += n as u64;
+                    }
+                }
+            }
+        }
+    }
+    // The time is the message's, for other programs.
+    disk.set_modified(path, i64::try_from(stat.modified_ns.div_euclid(1_000_000_000)).unwrap_or(0))
 }
 
 /// Whether the file at `path` has exactly this content.
