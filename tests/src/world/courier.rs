@@ -117,13 +117,15 @@ impl Office for Courier {
 }
 
 impl Traveller for Courier {
+    type Session = Client;
+
     fn bell(&mut self, _: Arc<dyn Ring>) {}
 
-    fn unreachable(self, _: &io::Error) {
+    fn unreachable(self, _: Client, _: &io::Error) {
         self.end();
     }
 
-    fn closed(self, _: Why) {
+    fn closed(self, _: Client, _: Why) {
         self.end();
     }
 }

@@ -204,6 +204,11 @@ where
         }
     }
 
+    /// The session and its office, when all is over.
+    pub fn part(self) -> (S, O) {
+        (self.session, self.office)
+    }
+
     /// Hangs up.
     pub fn close(&self, net: &mut Net) {
         if let Socket::Stream(end) = self.socket {

@@ -49,7 +49,7 @@ impl<S, O> Travel<S, O>
 where
     S: Session,
     S::Ask: Question<O, Answer = S::Answer>,
-    O: Traveller,
+    O: Traveller<Session = S>,
 {
     /// Sets out.
     pub fn new(me: Actor, dial: &Dial, session: S, mut office: O, start: Start, stage: &mut Stage) -> Self {
@@ -77,7 +77,8 @@ where
             stage.net.blame(end.conn);
         }
         talk.close(&mut stage.net);
-        talk.office.closed(why);
+        let (session, office) = talk.part();
+        office.closed(session, why);
         Life::Ends
     }
 }
@@ -86,7 +87,7 @@ impl<S, O> Act for Travel<S, O>
 where
     S: Session,
     S::Ask: Question<O, Answer = S::Answer>,
-    O: Traveller,
+    O: Traveller<Session = S>,
 {
     fn act(&mut self, me: Actor, stage: &mut Stage) -> Life {
         let Some(talk) = &mut self.talk else { return Life::Ends };
@@ -117,7 +118,8 @@ where
             Err(kind) => {
                 let talk = self.talk.take().expect("it ends once");
                 stage.net.tape.note(&[61], || format!("house {:?}: not connected: {kind}", self.host));
-                talk.office.unreachable(&kind.into());
+                let (session, office) = talk.part();
+                office.unreachable(session, &kind.into());
                 Life::Ends
             }
         }
