@@ -24,3 +24,9 @@ pub const PARAMS: usize = 100;
 
 /// How many languages a `Content-Language` may name.
 pub const LANGUAGES: usize = 20;
+
+/// How much of a part is held back until it is decided how it is re-encoded, in octets. Most texts end before.
+pub const HELD: usize = 64 << 10;
+
+/// Longest header field that is re-encoded, in octets: thousands of addresses.
+pub const HEADER_FIELD: usize = 256 << 10;

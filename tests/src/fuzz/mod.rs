@@ -8,6 +8,7 @@ mod dns;
 mod http;
 mod mime;
 mod noise;
+mod recode;
 mod report;
 mod session;
 mod text;
@@ -18,6 +19,7 @@ pub use dns::dns_resolver;
 pub use http::http_session;
 pub use mime::{mime, mime_cache, mime_field, mime_match};
 pub use noise::{dictionary, noise, seeds};
+pub use recode::mime_recode;
 pub use report::queue_report;
 pub use session::{imap_message, imap_name, imap_session, lmtp_session, pop3_session, smtp_session, submission_session};
 pub use text::{address, config, sasl};
@@ -43,6 +45,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("mime_cache", mime_cache),
     ("mime_field", mime_field),
     ("mime_match", mime_match),
+    ("mime_recode", mime_recode),
     ("pop3_session", pop3_session),
     ("queue_record", queue_record),
     ("queue_report", queue_report),

@@ -5,7 +5,7 @@
 mod charset;
 mod header;
 mod seek;
-mod transfer;
+pub(crate) mod transfer;
 mod words;
 
 use crate::{Kind, Part, Structure, params};
@@ -17,6 +17,7 @@ use seek::Seeker;
 use transfer::Transfer;
 
 pub use seek::Needle;
+pub use transfer::decoded;
 
 /// A piece of a message that can be searched: read `span` and feed it to a [`Matcher`].
 #[derive(Debug, Clone, PartialEq, Eq)]

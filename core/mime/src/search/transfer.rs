@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transfer {
+pub(crate) enum Transfer {
     /// Not at all, or nobody knows how.
     Identity,
     QuotedPrintable,
@@ -13,7 +13,7 @@ pub(super) enum Transfer {
 
 impl Transfer {
     /// By its name in any case.
-    pub(super) fn named(name: &[u8]) -> Transfer {
+    pub(crate) fn named(name: &[u8]) -> Transfer {
         if name.eq_ignore_ascii_case(b"quoted-printable") {
             Transfer::QuotedPrintable
         } else if name.eq_ignore_ascii_case(b"base64") {
@@ -23,7 +23,7 @@ impl Transfer {
         }
     }
 
-    pub(super) const fn decoder(self) -> Decoder {
+    pub(crate) const fn decoder(self) -> Decoder {
         match self {
             Transfer::Identity => Decoder::Identity,
             Transfer::QuotedPrintable => Decoder::QuotedPrintable { held: [0; 2], len: 0 },
@@ -33,7 +33,7 @@ impl Transfer {
 }
 
 /// Undoes an encoding of bytes that come in pieces.
-pub(super) enum Decoder {
+pub(crate) enum Decoder {
     Identity,
     /// What was read of an escape: nothing, `=`, or `=` and one byte.
     QuotedPrintable {
@@ -47,9 +47,16 @@ pub(super) enum Decoder {
     },
 }
 
+/// A body without its transfer encoding: quoted-printable and base64 are undone leniently, any other leaves it as it is.
+pub fn decoded(encoding: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(body.len());
+    Transfer::named(encoding).decoder().feed(body, &mut plain);
+    plain
+}
+
 impl Decoder {
     /// Appends to `out` at most as many bytes as are fed, and two.
-    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         match self {
             Decoder::Identity => out.extend_from_slice(bytes),
             Decoder::QuotedPrintable { held, len } => bytes.iter().for_each(|b| quoted(held, len, *b, out)),
