@@ -7,6 +7,8 @@ use alloc::{boxed::Box, vec::Vec};
 pub(super) struct Message {
     /// When it was accepted, in seconds since 1970.
     pub(super) arrived_s: u32,
+    /// When its age begins: later, if its sender held it back.
+    pub(super) from_s: u32,
     /// When it is given up.
     pub(super) give_up_s: u32,
     pub(super) priority: i8,
@@ -14,6 +16,8 @@ pub(super) struct Message {
     pub(super) warned: bool,
     /// Whether a report is due, and was not asked for yet.
     pub(super) reporting: bool,
+    /// An operator gave it up while it was under way.
+    pub(super) cancelled: bool,
     pub(super) parts: Vec<Part>,
     /// Recipients that failed, until the record of their report settles them.
     pub(super) owed: Vec<u16>,

@@ -3,6 +3,7 @@
 //! It has no thread, no clock and no socket. A host tells it what happened and asks [`Queue::poll`] what to do; a connection that it asked for comes back with
 //! its [`Ticket`] and takes jobs until there are none. Nothing is scanned to find what is due: what waits is ordered by time, what is ready by turn.
 
+mod age;
 mod message;
 mod operate;
 mod schedule;
@@ -10,10 +11,12 @@ mod site;
 mod state;
 #[cfg(test)]
 mod tests;
+mod types;
 
 pub use operate::{Listed, PartState};
 pub use schedule::Retry;
 pub use state::BadState;
+pub use types::{Action, Ended, Entry, Job, Outcome, Settings, Ticket, Verdict};
 
 use alloc::{
     boxed::Box,
@@ -23,142 +26,11 @@ use alloc::{
 use message::{Message, Part, Recipients, State};
 use site::Site;
 
-/// How a queue is run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// When a recipient is tried again.
-    pub retry: Retry,
-    /// After how many seconds a sender is told that it takes long; never if 0.
-    pub warn_after_s: u32,
-    /// After how many seconds a message is given up.
-    pub give_up_after_s: u32,
-    /// Connections at the same time.
-    pub connections: u32,
-    /// Connections to one site at the same time.
-    pub per_site: u32,
-    /// Recipients of one transaction.
-    pub recipients: u16,
-}
+/// Jobs that a connection does before it makes room, if all connections are in use and another site waits for one.
+const JOBS_MAX: u32 = 50;
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            retry: Retry::Smooth,
-            warn_after_s: 4 * 3600,
-            give_up_after_s: 5 * 86_400,
-            connections: 500,
-            per_site: 20,
-            recipients: 100,
-        }
-    }
-}
-
-/// A message that enters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry<'a> {
-    /// Its id.
-    pub id: u64,
-    /// When it was accepted, in milliseconds since 1970.
-    pub arrived_ms: u64,
-    /// From -9 to 9; higher goes first.
-    pub priority: i8,
-    /// Not before this time.
-    pub not_before_ms: Option<u64>,
-    /// Given up earlier than others.
-    pub give_up_ms: Option<u64>,
-    /// Whether it waits for an operator.
-    pub held: bool,
-    /// Its recipients elsewhere: their numbers and sites.
-    pub recipients: &'a [(u16, &'a str)],
-}
-
-/// A connection, from the moment it is asked for until it is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// What a host is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Connect to this site. Answer with [`Queue::take`] when it is ready, and [`Queue::closed`] in any case.
-    Connect {
-        /// The connection.
-        ticket: Ticket,
-        /// The site's name.
-        site: Box<str>,
-    },
-    /// Tell the session of this connection, which has nothing to do, that there is a job.
-    Wake(Ticket),
-    /// Report on recipients that failed; then [`Queue::settled`].
-    Report {
-        /// The message.
-        id: u64,
-        /// Their numbers.
-        recipients: Vec<u16>,
-    },
-    /// The message is late: tell its sender, if that is wanted.
-    Warn {
-        /// The message.
-        id: u64,
-        /// Who has not got it yet.
-        recipients: Vec<u16>,
-    },
-    /// These recipients were not reached in time. They are owed a report, which is asked for next.
-    Expired {
-        /// The message.
-        id: u64,
-        /// Their numbers.
-        recipients: Vec<u16>,
-    },
-}
-
-/// A transaction to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// The message.
-    pub id: u64,
-    /// Its recipients' numbers.
-    pub recipients: Vec<u16>,
-    /// How often they have been tried before.
-    pub attempts: u16,
-}
-
-/// What came of a recipient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is done, and nobody is owed anything.
-    Done,
-    /// It failed, and a report is owed.
-    Failed,
-    /// Not now.
-    Later,
-}
-
-/// What becomes of a recipient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// As the outcome said.
-    AsSaid,
-    /// It is tried again.
-    Again {
-        /// How often it has been tried.
-        attempts: u16,
-        /// When, in milliseconds since 1970.
-        next_ms: u64,
-    },
-    /// There is no time left: it failed, and a report is owed.
-    TooLate,
-}
-
-/// How a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// After work, or for want of it.
-    Fine,
-    /// The site could not be reached, or refused to talk.
-    Failed,
-    /// This host is to blame (out of files, shutting down): it says nothing of the site.
-    Ours,
-}
+/// How long no new connection is asked for after one failed for reasons of this host, in milliseconds.
+const OURS_MS: u64 = 1_000;
 
 #[derive(Debug)]
 struct Connection {
@@ -169,6 +41,10 @@ struct Connection {
     coming: bool,
     /// It has had a job.
     proved: bool,
+    /// It was asked for to find out whether its site is there, and has not told yet.
+    probe: bool,
+    /// Jobs that it took.
+    jobs: u32,
 }
 
 /// The queue.
@@ -185,8 +61,16 @@ pub struct Queue {
     late: BTreeSet<(u32, u64)>,
     /// When dead sites are tried again.
     resting: BTreeSet<(u64, u32)>,
-    /// Sites that may want a connection, the one that was served longest ago first.
+    /// Sites that answered and may want a connection, the one that was served longest ago first.
     hungry: BTreeSet<(u64, u32)>,
+    /// The same for sites of which nothing is known.
+    strangers: BTreeSet<(u64, u32)>,
+    /// Connections that find out whether a site is there.
+    probes: u32,
+    /// Idle connections that have something to do.
+    wakes: VecDeque<u64>,
+    /// No new connection before this time, for this host is in trouble.
+    paused_until: u64,
     /// Messages whose reports are due.
     reports: VecDeque<u64>,
     connections: BTreeMap<u64, Connection>,
@@ -207,6 +91,10 @@ impl Queue {
             late: BTreeSet::new(),
             resting: BTreeSet::new(),
             hungry: BTreeSet::new(),
+            strangers: BTreeSet::new(),
+            probes: 0,
+            wakes: VecDeque::new(),
+            paused_until: 0,
             reports: VecDeque::new(),
             connections: BTreeMap::new(),
             next_ticket: 0,
@@ -227,14 +115,18 @@ impl Queue {
             return;
         }
         let arrived_s = seconds(entry.arrived_ms);
-        let usual = arrived_s.saturating_add(self.settings.give_up_after_s);
+        // RFC 4865 §4.1: what its sender held back is as old as the moment when it may go.
+        let from_s = arrived_s.max(entry.not_before_ms.map_or(0, seconds));
+        let usual = from_s.saturating_add(self.settings.give_up_after_s);
         let message = Message {
             arrived_s,
+            from_s,
             give_up_s: entry.give_up_ms.map_or(usual, |ms| seconds(ms).min(usual)),
             priority: entry.priority,
             held: entry.held,
             warned: self.settings.warn_after_s == 0,
             reporting: false,
+            cancelled: false,
             parts: Vec::new(),
             owed: Vec::new(),
         };
@@ -286,34 +178,48 @@ impl Queue {
                 }
             }
         }
-        while let Some(&(_, number)) = self.hungry.first() {
-            let site = self.sites[number as usize].as_mut().expect("only sites that are there are hungry");
-            let woken =
-                site.dead_until.is_none().then(|| if (site.coming as usize) < site.ready.len() { site.idle.pop_first() } else { None });
-            if let Some(Some(ticket)) = woken {
-                site.coming += 1;
-                self.connections.get_mut(&ticket).expect("what is idle is open").coming = true;
+        while let Some(ticket) = self.wakes.pop_front() {
+            // It may have been closed meanwhile, or have asked by itself.
+            if self.connections.get(&ticket).is_some_and(|c| c.coming && c.job.is_none()) {
                 return Some(Action::Wake(Ticket(ticket)));
             }
+        }
+        self.connect(now_ms)
+    }
+
+    /// The next connection to ask for.
+    fn connect(&mut self, now_ms: u64) -> Option<Action> {
+        if now_ms < self.paused_until {
+            return None;
+        }
+        // Sites that may not be there never get all connections: those that answered keep their half.
+        let probes_max = (self.settings.connections / 2).max(1);
+        loop {
+            let strangers = if self.probes < probes_max { self.strangers.first() } else { None };
+            let (_, number) = *[self.hungry.first(), strangers].into_iter().flatten().min()?;
+            let site = self.sites[number as usize].as_mut().expect("only sites that are there are hungry");
+            let place = (site.served, number);
             if !site.wants(&self.settings) {
-                self.hungry.pop_first();
+                self.hungry.remove(&place);
+                self.strangers.remove(&place);
                 continue;
             }
             if self.connections.len() >= self.settings.connections as usize {
                 return None;
             }
-            self.hungry.pop_first();
+            self.hungry.remove(&place);
+            self.strangers.remove(&place);
             self.next_ticket += 1;
             let ticket = self.next_ticket;
             site.open += 1;
             site.coming += 1;
             site.served = ticket;
-            let name = site.name.clone();
-            self.connections.insert(ticket, Connection { site: number, job: None, coming: true, proved: false });
+            let (name, probe) = (site.name.clone(), !site.answered);
+            self.probes += u32::from(probe);
+            self.connections.insert(ticket, Connection { site: number, job: None, coming: true, proved: false, probe, jobs: 0 });
             self.look_at(number);
             return Some(Action::Connect { ticket: Ticket(ticket), site: name });
         }
-        None
     }
 
     /// When to poll again even if nothing happens, in milliseconds since 1970.
@@ -321,7 +227,9 @@ impl Queue {
         let waiting = self.waiting.first().map(|w| w.0);
         let late = self.late.first().map(|l| u64::from(l.0) * 1000);
         let resting = self.resting.first().map(|r| r.0);
-        [waiting, late, resting].into_iter().flatten().min()
+        let wanted = !(self.hungry.is_empty() && self.strangers.is_empty());
+        let paused = (wanted && self.paused_until > 0).then_some(self.paused_until);
+        [waiting, late, resting, paused].into_iter().flatten().min()
     }
 
     /// The next job for a connection that is ready for one, with at most so many recipients; nothing if there is none at the moment.
@@ -336,10 +244,22 @@ impl Queue {
         if core::mem::take(&mut connection.coming) {
             site.coming -= 1;
         }
+        self.probes -= u32::from(core::mem::take(&mut connection.probe));
+        site.idle.remove(&ticket.0);
+        if !core::mem::replace(&mut site.answered, true) {
+            self.strangers.remove(&(site.served, number));
+        }
+        if connection.jobs >= JOBS_MAX && self.connections.len() >= self.settings.connections as usize && self.others_want(number) {
+            self.look_at(number);
+            return None;
+        }
+        let site = self.sites[number as usize].as_mut().expect("a connection has a site");
         let Some((_, turn, id, at)) = site.ready.pop_first() else {
             site.idle.insert(ticket.0);
             return None;
         };
+        let connection = self.connections.get_mut(&ticket.0).expect("it is open");
+        connection.jobs += 1;
         site.went(turn);
         connection.job = Some((id, at));
         let message = self.messages.get_mut(&id).expect("what is ready is there");
@@ -379,11 +299,18 @@ impl Queue {
         let Some(connection) = self.connections.remove(&ticket.0) else { return };
         let number = connection.site;
         let dice = self.roll();
+        self.probes -= u32::from(connection.probe);
+        if ended == Ended::Ours {
+            // Without a pause it would be asked for again at once, and fail again.
+            self.paused_until = now_ms + OURS_MS;
+        }
         let site = self.site(number);
         site.open -= 1;
         site.coming -= u32::from(connection.coming);
         site.idle.remove(&ticket.0);
-        if ended == Ended::Failed && !connection.proved && site.dead_until.is_none() && site.failed(now_ms, dice) {
+        // One that never asked for a job did not get through, whatever it says; or the next would be asked for at once, for ever.
+        let failed = ended == Ended::Failed || ended == Ended::Fine && connection.coming && connection.jobs == 0;
+        if failed && !connection.proved && site.dead_until.is_none() && site.failed(now_ms, dice) {
             let until = site.dead_until.expect("it has just died");
             self.resting.insert((until, number));
         }
@@ -412,10 +339,21 @@ impl Queue {
         let holds = |part: &Part| part.state != State::Done && part.to.as_slice().contains(&recipient);
         let Some(at) = message.parts.iter().position(holds) else { return };
         let (site, many) = (message.parts[at].site, message.parts[at].to.as_slice().len() > 1);
+        // Those that were deferred together go together again.
+        let with =
+            |p: &Part| p.site == site && p.attempts == attempts && p.when == next_ms && matches!(p.state, State::Waiting | State::Held);
+        let most = usize::from(self.settings.recipients.max(1));
+        let together = message.parts.iter().position(|p| with(p) && p.to.as_slice().len() < most);
+        if let Some(to) = together.filter(|to| *to != at) {
+            self.strike(id, at as u32, &[recipient]);
+            let part = &mut self.messages.get_mut(&id).expect("it is there").parts[to];
+            let numbers: Vec<u16> = part.to.as_slice().iter().copied().chain([recipient]).collect();
+            part.to = numbers.as_slice().into();
+            return;
+        }
         let at = if many {
             // It has a time of its own now.
             self.strike(id, at as u32, &[recipient]);
-            self.sites[site as usize].get_or_insert_with(|| unreachable!("its site is there"));
             self.add_part(id, site, Recipients::One(recipient), attempts);
             self.messages[&id].parts.len() as u32 - 1
         } else {
@@ -425,14 +363,6 @@ impl Queue {
         let Some(message) = self.messages.get_mut(&id) else { return };
         message.parts[at as usize].attempts = attempts;
         self.put(id, at, next_ms);
-    }
-
-    /// A report of delay was sent, or is not wanted.
-    pub fn warned(&mut self, id: u64) {
-        if let Some(message) = self.messages.get_mut(&id) {
-            message.warned = true;
-        }
-        self.watch(id);
     }
 
     /// Messages in it.
@@ -473,12 +403,14 @@ impl Queue {
         assert!(numbers.len() == outcomes.len() && outcomes.iter().all(|(n, _)| numbers.contains(n)), "the recipients of the job");
         let attempts = part.attempts.saturating_add(1);
         let next_ms = now_ms + self.settings.retry.pause_ms(attempts, dice);
-        let late = now_ms >= u64::from(message.give_up_s) * 1000;
+        let late = !message.held && now_ms >= u64::from(message.give_up_s) * 1000;
         let mut verdicts = Vec::with_capacity(outcomes.len());
         let mut later = Vec::new();
         for (number, outcome) in outcomes {
             verdicts.push(match outcome {
                 Outcome::Done => Verdict::AsSaid,
+                // Nobody waits for it any more, and nobody hears of it.
+                _ if message.cancelled => Verdict::AsSaid,
                 Outcome::Failed => {
                     message.owed.push(*number);
                     Verdict::AsSaid
@@ -508,66 +440,13 @@ impl Queue {
         verdicts
     }
 
-    /// A message is late, or too late.
-    fn is_late(&mut self, id: u64, now_ms: u64) -> Option<Action> {
-        let message = self.messages.get_mut(&id)?;
-        if u64::from(message.give_up_s) * 1000 > now_ms {
-            let warn = !core::mem::replace(&mut message.warned, true);
-            let open = message.parts.iter().filter(|part| part.state != State::Done);
-            let recipients: Vec<u16> = open.flat_map(|part| part.to.as_slice()).copied().collect();
-            let held = message.held;
-            self.watch(id);
-            return (warn && !held && !recipients.is_empty()).then_some(Action::Warn { id, recipients });
-        }
-        let mut expired = Vec::new();
-        for at in 0..self.messages[&id].parts.len() as u32 {
-            let part = &self.messages[&id].parts[at as usize];
-            if matches!(part.state, State::Waiting | State::Ready | State::Held) {
-                let numbers = part.to.as_slice().to_vec();
-                self.strike(id, at, &numbers);
-                expired.extend(numbers);
-            }
-        }
-        let message = self.messages.get_mut(&id).expect("it was there");
-        message.owed.extend(&expired);
-        self.due_for_report(id);
-        // What is under way is looked at when it lands.
-        (!expired.is_empty()).then_some(Action::Expired { id, recipients: expired })
-    }
-
-    /// Asks for the report of a message, if one is owed and nothing of it goes on.
-    fn due_for_report(&mut self, id: u64) {
-        if let Some(message) = self.messages.get_mut(&id)
-            && !message.owed.is_empty()
-            && !message.is_busy()
-            && !core::mem::replace(&mut message.reporting, true)
-        {
-            self.reports.push_back(id);
-        }
-    }
-
-    /// The report that was asked for could not be written: it is asked for again when the host comes back.
-    pub fn report_failed(&mut self, id: u64) {
-        self.due_for_report(id);
-    }
-
-    /// Notes when a message is to be looked at because of its age.
-    fn watch(&mut self, id: u64) {
-        let Some(message) = self.messages.get(&id) else { return };
-        let warn = message.arrived_s.saturating_add(self.settings.warn_after_s);
-        self.late.remove(&(warn, id));
-        self.late.remove(&(message.give_up_s, id));
-        let next = if message.warned { message.give_up_s } else { warn.min(message.give_up_s) };
-        self.late.insert((next, id));
-    }
-
     /// Forgets a message that is done.
     fn forget(&mut self, id: u64) {
         if !self.messages.get(&id).is_some_and(Message::is_done) {
             return;
         }
         let message = self.messages.remove(&id).expect("it was there");
-        self.late.remove(&(message.arrived_s.saturating_add(self.settings.warn_after_s), id));
+        self.late.remove(&(message.from_s.saturating_add(self.settings.warn_after_s), id));
         self.late.remove(&(message.give_up_s, id));
         for part in &message.parts {
             self.forget_site(part.site);
@@ -577,6 +456,10 @@ impl Queue {
     fn add_part(&mut self, id: u64, site: u32, to: Recipients, attempts: u16) {
         self.site(site).parts += 1;
         let message = self.messages.get_mut(&id).expect("it is there");
+        if message.parts.is_empty() {
+            // Most messages have one, and room for more would be most of what the queue needs.
+            message.parts.reserve_exact(1);
+        }
         message.parts.push(Part { when: 0, site, attempts, state: State::Done, to });
     }
 
@@ -619,6 +502,14 @@ impl Queue {
         site.ready.insert((-message.priority, turn, id, at));
         let part = &mut message.parts[at as usize];
         (part.state, part.when) = (State::Ready, turn);
+        if site.dead_until.is_none()
+            && (site.coming as usize) < site.ready.len()
+            && let Some(ticket) = site.idle.pop_first()
+        {
+            site.coming += 1;
+            self.connections.get_mut(&ticket).expect("what is idle is open").coming = true;
+            self.wakes.push_back(ticket);
+        }
         self.look_at(number);
     }
 
@@ -689,6 +580,7 @@ impl Queue {
         let Some(site) = &self.sites[number as usize] else { return };
         if site.parts == 0 && site.open == 0 && site.dead_until.is_none() {
             self.hungry.remove(&(site.served, number));
+            self.strangers.remove(&(site.served, number));
             self.names.remove(&site.name);
             self.sites[number as usize] = None;
             self.free.push(number);
@@ -699,8 +591,14 @@ impl Queue {
     fn look_at(&mut self, number: u32) {
         let Some(site) = &self.sites[number as usize] else { return };
         if site.dead_until.is_none() && !site.ready.is_empty() {
-            self.hungry.insert((site.served, number));
+            let set = if site.answered { &mut self.hungry } else { &mut self.strangers };
+            set.insert((site.served, number));
         }
+    }
+
+    /// Whether another site waits for a connection.
+    fn others_want(&self, number: u32) -> bool {
+        self.hungry.iter().chain(&self.strangers).any(|(_, other)| *other != number)
     }
 
     /// SplitMix64: spreads, and hides nothing.

@@ -6,6 +6,9 @@ use super::{
 };
 use alloc::{boxed::Box, vec::Vec};
 
+/// How long a message that was held past its time is tried when it is released, in seconds.
+const RELEASED_S: u32 = 86_400;
+
 /// A message as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -100,8 +103,14 @@ impl Queue {
     /// Lets a held message go. False if there is no such message.
     pub fn release(&mut self, now_ms: u64, id: u64) -> bool {
         let Some(message) = self.messages.get_mut(&id) else { return false };
-        message.held = false;
-        for at in 0..message.parts.len() as u32 {
+        if core::mem::take(&mut message.held) {
+            // What was held past its time is tried before it is given up.
+            let before = message.give_up_s;
+            message.give_up_s = before.max(super::seconds(now_ms).saturating_add(RELEASED_S));
+            self.late.remove(&(before, id));
+            self.watch(id);
+        }
+        for at in 0..self.messages[&id].parts.len() as u32 {
             let part = &self.messages[&id].parts[at as usize];
             if part.state == State::Held {
                 let when = part.when;
@@ -111,10 +120,11 @@ impl Queue {
         true
     }
 
-    /// Forgets a message, without a report. A transaction that is under way may still deliver it. False if there is no such message.
+    /// Forgets a message, without a report. A transaction that is under way may still deliver it, and is not made again. False if there is no such message.
     pub fn cancel(&mut self, id: u64) -> bool {
         let Some(message) = self.messages.get_mut(&id) else { return false };
         message.owed.clear();
+        message.cancelled = true;
         for at in 0..message.parts.len() as u32 {
             let numbers = self.messages.get(&id).map(|m| m.parts[at as usize].to.as_slice().to_vec()).unwrap_or_default();
             self.strike(id, at, &numbers);

@@ -1,7 +1,8 @@
 //! A destination: how many connections it bears, and whether it is there at all.
 //!
 //! The window is that of Postfix's scheduler (its SCHEDULER_README): it grows by the share of a connection that each success is of all, and shrinks so with
-//! each failure. As many failures without a success between them as there are connections make the site dead.
+//! each failure. As many failures without a success between them as there are connections make the site dead. Unlike there, a site of which nothing is
+//! known gets one connection until that got through: else a hundred dead sites would hold all connections while their dials time out.
 
 use super::Settings;
 use alloc::{boxed::Box, collections::BTreeSet};
@@ -32,6 +33,8 @@ pub(super) struct Site {
     pub(super) coming: u32,
     /// Of these, such that have none to do.
     pub(super) idle: BTreeSet<u64>,
+    /// Whether a connection to it got through since it last seemed dead. Until then one connection finds out.
+    pub(super) answered: bool,
     window: f32,
     /// Failures since the last success, as shares of the window.
     failed: f32,
@@ -53,6 +56,7 @@ impl Site {
             open: 0,
             coming: 0,
             idle: BTreeSet::new(),
+            answered: false,
             window: INITIAL,
             failed: 0.0,
             rests: 0,
@@ -74,7 +78,7 @@ impl Site {
 
     /// Whether one more connection is wanted and borne.
     pub(super) fn wants(&self, settings: &Settings) -> bool {
-        let window = (self.window as u32).clamp(1, settings.per_site);
+        let window = if self.answered { (self.window as u32).clamp(1, settings.per_site.max(1)) } else { 1 };
         self.dead_until.is_none() && (self.coming as usize) < self.ready.len() && self.open < window
     }
 
@@ -86,7 +90,7 @@ impl Site {
 
     /// It did not. True if it seems dead now, until the time in `dead_until`.
     pub(super) fn failed(&mut self, now_ms: u64, dice: u64) -> bool {
-        self.failed += 1.0 / self.window;
+        self.failed += if self.answered { 1.0 / self.window } else { 1.0 };
         self.window = (self.window - 1.0 / self.window).max(1.0);
         // What floats lose must not keep a dead site alive.
         if self.failed < 0.99 {
@@ -99,7 +103,7 @@ impl Site {
         self.rests = (self.rests + 1).min(32);
         self.dead_until = Some(now_ms + rest - rest / 10 + dice % (rest / 5));
         // One goes first when it is over.
-        (self.window, self.failed) = (1.0, 0.0);
+        (self.window, self.failed, self.answered) = (1.0, 0.0, false);
         true
     }
 
@@ -122,6 +126,8 @@ mod tests {
     fn windows_grow_and_shrink() {
         let settings = Settings::default();
         let mut site = Site::new("x");
+        assert!(Site::new("y").failed(0, 0), "of a stranger one failure is enough");
+        site.answered = true;
         for _ in 0..200 {
             site.succeeded(&settings);
         }

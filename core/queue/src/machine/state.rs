@@ -27,9 +27,10 @@ impl Queue {
         let message = &self.messages[&id];
         out.push(VERSION);
         out.extend_from_slice(&message.arrived_s.to_le_bytes());
+        out.extend_from_slice(&message.from_s.to_le_bytes());
         out.extend_from_slice(&message.give_up_s.to_le_bytes());
         out.push(message.priority as u8);
-        out.push(u8::from(message.held) | u8::from(message.warned) << 1);
+        out.push(u8::from(message.held) | u8::from(message.warned) << 1 | u8::from(message.cancelled) << 2);
         for part in message.parts.iter().filter(|part| part.state != State::Done) {
             let when = match part.state {
                 State::Waiting | State::Held => part.when,
@@ -74,6 +75,7 @@ impl Queue {
             return Err(BadState);
         }
         let arrived_s = rest.u32().map_err(bad)?;
+        let from_s = rest.u32().map_err(bad)?;
         let give_up_s = rest.u32().map_err(bad)?;
         let priority = rest.u8().map_err(bad)? as i8;
         let flags = rest.u8().map_err(bad)?;
@@ -92,11 +94,23 @@ impl Queue {
         if parts.is_empty() || !(-9..=9).contains(&priority) || parts.iter().any(|(_, _, _, numbers)| numbers.is_empty()) {
             return Err(BadState);
         }
-        if self.messages.contains_key(&id) {
+        if self.messages.contains_key(&id) || flags & 4 != 0 {
+            // Known already, or cancelled while it was under way.
             return Ok(());
         }
         let (held, warned) = (flags & 1 != 0, flags & 2 != 0);
-        let message = Message { arrived_s, give_up_s, priority, held, warned, reporting: false, parts: Vec::new(), owed: Vec::new() };
+        let message = Message {
+            arrived_s,
+            from_s,
+            give_up_s,
+            priority,
+            held,
+            warned,
+            reporting: false,
+            cancelled: false,
+            parts: Vec::new(),
+            owed: Vec::new(),
+        };
         self.messages.insert(id, message);
         for (name, attempts, when, numbers) in parts {
             if name.is_empty() {

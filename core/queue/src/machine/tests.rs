@@ -39,12 +39,15 @@ fn what_fails_is_reported_when_nothing_else_goes_on() {
     let settings = Settings { recipients: 1, ..Settings::default() };
     let mut queue = Queue::new(settings, 1);
     queue.admit(0, &entry(1, &[(0, "a.test"), (1, "a.test"), (2, "b.test")]));
-    let mut tickets = Vec::new();
-    while let Some(Action::Connect { ticket, .. }) = queue.poll(0) {
+    let (mut tickets, mut jobs) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let (ticket, _) = connect(&mut queue, 0);
         tickets.push(ticket);
     }
-    assert_eq!(tickets.len(), 3);
-    let jobs: Vec<Job> = tickets.iter().map(|t| queue.take(*t, 9).unwrap()).collect();
+    assert_eq!(queue.poll(0), None, "one finds out whether the site is there");
+    jobs.extend(tickets.iter().map(|t| queue.take(*t, 9).unwrap()));
+    tickets.push(connect(&mut queue, 0).0);
+    jobs.push(queue.take(tickets[2], 9).unwrap());
     queue.settle(1, tickets[0], &[(jobs[0].recipients[0], Outcome::Failed)]);
     assert_eq!(queue.poll(1), None, "two are under way");
     queue.settle(1, tickets[1], &[(jobs[1].recipients[0], Outcome::Failed)]);
@@ -83,8 +86,102 @@ fn late_and_too_late() {
     queue.admit(0, &entry(2, &[(0, "b.test")]));
     queue.closed(100_003, ticket, Ended::Fine);
     assert!(queue.hold(2));
-    assert_eq!(queue.poll(100_003), Some(Action::Expired { id: 2, recipients: vec![0] }));
-    assert_eq!(queue.poll(100_003), Some(Action::Report { id: 2, recipients: vec![0] }));
+    assert_eq!(queue.poll(100_003), None, "nobody gives up what an operator holds");
+    assert!(queue.release(100_003, 2));
+    assert!(matches!(queue.poll(100_003), Some(Action::Warn { id: 2, .. })), "late as it is");
+    let (ticket, _) = connect(&mut queue, 100_003);
+    queue.closed(100_003, ticket, Ended::Failed);
+    let later = 100_003 + 86_400_000;
+    assert_eq!(queue.poll(later), Some(Action::Expired { id: 2, recipients: vec![0] }));
+    assert_eq!(queue.poll(later), Some(Action::Report { id: 2, recipients: vec![0] }));
+}
+
+#[test]
+fn what_was_held_back_is_as_old_as_its_release() {
+    let settings = Settings { warn_after_s: 10, give_up_after_s: 100, ..Settings::default() };
+    let mut queue = Queue::new(settings, 1);
+    queue.admit(0, &Entry { not_before_ms: Some(500_000), ..entry(1, &[(0, "a.test")]) });
+    assert_eq!((queue.poll(499_999), queue.deadline()), (None, Some(500_000)));
+    let (ticket, _) = connect(&mut queue, 500_000);
+    queue.closed(500_000, ticket, Ended::Failed);
+    assert!(matches!(queue.poll(510_000), Some(Action::Warn { id: 1, .. })));
+}
+
+#[test]
+fn what_is_cancelled_under_way_is_not_tried_again() {
+    let mut queue = Queue::new(Settings::default(), 1);
+    queue.admit(0, &entry(1, &[(0, "a.test"), (1, "a.test")]));
+    let (ticket, _) = connect(&mut queue, 0);
+    queue.take(ticket, 9).unwrap();
+    assert!(queue.cancel(1) && queue.contains(1));
+    let mut state = Vec::new();
+    queue.save(1, &mut state);
+    let mut again = Queue::new(Settings::default(), 1);
+    again.restore(0, 1, &state, |_| None).unwrap();
+    assert!(again.is_empty());
+    queue.settle(0, ticket, &[(0, Outcome::Later), (1, Outcome::Failed)]);
+    assert!(queue.is_empty());
+    assert_eq!(queue.poll(0), None);
+}
+
+#[test]
+fn trouble_of_this_host_is_no_reason_to_hurry() {
+    let mut queue = Queue::new(Settings::default(), 1);
+    queue.admit(0, &entry(1, &[(0, "a.test")]));
+    let (ticket, _) = connect(&mut queue, 0);
+    queue.closed(7, ticket, Ended::Ours);
+    assert_eq!((queue.poll(7), queue.deadline()), (None, Some(1_007)));
+    let (ticket, _) = connect(&mut queue, 1_007);
+    // One that ends without a word is no success either.
+    queue.closed(1_008, ticket, Ended::Fine);
+    assert_eq!(queue.poll(1_008), None);
+    assert!(queue.deadline().unwrap() > 50_000);
+}
+
+#[test]
+fn an_idle_connection_works_although_all_are_in_use() {
+    let mut queue = Queue::new(Settings { connections: 1, ..Settings::default() }, 1);
+    queue.admit(0, &entry(1, &[(0, "a.test")]));
+    let (ticket, _) = connect(&mut queue, 0);
+    queue.take(ticket, 9).unwrap();
+    queue.settle(0, ticket, &[(0, Outcome::Done)]);
+    assert_eq!(queue.take(ticket, 9), None);
+    queue.admit(0, &entry(2, &[(0, "b.test")]));
+    assert_eq!(queue.poll(0), None, "no place for another");
+    queue.admit(0, &entry(3, &[(0, "a.test")]));
+    assert_eq!(queue.poll(0), Some(Action::Wake(ticket)));
+}
+
+#[test]
+fn nobody_keeps_all_connections() {
+    let mut queue = Queue::new(Settings { connections: 1, recipients: 1, ..Settings::default() }, 1);
+    let many: Vec<(u16, &str)> = (0..1000).map(|n| (n, "a.test")).collect();
+    queue.admit(0, &entry(1, &many));
+    let (ticket, _) = connect(&mut queue, 0);
+    queue.admit(0, &entry(2, &[(0, "b.test")]));
+    let mut jobs = 0;
+    while let Some(job) = queue.take(ticket, 1) {
+        queue.settle(0, ticket, &[(job.recipients[0], Outcome::Done)]);
+        jobs += 1;
+    }
+    assert_eq!(jobs, JOBS_MAX);
+    queue.closed(0, ticket, Ended::Fine);
+    assert_eq!(&*connect(&mut queue, 0).1, "b.test");
+}
+
+#[test]
+fn what_was_deferred_together_goes_together_after_a_restart() {
+    let mut queue = Queue::new(Settings::default(), 1);
+    queue.admit(0, &entry(1, &[(0, "a.test"), (1, "a.test"), (2, "a.test"), (3, "b.test")]));
+    (0..4).for_each(|n| queue.again(1, n, 2, 60_000));
+    assert_eq!(queue.poll(0), None);
+    let sites: Vec<Box<str>> = [connect(&mut queue, 60_000), connect(&mut queue, 60_000)]
+        .map(|(ticket, site)| {
+            assert_eq!(queue.take(ticket, 9).unwrap().recipients, if *site == *"a.test" { vec![0, 1, 2] } else { vec![3] });
+            site
+        })
+        .into();
+    assert_eq!((sites.len(), queue.poll(60_000)), (2, None));
 }
 
 #[test]
