@@ -45,6 +45,8 @@ struct Connection {
     probe: bool,
     /// Jobs that it took.
     jobs: u32,
+    /// It was told to leave.
+    leaving: bool,
 }
 
 /// The queue.
@@ -67,6 +69,10 @@ pub struct Queue {
     strangers: BTreeSet<(u64, u32)>,
     /// Connections that find out whether a site is there.
     probes: u32,
+    /// Connections that have nothing to do.
+    idle: BTreeSet<u64>,
+    /// How many of them were told to leave and have not.
+    leaving: u32,
     /// Idle connections that have something to do.
     wakes: VecDeque<u64>,
     /// No new connection before this time, for this host is in trouble.
@@ -93,6 +99,8 @@ impl Queue {
             hungry: BTreeSet::new(),
             strangers: BTreeSet::new(),
             probes: 0,
+            idle: BTreeSet::new(),
+            leaving: 0,
             wakes: VecDeque::new(),
             paused_until: 0,
             reports: VecDeque::new(),
@@ -192,8 +200,8 @@ impl Queue {
         if now_ms < self.paused_until {
             return None;
         }
-        // Sites that may not be there never get all connections: those that answered keep their half.
-        let probes_max = (self.settings.connections / 2).max(1);
+        // Sites that may not be there never get all connections: a quarter is left for those that answered.
+        let probes_max = (self.settings.connections - self.settings.connections / 4).max(1);
         loop {
             let strangers = if self.probes < probes_max { self.strangers.first() } else { None };
             let (_, number) = *[self.hungry.first(), strangers].into_iter().flatten().min()?;
@@ -205,7 +213,7 @@ impl Queue {
                 continue;
             }
             if self.connections.len() >= self.settings.connections as usize {
-                return None;
+                return self.make_room();
             }
             self.hungry.remove(&place);
             self.strangers.remove(&place);
@@ -216,10 +224,24 @@ impl Queue {
             site.served = ticket;
             let (name, probe) = (site.name.clone(), !site.answered);
             self.probes += u32::from(probe);
-            self.connections.insert(ticket, Connection { site: number, job: None, coming: true, proved: false, probe, jobs: 0 });
+            self.connections
+                .insert(ticket, Connection { site: number, job: None, coming: true, proved: false, probe, jobs: 0, leaving: false });
             self.look_at(number);
             return Some(Action::Connect { ticket: Ticket(ticket), site: name });
         }
+    }
+
+    /// All connections are in use: one that has nothing to do gives its place to a site that waits, one for each.
+    fn make_room(&mut self) -> Option<Action> {
+        if self.leaving as usize >= self.hungry.len() + self.strangers.len() {
+            return None;
+        }
+        let ticket = self.idle.pop_first()?;
+        self.leaving += 1;
+        let connection = self.connections.get_mut(&ticket).expect("what is idle is open");
+        connection.leaving = true;
+        self.sites[connection.site as usize].as_mut().expect("a connection has a site").idle.remove(&ticket);
+        Some(Action::Leave(Ticket(ticket)))
     }
 
     /// When to poll again even if nothing happens, in milliseconds since 1970.
@@ -246,16 +268,23 @@ impl Queue {
         }
         self.probes -= u32::from(core::mem::take(&mut connection.probe));
         site.idle.remove(&ticket.0);
+        self.idle.remove(&ticket.0);
+        if connection.leaving {
+            return None;
+        }
         if !core::mem::replace(&mut site.answered, true) {
             self.strangers.remove(&(site.served, number));
         }
         if connection.jobs >= JOBS_MAX && self.connections.len() >= self.settings.connections as usize && self.others_want(number) {
+            // It is told to leave as if it had nothing to do.
+            self.idle.insert(ticket.0);
             self.look_at(number);
             return None;
         }
         let site = self.sites[number as usize].as_mut().expect("a connection has a site");
         let Some((_, turn, id, at)) = site.ready.pop_first() else {
             site.idle.insert(ticket.0);
+            self.idle.insert(ticket.0);
             return None;
         };
         let connection = self.connections.get_mut(&ticket.0).expect("it is open");
@@ -300,6 +329,8 @@ impl Queue {
         let number = connection.site;
         let dice = self.roll();
         self.probes -= u32::from(connection.probe);
+        self.leaving -= u32::from(connection.leaving);
+        self.idle.remove(&ticket.0);
         if ended == Ended::Ours {
             // Without a pause it would be asked for again at once, and fail again.
             self.paused_until = now_ms + OURS_MS;
@@ -507,6 +538,7 @@ impl Queue {
             && let Some(ticket) = site.idle.pop_first()
         {
             site.coming += 1;
+            self.idle.remove(&ticket);
             self.connections.get_mut(&ticket).expect("what is idle is open").coming = true;
             self.wakes.push_back(ticket);
         }

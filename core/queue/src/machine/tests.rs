@@ -147,9 +147,15 @@ fn an_idle_connection_works_although_all_are_in_use() {
     queue.settle(0, ticket, &[(0, Outcome::Done)]);
     assert_eq!(queue.take(ticket, 9), None);
     queue.admit(0, &entry(2, &[(0, "b.test")]));
-    assert_eq!(queue.poll(0), None, "no place for another");
     queue.admit(0, &entry(3, &[(0, "a.test")]));
     assert_eq!(queue.poll(0), Some(Action::Wake(ticket)));
+    assert_eq!(queue.poll(0), None, "no place for another");
+    queue.take(ticket, 9).unwrap();
+    queue.settle(0, ticket, &[(0, Outcome::Done)]);
+    assert_eq!((queue.take(ticket, 9), queue.poll(0)), (None, Some(Action::Leave(ticket))));
+    assert_eq!((queue.take(ticket, 9), queue.poll(0)), (None, None), "it is going");
+    queue.closed(0, ticket, Ended::Fine);
+    assert_eq!(&*connect(&mut queue, 0).1, "b.test");
 }
 
 #[test]
@@ -164,7 +170,7 @@ fn nobody_keeps_all_connections() {
         queue.settle(0, ticket, &[(job.recipients[0], Outcome::Done)]);
         jobs += 1;
     }
-    assert_eq!(jobs, JOBS_MAX);
+    assert_eq!((jobs, queue.poll(0)), (JOBS_MAX, Some(Action::Leave(ticket))));
     queue.closed(0, ticket, Ended::Fine);
     assert_eq!(&*connect(&mut queue, 0).1, "b.test");
 }
@@ -298,6 +304,11 @@ fn under_dice() {
                     }
                 }
                 Some(Action::Wake(ticket)) => assert!(idle.remove(&ticket), "only idle ones are woken"),
+                Some(Action::Leave(ticket)) => {
+                    assert!(idle.remove(&ticket), "only idle ones leave");
+                    open.remove(&ticket);
+                    queue.closed(now, ticket, Ended::Fine);
+                }
                 Some(Action::Report { id, recipients }) => {
                     if dice.u8(0..3) == 0 {
                         queue.report_failed(id);

@@ -68,6 +68,8 @@ pub enum Action {
     },
     /// Tell the session of this connection, which has nothing to do, that there is a job.
     Wake(Ticket),
+    /// Tell the session of this connection, which has nothing to do, to end: all connections are in use, and another site waits for one.
+    Leave(Ticket),
     /// Report on recipients that failed; then [`Queue::settled`].
     Report {
         /// The message.
