@@ -26,3 +26,6 @@ pub use srs::Srs;
 pub use tidy::{Tidy, TidyFacts};
 pub use trace::Trace;
 pub use verp::{unverp, verp};
+
+#[cfg(test)]
+mod expand_tests;

@@ -50,12 +50,16 @@ impl Srs {
 
     /// The sender that stands for `sender` in mail that is sent on today, `day` days after 1970. Nothing if it would be too long.
     pub fn wrap(&self, sender: &Address, day: i64) -> Option<Address> {
+        if sender.domain.contains('=') {
+            return None;
+        }
         let (tag, rest) = match prefix(&sender.local) {
             // Rewritten before, by the host of its domain: that one alone can undo it.
             Some((0, rest)) => ("SRS1", format!("{}={}", sender.domain, &sender.local[4..4 + 1 + rest.len()])),
             // Twice: the first host is all that matters, so it gets no longer.
-            Some((_, rest)) => ("SRS1", rest.split_once('=')?.1.to_string()),
-            None => ("SRS0", format!("{}={}={}", stamp(day), sender.domain, sender.local)),
+            Some((_, rest)) if first_host(rest).is_some() => ("SRS1", rest.split_once('=')?.1.to_string()),
+            // What only begins like one is a name as any other.
+            _ => ("SRS0", format!("{}={}={}", stamp(day), sender.domain, sender.local)),
         };
         let local = format!("{tag}={}={rest}", self.hash(tag, &rest));
         (local.len() <= LOCAL_MAX).then(|| Address::new(&local, &self.domain))
@@ -79,7 +83,7 @@ impl Srs {
             let age = (day - days(made)?).rem_euclid(ROUND);
             return (age <= DAYS).then(|| Address::new(local, domain));
         }
-        let (domain, rest) = rest.split_once('=')?;
+        let (domain, rest) = split_host(rest)?;
         Some(Address::new(&format!("SRS0{rest}"), domain))
     }
 
@@ -100,6 +104,15 @@ fn prefix(local: &str) -> Option<(u8, &str)> {
         () if tag.eq_ignore_ascii_case("SRS1") => Some((1, rest)),
         () => None,
     }
+}
+
+/// The first host in what follows the separator of an SRS1 address, and what that host is to hear.
+fn first_host(rest: &str) -> Option<(&str, &str)> {
+    split_host(rest.split_once('=')?.1)
+}
+
+fn split_host(rest: &str) -> Option<(&str, &str)> {
+    rest.split_once('=').filter(|(domain, rest)| !domain.is_empty() && rest.starts_with(['=', '+', '-']))
 }
 
 fn stamp(day: i64) -> String {
@@ -136,6 +149,17 @@ mod tests {
         let third = Srs::new(b"third", "third.test");
         let thrice = third.wrap(&twice, 20_000).unwrap();
         assert_eq!(third.unwrap(&thrice, 20_000), Some(once), "it leads to the first host at once");
+    }
+
+    #[test]
+    fn what_only_looks_rewritten_leads_back_too() {
+        let here = Srs::new(b"secret", "here.test");
+        for local in ["SRS1", "SRS1=", "SRS1=x", "SRS1=x=y", "SRS1=x=y=z", "SRS1=x==z", "SRS0=", "SRS0=x", "srs0+x"] {
+            let sender = Address::new(local, "far.test");
+            let back = here.unwrap(&here.wrap(&sender, 0).unwrap(), 0).unwrap();
+            assert_eq!((back.local.to_uppercase(), &back.domain), (local.to_uppercase(), &sender.domain), "{local}");
+        }
+        assert_eq!(here.wrap(&Address::new("x", "a=b"), 0), None);
     }
 
     #[test]

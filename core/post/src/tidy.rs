@@ -137,8 +137,9 @@ impl Tidy {
             b"\r" => {}
             b"\n" | b"\r\n" => self.end(out, false),
             // Obsolete syntax (RFC 5322 §4.5) has blanks before the colon.
-            [name @ .., b':'] if name.first().is_some_and(|b| !blank(b)) => self.field(out),
-            [first, ..] if blank(first) => self.end(out, true),
+            [name @ .., b':'] if name.first().is_some_and(|b| !blank(b) && *b != b'\r') => self.field(out),
+            // A carriage return alone: who skips it would read a field behind it.
+            [first, ..] if blank(first) || *first == b'\r' => self.end(out, true),
             [name @ .., b'!'..=b'~'] if !name.iter().any(blank) && self.held.len() < HELD_MAX => {}
             [.., b' ' | b'\t'] if self.held.len() < HELD_MAX => {}
             // The line that a mailbox file puts before a message; mail programs of old hand it on.
@@ -155,10 +156,10 @@ impl Tidy {
     fn field(&mut self, out: &mut Vec<u8>) {
         let name = self.held[..self.held.len() - 1].trim_ascii_end();
         let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
-        if let Some(at) = NEEDED.iter().position(|needed| is(needed)) {
+        if let Some(at) = NEEDED.iter().position(&is) {
             self.missing[at] = None;
         }
-        self.drop = DROPPED.iter().any(|dropped| is(dropped));
+        self.drop = DROPPED.iter().any(is);
         if !self.drop {
             out.extend_from_slice(&self.held);
         }
@@ -220,6 +221,7 @@ mod tests {
             ("Subject: x\nHello\n\nyou", format!("Subject: x\n{FROM}{DATE}{ID}\nHello\n\nyou")),
             ("Hello", format!("{FROM}{DATE}{ID}\nHello")),
             ("From alice Thu Jan  1 00:00:00 1970\nSubject: x\n\n", format!("Subject: x\n{FROM}{DATE}{ID}\n")),
+            ("Subject: x\n\rBcc: c@d\n\n", format!("Subject: x\n{FROM}{DATE}{ID}\n\rBcc: c@d\n\n")),
             ("From : a@b\nDate\t: x\n\n", format!("From : a@b\nDate\t: x\n{ID}\n")),
         ];
         for (message, want) in cases {

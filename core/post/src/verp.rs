@@ -7,10 +7,10 @@ use mail::Address;
 /// Longest local part. RFC 5321 §4.5.3.1.1 wants 64 of every host; what takes part in bounces takes more.
 const LOCAL_MAX: usize = 200;
 
-/// The sender for one recipient. Nothing if it would be longer than hosts take.
+/// The sender for one recipient. Nothing if it would be longer than hosts take, or the recipient has no domain as they are.
 pub fn verp(sender: &Address, separator: char, recipient: &Address) -> Option<Address> {
     let local = format!("{}{separator}{}={}", sender.local, recipient.local, recipient.domain);
-    (local.len() <= LOCAL_MAX).then(|| Address::new(&local, &sender.domain))
+    (local.len() <= LOCAL_MAX && !recipient.domain.contains('=')).then(|| Address::new(&local, &sender.domain))
 }
 
 /// The recipient that a sender made by [`verp`] names.
@@ -40,6 +40,7 @@ mod tests {
         for none in ["list-owner", "list-owner+", "list-owner+x", "list-owner+=x", "list-owner+x=", "list-ownerx=y", "lé"] {
             assert_eq!(unverp(&Address::new(none, "lists.test"), '+', &list), None, "{none}");
         }
+        assert_eq!(verp(&list, '+', &Address::new("x", "a=b")), None);
         assert_eq!(verp(&list, '+', &Address::new(&"x".repeat(190), "far.test")), None);
     }
 }

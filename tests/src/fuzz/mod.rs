@@ -8,11 +8,13 @@ mod dns;
 mod http;
 mod mime;
 mod noise;
+mod post;
 mod recode;
 mod report;
 mod session;
 mod text;
 
+pub use self::post::{post_aliases, post_tidy};
 pub use client::client_session;
 pub use disk::{maildir_index, maildir_names, maildir_texts, queue_record};
 pub use dns::dns_resolver;
@@ -47,6 +49,8 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("mime_match", mime_match),
     ("mime_recode", mime_recode),
     ("pop3_session", pop3_session),
+    ("post_aliases", post_aliases),
+    ("post_tidy", post_tidy),
     ("queue_record", queue_record),
     ("queue_report", queue_report),
     ("sasl", sasl),
