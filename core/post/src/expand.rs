@@ -1,11 +1,8 @@
 //! What a forward path becomes: mailboxes here, and paths elsewhere.
 
-use crate::{Ruling, alias::Target, recipient::Directory, rule};
+use crate::{Ruling, alias::Target, limits::STEPS_MAX, recipient::Directory, rule};
 use alloc::{collections::BTreeSet, format, vec::Vec};
 use mail::{Address, Notify, Recipient};
-
-/// Most addresses that one path is followed through. An alias file of a company has lists of some hundred.
-pub const STEPS_MAX: usize = 10_000;
 
 /// The facts about addresses that are not accounts.
 pub trait Addresses: Directory {

@@ -1,13 +1,8 @@
 //! Loops: a message that was handed on too often is going in circles, and so is one that comes again for whom it was sent on before.
 
+use crate::limits::{LINE_MAX, MAX_HOPS};
 use alloc::{string::String, vec::Vec};
 use mail::Address;
-
-/// `Received:` fields from which on a message is taken to loop. RFC 5321 §6.3 wants at least 100.
-pub const MAX_HOPS: u32 = 100;
-
-/// As much of a line as is looked at: a field name and the longest address (RFC 5321 §4.5.3.1).
-const LINE_MAX: usize = 16 + 64 + 1 + 255;
 
 /// Reads the trace of a message while it streams by, whatever its line ends and however it is cut.
 #[derive(Debug, Clone, Default)]

@@ -1,12 +1,10 @@
 //! How much somebody may send: tokens that come back with time.
 
+use crate::limits::SENDERS_MAX;
 use alloc::{boxed::Box, collections::BTreeMap};
 
 /// The time over which limits are given, in milliseconds: an hour.
 const HOUR_MS: u64 = 3_600_000;
-
-/// Most senders that are remembered, some hundred bytes each. Beyond, those with the most left are forgotten first, for they lose the least by it.
-const SENDERS_MAX: usize = 50_000;
 
 /// How much may be sent in an hour; no limit if 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,10 +1,7 @@
 //! Who may send mail that is for others.
 
-use crate::{Ruling, expand::Addresses, rule};
+use crate::{Ruling, expand::Addresses, limits::ALIASES_MAX, rule};
 use mail::Address;
-
-/// How many aliases of aliases are followed to who may send as them.
-const ALIASES_MAX: usize = 10;
 
 /// What is known of a client. By default nothing is, and it may send to nobody but us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

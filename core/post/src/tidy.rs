@@ -1,11 +1,9 @@
 //! What a server does for the mail of its users before it goes out (RFC 6409 §8): adds the fields that are missing and takes out those that are nobody's
 //! business, while the header streams by.
 
+use crate::limits::HELD_MAX;
 use alloc::{boxed::Box, format, vec::Vec};
 use mail::{Address, Stamp};
-
-/// Longest beginning of a line that is held until it is known which field it is: a whole line (RFC 5322 §2.1.1). What is longer is no field.
-const HELD_MAX: usize = 998;
 
 /// Fields that are taken out: who got blind copies (RFC 5322 §3.6.3), and what only the last host writes (RFC 5321 §4.4).
 const DROPPED: [&str; 3] = ["bcc", "resent-bcc", "return-path"];
