@@ -271,18 +271,15 @@ pub enum Queue {
         #[arg(long, value_name = "HOST")]
         to: String,
     },
-    /// Change when messages are tried next or given up
-    #[command(after_help = "Times are from now on: 90s, 15m, 4h, 2d.\n\nExample:\n  hikyaku queue schedule 18f3 --next 2h --give-up 10d")]
+    /// Change when messages are tried next
+    #[command(after_help = "Times are from now on: 90s, 15m, 4h, 2d.\n\nExample:\n  hikyaku queue schedule 18f3 --next 2h")]
     Schedule {
         /// Which
         #[command(flatten)]
         whom: Whom,
         /// Try next after this time
-        #[arg(long, value_name = "TIME", value_parser = seconds, required_unless_present = "give_up")]
-        next: Option<u64>,
-        /// Give up after this time
         #[arg(long, value_name = "TIME", value_parser = seconds)]
-        give_up: Option<u64>,
+        next: u64,
     },
 }
 
@@ -412,7 +409,7 @@ mod tests {
         assert_eq!(read("hikyaku queue cancel --all 1"), Err(ErrorKind::ArgumentConflict));
         assert_eq!(read("hikyaku queue schedule 1"), Err(ErrorKind::MissingRequiredArgument));
         assert_eq!(read("hikyaku queue schedule 1 --next 5"), Err(ErrorKind::ValueValidation));
-        assert!(read("hikyaku queue schedule 1 --give-up 10d").is_ok());
+        assert!(read("hikyaku queue schedule 1 --next 10d").is_ok());
         assert!(read("hikyaku trace a@b --socket s").is_ok_and(|cli| cli.socket == Some("s".into())));
         assert_eq!(read("hikyaku"), Err(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
         assert_eq!(read("hikyaku --version"), Err(ErrorKind::DisplayVersion));

@@ -23,10 +23,7 @@ pub(super) fn obey(command: cli::Queue, client: &Client, console: &mut Console<'
             (cli::Whom { ids: Vec::new(), all: false, which }, Action::Retry)
         }
         cli::Queue::Reroute { whom, to } => (whom, Action::Reroute { to }),
-        cli::Queue::Schedule { whom, next, give_up } => {
-            let from_now = |seconds: u64| seconds_now() + seconds;
-            (whom, Action::Schedule { next: next.map(from_now), gives_up: give_up.map(from_now) })
-        }
+        cli::Queue::Schedule { whom, next } => (whom, Action::Schedule { next: seconds_now() + next }),
     };
     let whom = if whom.ids.is_empty() { Whom::All(filter(whom.which)) } else { Whom::Ids(whom.ids) };
     let order = serde_json::to_vec(&Order { whom, action }).map_err(|error| Failure::new(error.to_string()))?;

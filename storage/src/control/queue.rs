@@ -147,12 +147,10 @@ pub enum Action {
         /// Where to.
         to: String,
     },
-    /// Change when it is tried next or given up; what is not said stays.
+    /// Change when it is tried next.
     Schedule {
-        /// When it is tried next.
-        next: Option<u64>,
-        /// When it is given up.
-        gives_up: Option<u64>,
+        /// When, in seconds since 1970.
+        next: u64,
     },
 }
 
