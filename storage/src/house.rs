@@ -202,7 +202,8 @@ impl House {
         }
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
         let (live, now) = (self.spool.live_bytes(), self.clock.ms());
-        let due = CHECKPOINT_BYTES.max(self.depot.snapshot_bytes() * 2);
+        // A long queue makes checkpoints dear, but the log has its limit.
+        let due = (self.depot.snapshot_bytes() * 2).clamp(CHECKPOINT_BYTES, CHECKPOINT_BYTES * 4);
         if live >= rounds.kept + due || (live > 0 && now.saturating_sub(rounds.checkpoint) >= CHECKPOINT_AFTER_MS) {
             match self.checkpoint() {
                 Ok(()) => tracing::debug!(bytes = live, "checkpoint"),
