@@ -59,13 +59,18 @@ impl Queue {
         self.due_for_report(id);
     }
 
-    /// Notes when a message is to be looked at because of its age.
+    /// Notes anew when a message is to be looked at because of its age.
     pub(super) fn watch(&mut self, id: u64) {
         let Some(message) = self.messages.get(&id) else { return };
-        let warn = message.from_s.saturating_add(self.settings.warn_after_s);
-        self.late.remove(&(warn, id));
+        self.late.remove(&(message.from_s.saturating_add(self.settings.warn_after_s), id));
         self.late.remove(&(message.give_up_s, id));
-        let next = if message.warned { message.give_up_s } else { warn.min(message.give_up_s) };
-        self.late.insert((next, id));
+        self.watch_new(id);
+    }
+
+    /// The same for a message that has just come: there is nothing to take back, which counts when a million of them come back.
+    pub(super) fn watch_new(&mut self, id: u64) {
+        let Some(message) = self.messages.get(&id) else { return };
+        let warn = message.from_s.saturating_add(self.settings.warn_after_s);
+        self.late.insert((if message.warned { message.give_up_s } else { warn.min(message.give_up_s) }, id));
     }
 }

@@ -151,7 +151,7 @@ impl Queue {
             }
         }
         self.schedule(entry.id, now_ms, entry.not_before_ms.unwrap_or(0));
-        self.watch(entry.id);
+        self.watch_new(entry.id);
     }
 
     /// The next thing to do; nothing until something happens, or [`Queue::deadline`] passes.

@@ -124,7 +124,7 @@ impl Queue {
                 self.restore_part(now_ms, id, site, &numbers, attempts, when);
             }
         }
-        self.watch(id);
+        self.watch_new(id);
         self.forget(id);
         Ok(())
     }
