@@ -9,6 +9,7 @@ pub mod clock;
 pub mod control;
 pub mod depot;
 pub mod disk;
+pub mod drop;
 pub mod house;
 pub mod logging;
 pub mod mailbox;

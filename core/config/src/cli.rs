@@ -86,6 +86,25 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Take a message from standard input and send it, as other programs expect of /usr/sbin/sendmail
+    #[command(
+        disable_help_flag = true,
+        after_help = "Also done if the program is called `sendmail`, by a link of that name. The message goes into the drop folder of the\n\
+            store, whether the server runs or not. Exit codes are those of sysexits.h.\n\n\
+            Options: -t recipients from the header; -i no end at a lone dot; -f ADDRESS sender; -F NAME; -B 7BIT|8BITMIME;\n\
+            -N never|success,failure,delay; -R full|hdrs; -V ENVID; -v; -C FILE configuration; -bm send, -bp list the queue,\n\
+            -bi read the aliases again, -bv say where mail would go; -q try again what waits. Other old options are ignored.\n\n\
+            Example:\n  printf 'Subject: hello\\n\\nhi\\n' | hikyaku sendmail alice@example.org"
+    )]
+    Sendmail {
+        /// Options and recipients
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION|RECIPIENT")]
+        args: Vec<OsString>,
+    },
+    /// List the queue; also as `mailq`
+    Mailq,
+    /// Have the server read its aliases again; also as `newaliases`
+    Newaliases,
     /// Write a manual page for each command into a directory
     Man {
         /// Where to; made if it does not exist

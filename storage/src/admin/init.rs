@@ -36,7 +36,8 @@ pub(super) fn init(program: &str, init: &cli::Init, file: Option<&Path>, console
     let config = config::parse(&config_path.to_string_lossy(), &text)?.rooted(base);
 
     directory(base, 0o755, None)?;
-    directory(&config.store, 0o700, owner.as_ref())?;
+    // Users pass it on their way to the drop folder; what else is in it is closed to them.
+    directory(&config.store, 0o711, owner.as_ref())?;
     let pair = &config.certificates[0];
     if !pair.chain.exists() && !pair.key.exists() {
         self_signed(&[config.hostname(), &domain], &pair.chain, &pair.key, super::now())?;

@@ -12,6 +12,7 @@ mod init;
 mod mailbox;
 mod pages;
 mod queue;
+mod sendmail;
 mod spool;
 mod status;
 mod trace;
@@ -96,6 +97,10 @@ type Done = Result<(), Failure>;
 /// Reads the arguments, the first of which is the name of the program, and does what they say. `program` names the binary in manual pages and
 /// completions.
 pub fn run(program: &'static str, args: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Outcome {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some((name, rest)) = sendmail::called(&args) {
+        return Outcome::Exit(ExitCode::from(sendmail::run(name, None, rest, console)));
+    }
     let cli = match Cli::read(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -105,6 +110,17 @@ pub fn run(program: &'static str, args: impl IntoIterator<Item = OsString>, cons
             return Outcome::Exit(ExitCode::from(if shown.is_ok() { code } else { 1 }));
         }
     };
+    // The exit codes of these are not ours to choose.
+    let file = cli.config.as_deref();
+    let face = match &cli.command {
+        Command::Sendmail { args } => Some(sendmail::run("sendmail", file, args, console)),
+        Command::Mailq => Some(sendmail::run("mailq", file, &[], console)),
+        Command::Newaliases => Some(sendmail::run("newaliases", file, &[], console)),
+        _ => None,
+    };
+    if let Some(code) = face {
+        return Outcome::Exit(ExitCode::from(code));
+    }
     match obey(program, cli, console) {
         Ok(None) => Outcome::Exit(ExitCode::SUCCESS),
         Ok(Some(boot)) => Outcome::Serve(Box::new(boot)),
@@ -125,6 +141,7 @@ fn obey(program: &'static str, cli: Cli, console: &mut Console<'_>) -> Result<Op
             let config = source.read()?;
             return Ok(Some(Boot { config, source, welcome: Vec::new(), notes: String::new(), scratch: None }));
         }
+        Command::Sendmail { .. } | Command::Mailq | Command::Newaliases => unreachable!("done before"),
         Command::Init(init) => init::init(program, &init, file, console)?,
         Command::Check => check::check(&find(file)?, console)?,
         Command::Account(command) => accounts::obey(command, &opened(file)?, console)?,

@@ -117,7 +117,7 @@ enum Next {
     Wait,
     Flush,
     Body(usize),
-    Ask(Ask),
+    Ask(Box<Ask>),
     StartTls,
     Close(Why),
 }
@@ -268,7 +268,7 @@ impl Server {
 
     fn ask(&mut self, question: Question, ask: Ask) -> Next {
         self.phase = Phase::Asked(question);
-        Next::Ask(ask)
+        Next::Ask(Box::new(ask))
     }
 
     /// Says `reply` and goes on.
@@ -349,7 +349,7 @@ impl Session for Server {
                 }
                 Next::Flush => return Step::Flush,
                 Next::Body(n) => return Step::Body(rx.take(n)),
-                Next::Ask(ask) => return Step::Ask(ask),
+                Next::Ask(ask) => return Step::Ask(*ask),
                 Next::StartTls => {
                     // RFC 3207 §4.2: nothing that came in clear may be taken for what comes protected.
                     rx.clear();

@@ -77,7 +77,7 @@ fn unitext(value: &str) -> Option<String> {
                 char::from_u32(u32::from_str_radix(point, 16).ok().filter(|_| fits)?)?
             }
             '+' => {
-                let byte = hex(rest.bytes().next())? << 4 | hex(rest.bytes().nth(1))?;
+                let byte = hex(rest.bytes().next())? << 4 | hex(rest.as_bytes().get(1).copied())?;
                 rest = &rest[2..];
                 char::from(byte).is_ascii().then(|| char::from(byte))?
             }
