@@ -107,8 +107,9 @@ fn store(config: &Config, found: &mut Findings) {
         let whom = user.map_or_else(|| uid.to_string(), |u| u.name);
         found.bad(&name, format!("the store does not belong to {whom}, whom the server will be"));
     }
-    if facts.mode() & 0o077 != 0 {
-        found.worth(&name, format!("others may look into the store (mode {:o}); 700 is better", facts.mode() & 0o777));
+    // To pass it they may: the drop folder is in it.
+    if facts.mode() & 0o066 != 0 {
+        found.worth(&name, format!("others may look into the store (mode {:o}); 711 is better", facts.mode() & 0o777));
     }
     if facts.mode() & 0o700 != 0o700 {
         found.bad(&name, format!("its owner may not use the store (mode {:o})", facts.mode() & 0o777));
