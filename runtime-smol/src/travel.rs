@@ -13,7 +13,7 @@ use futures_lite::future::poll_fn;
 use std::{io, os::fd::OwnedFd, sync::Arc, task::Poll};
 use storage::{
     house::House,
-    outgoing::{Dial, Traveller, Trip},
+    outgoing::{Dial, Load, Traveller, Trip},
     tls::Keys,
 };
 use wire::{Inbox, Nudge, Outbox, Question, Session, Why};
@@ -37,12 +37,20 @@ pub async fn dispatch(house: Arc<House>, lobby: Arc<Lobby>, executor: Arc<Execut
 }
 
 /// A trip from the dial to the last byte.
-async fn travel(Trip { load, .. }: Trip, _: Arc<House>) {
-    match load {}
+async fn travel(Trip { dial, load }: Trip, house: Arc<House>) {
+    match load {
+        Load::Smtp(session, office) => {
+            let (rx, tx) = (Inbox::new(smtp::client::INBOX_LIMIT), Outbox::new(smtp::client::OUTBOX_MARK));
+            carry(dial, *session, *office, rx, tx, house).await;
+        }
+        Load::Dns(session, office) => {
+            let (rx, tx) = (Inbox::new(dns::INBOX_LIMIT), Outbox::new(dns::OUTBOX_MARK));
+            carry(dial, *session, *office, rx, tx, house).await;
+        }
+    }
 }
 
 /// Dials, drives and tells the office how it ended.
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no load yet"))]
 async fn carry<O>(dial: Dial, session: O::Session, mut office: O, rx: Inbox, tx: Outbox, house: Arc<House>)
 where
     O: Traveller + Send + 'static,

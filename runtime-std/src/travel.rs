@@ -15,7 +15,7 @@ use std::{
 };
 use storage::{
     house::House,
-    outgoing::{Dial, Traveller, Trip},
+    outgoing::{Dial, Load, Traveller, Trip},
     tls::Keys,
 };
 use wire::{Inbox, Nudge, Outbox, Question, Session, Why};
@@ -38,12 +38,20 @@ pub fn dispatch(house: &Arc<House>, lobby: &Arc<Lobby>, crew: &Arc<Crew>, stop: 
 }
 
 /// A trip from the dial to the last byte.
-fn travel(Trip { load, .. }: Trip, _: &Arc<House>, _: &Arc<Lobby>) {
-    match load {}
+fn travel(Trip { dial, load }: Trip, house: &Arc<House>, lobby: &Arc<Lobby>) {
+    match load {
+        Load::Smtp(session, office) => {
+            let (rx, tx) = (Inbox::new(smtp::client::INBOX_LIMIT), Outbox::new(smtp::client::OUTBOX_MARK));
+            carry(&dial, *session, *office, rx, tx, house, lobby);
+        }
+        Load::Dns(session, office) => {
+            let (rx, tx) = (Inbox::new(dns::INBOX_LIMIT), Outbox::new(dns::OUTBOX_MARK));
+            carry(&dial, *session, *office, rx, tx, house, lobby);
+        }
+    }
 }
 
 /// Dials, drives and tells the office how it ended.
-#[cfg_attr(not(test), expect(dead_code, reason = "there is no load yet"))]
 fn carry<O>(dial: &Dial, mut session: O::Session, mut office: O, rx: Inbox, tx: Outbox, house: &Arc<House>, lobby: &Arc<Lobby>)
 where
     O: Traveller,

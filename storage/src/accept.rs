@@ -5,11 +5,13 @@ use crate::{
     house::House,
     mailbox::{Content, Deposit, Mailbox, Placed, Reserved},
     office::intake::{self, Taken},
+    outgoing::Admission,
     recover::decode,
     spool::{Entry, Lsn, Spool},
 };
 use imap::Refusal;
-use mail::{Address, Flags, MailboxName, Stamp};
+use mail::{Address, Flags, MailboxName, Stamp, Wishes};
+use queue::{Tells, Traits};
 use std::{
     io,
     net::IpAddr,
@@ -47,6 +49,19 @@ pub struct Origin<'a> {
     pub eight_bit: bool,
     /// Whether the client said SMTPUTF8.
     pub utf8: bool,
+}
+
+/// What of a message leaves, and what its record says besides.
+#[derive(Default)]
+pub(crate) struct Leaving<'a> {
+    /// Recipients elsewhere, each with the sender it has for them if that is not the message's.
+    pub to: &'a [(mail::Recipient, Option<Address>)],
+    /// What the sender wishes.
+    pub wishes: Wishes,
+    /// What whoever sends it must know of it, besides what is seen in its content.
+    pub traits: Traits,
+    /// For a report: the message it is about, which of its recipients, and what it tells.
+    pub settles: Option<(u64, &'a [u16], Tells)>,
 }
 
 /// Promised, and not delivered yet. Their records stay in the log.
@@ -126,6 +141,7 @@ impl House {
         stamp: Stamp,
         origin: Option<&Origin<'_>>,
         to: &[Destination],
+        leaving: &Leaving<'_>,
     ) -> io::Result<Vec<Result<Placed, Refusal>>> {
         if self.undelivered().count() > UNDELIVERED_MAX {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "too many messages wait for their mailboxes"));
@@ -141,11 +157,19 @@ impl House {
         for destination in to {
             reserved.push(destination.mailbox.reserve().map_err(|refusal| io::Error::other(format!("{refusal:?}")))?);
         }
-        let head = head(&taken, stamp, origin, to, &names, &bases, &reserved);
+        let head = head(&taken, stamp, origin, to, leaving, &names, &bases, &reserved);
         let at = match &taken.content {
             intake::Content::Inline(bytes) => taken.entry.commit(&[&head, bytes])?,
             intake::Content::Large => taken.entry.commit(&[&head])?,
         };
+        if !leaving.to.is_empty() {
+            // Before the entry ends: a checkpoint must find it in the queue.
+            self.depot().note(id, at, matches!(taken.content, intake::Content::Large));
+            let sites: Vec<Box<str>> = leaving.to.iter().map(|(recipient, _)| self.outgoing().site(&recipient.address.domain)).collect();
+            let sites: Vec<(u16, &str)> = (0..).zip(sites.iter().map(|site| &**site)).collect();
+            let held = leaving.traits.has(Traits::HELD);
+            self.outgoing().admit(self.queue_ms(), &Admission { id, stamp, wishes: &leaving.wishes, held, sites: &sites });
+        }
         let path = self.spool().large_path(id);
         let pieces: [&[u8]; 1];
         let content = match &taken.content {
@@ -311,6 +335,7 @@ fn head(
     stamp: Stamp,
     origin: Option<&Origin<'_>>,
     to: &[Destination],
+    leaving: &Leaving<'_>,
     names: &[MailboxName],
     bases: &[String],
     reserved: &[Reserved],
@@ -341,15 +366,33 @@ fn head(
         intake::Content::Inline(bytes) => queue::Content::Inline(bytes),
         intake::Content::Large => queue::Content::Large { id: taken.entry.id(), size: taken.stored },
     };
+    let paths: Vec<(String, Option<String>)> =
+        leaving.to.iter().map(|(recipient, sender)| (recipient.address.to_string(), sender.as_ref().map(ToString::to_string))).collect();
+    let remotes: Vec<queue::Remote<'_>> = leaving
+        .to
+        .iter()
+        .zip(&paths)
+        .map(|((recipient, _), (path, sender))| queue::Remote {
+            recipient: path,
+            notify: recipient.notify,
+            original: recipient.original.as_deref(),
+            route: None,
+            sender: sender.as_deref(),
+        })
+        .collect();
+    let traits = leaving.traits.with_if(Traits::EIGHT_BIT, taken.eight_bit).with_if(Traits::UTF8, taken.utf8_header);
     let accept = queue::Accept {
         id: taken.entry.id(),
         stamp,
         sender: sender.as_deref(),
         trace,
         targets: queue::Targets::new(&targets),
+        remotes: queue::Remotes::new(&remotes),
+        wishes: queue::Wishes::from(&leaving.wishes),
+        settles: leaving.settles.map(|(id, recipients, tells)| queue::Settles { id, recipients: queue::Indexes::new(recipients), tells }),
+        traits,
         wire_size: taken.wire(),
         content,
-        ..queue::Accept::default()
     };
     accept.head()
 }

@@ -14,7 +14,7 @@ use crate::{
         Desk, Imap, Pop3, Smtp,
         guests::{Away, Full, Guest, Guests},
     },
-    outgoing::restore,
+    outgoing::{self, Outgoing, restore},
     recover::decode,
     spool::{self, Spool},
     story::{Deed, Story},
@@ -41,7 +41,10 @@ pub struct House {
     mailboxes: Mailboxes,
     spool: Arc<Spool>,
     depot: Depot,
-    queue: Mutex<queue::Queue>,
+    outgoing: Outgoing,
+    rates: Mutex<post::Rates>,
+    /// What monotonic milliseconds count from, as the time of day said when the house was opened: the queue's time never goes back.
+    start_ms: u64,
     undelivered: Undelivered,
     story: Story,
     metrics: Metrics,
@@ -83,6 +86,8 @@ pub enum OpenError {
     Tls(TlsError),
     /// Another server has the store open.
     InUse(PathBuf),
+    /// A password, a template or another file that mail which leaves depends on.
+    Ways(io::Error),
     /// The store.
     Store(PathBuf, io::Error),
 }
@@ -137,10 +142,11 @@ impl House {
         let locked = Spool::lock(disk.clone(), &dir).map_err(store(&dir))?;
         let depot_dir = config.store.join("depot");
         let wall_ms = u64::try_from(clock.wall_ns() / 1_000_000).unwrap_or(0);
-        let mut waiting = queue::Queue::new(queue_settings(&config.queue), options.seed);
+        let (rules, seed) = (outgoing::rules(&config).map_err(OpenError::Ways)?, options.seed);
+        let mut waiting = queue::Queue::new(queue_settings(&config.queue), seed);
         let mut unreadable = None;
         let depot = Depot::open(disk, &depot_dir, depot::Options::default(), &mut |id, state, record| {
-            if let Err(error) = restore::restore(&mut waiting, wall_ms, id, state, record) {
+            if let Err(error) = restore::restore(&mut waiting, &rules, wall_ms, id, state, record) {
                 unreadable.get_or_insert(error);
             }
         });
@@ -149,7 +155,7 @@ impl House {
             Ok(record) => {
                 replay.add(at, &record);
                 if at >= depot.upto() {
-                    restore::replay(&mut waiting, &depot, wall_ms, at, &record);
+                    restore::replay(&mut waiting, &depot, &rules, wall_ms, at, &record);
                 }
             }
             Err(error) => {
@@ -158,6 +164,10 @@ impl House {
         });
         let spool = spool.and_then(|spool| damage.map_or(Ok(spool), Err)).map_err(store(&dir))?;
         let now = clock.ms();
+        if !waiting.is_empty() {
+            tracing::info!(messages = waiting.len(), "queued");
+        }
+        let outgoing = Outgoing::new(&config, rules, waiting, seed).map_err(OpenError::Ways)?;
         let house = House {
             config: RwLock::new(Arc::new(config)),
             certificates: RwLock::new(certificates),
@@ -167,7 +177,9 @@ impl House {
             mailboxes,
             spool: Arc::new(spool),
             depot,
-            queue: Mutex::new(waiting),
+            outgoing,
+            rates: Mutex::default(),
+            start_ms: wall_ms.saturating_sub(now),
             undelivered: Undelivered::default(),
             story,
             metrics: Metrics::default(),
@@ -236,7 +248,7 @@ impl House {
             tracing::error!(%error, "what waits for its mailbox holds the log");
         }
         let mark = self.spool.mark();
-        self.depot.checkpoint(&self.spool, mark, &mut |put| restore::put_states(&self.queue, put))?;
+        self.depot.checkpoint(&self.spool, mark, &mut |put| self.outgoing.states(put))?;
         self.mailboxes.checkpoint().map_err(|refusal| io::Error::other(format!("mailboxes cannot be synced: {refusal:?}")))?;
         self.spool.release(mark)
     }
@@ -303,8 +315,11 @@ impl House {
                         None => smtp::TlsMode::Never,
                     },
                     plaintext_logins,
-                    offers: smtp::Offers::default(),
-                    trusted: false,
+                    offers: match listen.speak {
+                        Speak::Lmtp => smtp::Offers::default(),
+                        _ => smtp::Offers { binary: false, ..smtp::Offers::all(config.queue.give_up_after) },
+                    },
+                    trusted: config.is_relay_client(guest.peer.ip()),
                     mails_max: 0,
                     clock: self.now(),
                 };
@@ -433,6 +448,7 @@ impl House {
         let certificates = tls::of(&config).map_err(OpenError::Tls)?;
         let clients = tls::Clients::load(config.outgoing.trust.as_deref()).map_err(OpenError::Tls)?;
         self.accounts.reload(&config).map_err(OpenError::Accounts)?;
+        self.outgoing.reload(&config).map_err(OpenError::Ways)?;
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(clients);
         *self.certificates.write().unwrap_or_else(PoisonError::into_inner) = certificates;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
@@ -473,6 +489,24 @@ impl House {
         Ok(still)
     }
 
+    pub(crate) fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
+    }
+
+    pub(crate) fn depot(&self) -> &Depot {
+        &self.depot
+    }
+
+    /// The time of the queue: milliseconds since 1970, as far as the time of day was right when the house was opened. Never goes back.
+    pub(crate) fn queue_ms(&self) -> u64 {
+        self.start_ms + self.clock.ms()
+    }
+
+    /// Takes a message from what somebody may send; false if there is not so much left.
+    pub(crate) fn spend(&self, who: &str, limit: post::Limit, recipients: u32) -> bool {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(who, limit, recipients, self.clock.ms())
+    }
+
     pub(crate) fn spool(&self) -> &Arc<Spool> {
         &self.spool
     }
@@ -503,6 +537,7 @@ impl fmt::Display for OpenError {
             OpenError::Accounts(error) => error.fmt(f),
             OpenError::Tls(error) => error.fmt(f),
             OpenError::InUse(path) => write!(f, "{}: another server has it open", path.display()),
+            OpenError::Ways(error) => error.fmt(f),
             OpenError::Store(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }

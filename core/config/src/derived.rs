@@ -93,6 +93,16 @@ impl Config {
         self.relay.domains.iter().any(|d| d == domain)
     }
 
+    /// Whether a rule holds a message from this sender to one of these recipients.
+    pub fn is_held(&self, sender: Option<&Address>, recipients: &[mail::Recipient], client: IpAddr) -> bool {
+        let sender = sender.map(ToString::to_string).unwrap_or_default();
+        self.queue.hold.iter().any(|rule| {
+            rule.sender.as_deref().is_none_or(|pattern| matches(pattern, &sender))
+                && rule.recipient.as_deref().is_none_or(|p| recipients.iter().any(|r| matches(p, &r.address.to_string())))
+                && rule.client.is_none_or(|network| network.contains(client))
+        })
+    }
+
     /// Where the Maildir of `address` is. Local parts differ in no case here, so the path is lower case.
     ///
     /// # Errors
@@ -148,6 +158,27 @@ impl Config {
     }
 }
 
+/// Whether a text matches a pattern in which `*` stands for anything, whatever the case.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.to_lowercase(), text.to_lowercase());
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +198,22 @@ mod tests {
             assert_eq!(of("x", bad), Err(Unsafe), "{bad:?}");
         }
         assert_eq!(of(&"a".repeat(201), "x"), Err(Unsafe));
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, fits) in [
+            ("*@x.test", "Alice@X.test", true),
+            ("*@x.test", "alice@y.test", false),
+            ("alice@*", "alice@y.test", true),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "a1c", false),
+            ("a*a", "a", false),
+            ("*", "", true),
+            ("x", "xx", false),
+        ] {
+            assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Outgoing {
     pub trust: Option<PathBuf>,
     /// The port of other servers.
     pub port: u16,
+    /// Whether DNS may lead to this machine itself. Only tests want that: any stranger's zone could make us speak to whatever listens here.
+    pub loopback: bool,
     /// Where mail for some domains goes instead of their MX hosts; the most exact one counts.
     pub routes: Vec<Route>,
 }
@@ -230,6 +232,7 @@ impl Default for Outgoing {
             tls: OutgoingTls::May,
             trust: None,
             port: 25,
+            loopback: false,
             routes: Vec::new(),
         }
     }

@@ -30,6 +30,11 @@ impl Hops {
         }
     }
 
+    /// Whether the header is not over yet.
+    pub fn is_in_header(&self) -> bool {
+        !self.body
+    }
+
     /// Whether it has been handed on too often.
     pub fn is_loop(&self) -> bool {
         self.received > MAX_HOPS

@@ -18,3 +18,8 @@ pub use limits::{INBOX_LIMIT, OUTBOX_MARK};
 pub use office::{Answer, Ask, Body, Loss, Office, Receipt, Refusal, Start, Verdict};
 pub use server::Server;
 pub use settings::{Offers, Role, Settings, TlsMode};
+
+/// The address that these characters mean (RFC 5321 §4.1.2: a `Mailbox`), as [`mail::Address`] prints one and as it stands between `<` and `>`.
+pub fn path(text: &str) -> Option<mail::Address> {
+    syntax::path::printed(text)
+}

@@ -187,6 +187,11 @@ impl Accounts {
         post::may_send(client, path, &Facts { state: &self.state(), day: 0 })
     }
 
+    /// Whether mail for a path is for mailboxes or aliases here.
+    pub fn is_ours(&self, path: &Address) -> bool {
+        self.rule(path) != post::Ruling::Foreign || self.state().config.domain_aliases.contains_key(&*path.domain)
+    }
+
     /// All of them, in the order of their addresses.
     pub fn all(&self) -> Vec<Arc<Account>> {
         self.state().book.all().cloned().collect()

@@ -2,6 +2,7 @@
 
 use super::{Boot, Failure, Scratch, Source, Welcome, certificate::self_signed};
 use crate::{
+    accept::Leaving,
     account::{
         Hash,
         file::{self, Record},
@@ -95,7 +96,7 @@ impl House {
         let taken = intake.finish().map_err(|e| format!("{e:?}"))?;
         let now = self.now();
         let inbox = self.destination(&account, MailboxName::inbox(), Flags::default(), now, Some(to)).map_err(|e| format!("{e:?}"))?;
-        self.accept(taken, now, None, &[inbox]).map(drop).map_err(|e| e.to_string())
+        self.accept(taken, now, None, &[inbox], &Leaving::default()).map(drop).map_err(|e| e.to_string())
     }
 }
 

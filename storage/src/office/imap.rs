@@ -5,6 +5,7 @@ use super::{
     intake::{Intake, Refused},
 };
 use crate::{
+    accept::Leaving,
     account::Account,
     mailbox::{Cursor, View},
 };
@@ -212,7 +213,7 @@ impl Office for Imap {
         let (house, account) = (&self.desk.house, self.account()?);
         let (now, id, size) = (house.now(), taken.entry.id(), taken.stored);
         let destination = house.destination(&account, upload.mailbox, upload.flags, upload.date.unwrap_or(now), None)?;
-        let placed = house.accept(taken, now, None, &[destination]).map_err(|error| self.disk(&error))?;
+        let placed = house.accept(taken, now, None, &[destination], &Leaving::default()).map_err(|error| self.disk(&error))?;
         let placed = placed.into_iter().next().expect("one destination, one place")?;
         let conn = self.desk.guest.number;
         tracing::info!(conn, protocol = "imap", id = format!("{id:x}"), account = account.name(), size, "append");

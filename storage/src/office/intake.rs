@@ -22,6 +22,8 @@ pub struct Intake {
     stored: u64,
     largest: u64,
     hops: Hops,
+    eight_bit: bool,
+    utf8_header: bool,
     scanner: mime::Scanner,
     failed: Option<io::Error>,
 }
@@ -36,8 +38,11 @@ pub struct Taken {
     pub structure: mime::Structure,
     /// Bytes as stored.
     pub stored: u64,
-    /// Whether it has been handed on too often.
-    pub is_loop: bool,
+    hops: Hops,
+    /// Whether it holds octets beyond ASCII.
+    pub eight_bit: bool,
+    /// Whether its header does.
+    pub utf8_header: bool,
 }
 
 /// Where a message that was taken in is.
@@ -57,6 +62,18 @@ pub enum Refused {
     Disk(io::Error),
 }
 
+impl Taken {
+    /// Whether it has been handed on too often.
+    pub fn is_loop(&self) -> bool {
+        self.hops.is_loop()
+    }
+
+    /// Whether it went to this address here before.
+    pub fn was_delivered_to(&self, address: &mail::Address) -> bool {
+        self.hops.was_delivered_to(address)
+    }
+}
+
 impl Intake {
     /// Begins with `ahead`, which is stored as it is (LF line ends), and allows `largest` octets after it.
     pub fn new(entry: Entry<Arc<Spool>>, ahead: &[u8], largest: u64) -> Intake {
@@ -69,6 +86,8 @@ impl Intake {
             stored: 0,
             largest,
             hops: Hops::default(),
+            eight_bit: false,
+            utf8_header: false,
             scanner: mime::Scanner::new(),
             failed: None,
         };
@@ -82,6 +101,11 @@ impl Intake {
         if self.received > self.largest || self.failed.is_some() {
             self.held = Vec::new();
             return;
+        }
+        if !bytes.is_ascii() {
+            // Where the header ends within these bytes is known by who counts hops; looked at before, it may call a body a header that begins here.
+            self.eight_bit = true;
+            self.utf8_header |= self.hops.is_in_header() && header_is_not_ascii(bytes);
         }
         self.hops.feed(bytes);
         if self.cr && !bytes.is_empty() {
@@ -166,7 +190,8 @@ impl Intake {
                 Content::Large
             }
         };
-        Ok(Taken { entry: self.entry, content, structure: self.scanner.finish(), stored: self.stored, is_loop: self.hops.is_loop() })
+        let (eight_bit, utf8_header) = (self.eight_bit, self.utf8_header);
+        Ok(Taken { entry: self.entry, content, structure: self.scanner.finish(), stored: self.stored, hops: self.hops, eight_bit, utf8_header })
     }
 
     fn store(&mut self, bytes: &[u8]) {
@@ -174,4 +199,11 @@ impl Intake {
         self.scanner.feed(bytes);
         self.held.extend_from_slice(bytes);
     }
+}
+
+/// Whether the part of these bytes before an empty line holds octets beyond ASCII. They lie in a header, which an empty line ends; one that is cut
+/// between two pieces makes the rest of the second count as header, which only asks more of the next host than it has to.
+fn header_is_not_ascii(bytes: &[u8]) -> bool {
+    let end = memchr::memmem::find(bytes, b"\n\n").into_iter().chain(memchr::memmem::find(bytes, b"\n\r\n")).min();
+    !bytes[..end.unwrap_or(bytes.len())].is_ascii()
 }

@@ -5,16 +5,18 @@ use super::{
     intake::{Intake, Refused},
 };
 use crate::{
-    accept::{Destination, Origin},
+    accept::{Destination, Leaving, Origin},
     account::Account,
+    places::{Places, Success},
     story::Deed,
 };
 use config::Speak;
 use mail::{Address, Flags, MailboxName, Recipient, Stamp};
-use post::{Ruling, Trace};
+use post::{Client, Tidy, TidyFacts, Trace};
+use queue::Traits;
 use sasl::{Denied, Login, Proof};
 use smtp::{Loss, Office, Receipt, Refusal, Start, Verdict};
-use std::{io, sync::Arc};
+use std::io;
 use wire::{Fault, Sink, Why};
 
 /// The office of one SMTP, submission or LMTP connection.
@@ -29,9 +31,11 @@ struct Open {
     start: Start,
     id: u64,
     stamp: Stamp,
-    /// Whom each recipient of the envelope means, in order.
-    to: Vec<Arc<Account>>,
     intake: Intake,
+    /// What is done to the header of a user's message.
+    tidy: Option<Tidy>,
+    /// Where octets wait that the header clean-up has given back.
+    tidied: Vec<u8>,
 }
 
 impl Smtp {
@@ -44,13 +48,27 @@ impl Smtp {
         self.desk.closed(why);
     }
 
-    /// The account a path means.
-    fn account(&self, path: &Address) -> Result<Arc<Account>, Refusal> {
-        match self.desk.house.accounts().rule(path) {
-            Ruling::Deliver(address) => self.desk.house.accounts().find(&address).ok_or(Refusal::NoMailbox),
-            Ruling::NoMailbox => Err(Refusal::NoMailbox),
-            Ruling::Foreign => Err(Refusal::NoRelay),
+    /// What is known of the client.
+    fn client(&self) -> Client {
+        let ip = self.desk.guest.peer.ip();
+        // LMTP delivers: what it is handed is for mailboxes here.
+        let network = self.speak != Speak::Lmtp && self.desk.house.config().is_relay_client(ip);
+        Client { login: self.desk.account.is_some(), network, certificate: false }
+    }
+
+    /// Follows a path, if the client may name it, and looks whether there is room where it leads.
+    fn follow(&self, path: &Recipient, sender: Option<&Address>, size: u64, places: &mut Places) -> Verdict {
+        let house = &self.desk.house;
+        if !house.accounts().may_send(self.client(), &path.address) {
+            return Err(Refusal::NoRelay);
         }
+        let known = places.mailboxes.len();
+        house.follow(path, sender, places).map_err(|refused| match refused {
+            post::Refused::NoMailbox => Refusal::NoMailbox,
+            post::Refused::Loop => Refusal::PathLoop,
+            post::Refused::TooMany => Refusal::Policy,
+        })?;
+        places.mailboxes[known..].iter().try_for_each(|(account, _)| self.room(account, size))
     }
 
     /// Whether a message of this size can be delivered now, as far as can be told.
@@ -71,43 +89,55 @@ impl Smtp {
         refusal
     }
 
-    fn deliver(&self, open: Open) -> Result<Receipt, Refusal> {
+    fn deliver(&self, mut open: Open) -> Result<Receipt, Refusal> {
         let house = &self.desk.house;
         let id = format!("{:x}", open.id);
+        if let Some(tidy) = &mut open.tidy {
+            tidy.finish(&mut open.tidied);
+            open.intake.feed(&open.tidied);
+        }
         let taken = match open.intake.finish() {
             Ok(taken) => taken,
             Err(Refused::TooLarge) => return Err(Refusal::TooLarge),
             Err(Refused::Disk(error)) => return Err(disk(&error)),
         };
-        if taken.is_loop {
+        if taken.is_loop() {
             return Err(Refusal::Loop);
         }
-        let (mut each, mut to): (Vec<Verdict>, Vec<Destination>) = (Vec::new(), Vec::new());
-        for (recipient, account) in open.start.envelope.recipients.iter().zip(&open.to) {
-            let room = self.room(account, taken.stored);
-            let verdict = match room {
-                // Two paths to one mailbox are one delivery (RFC 5321 §5.1 speaks of one copy for a host; here it is one for a mailbox).
-                Ok(()) if to.iter().any(|d| Arc::ptr_eq(&d.account, account) || d.account.address == account.address) => Ok(()),
-                Ok(()) => match house.destination(account, MailboxName::inbox(), Flags::default(), open.stamp, Some(&recipient.address)) {
-                    Ok(destination) => {
-                        to.push(destination);
-                        Ok(())
-                    }
-                    Err(error) => {
-                        tracing::error!(conn = self.desk.guest.number, id, account = %account.address, ?error, "mailbox cannot be opened");
-                        Err(Refusal::Fault(Fault::Later))
-                    }
-                },
-                Err(refusal) => Err(refusal),
-            };
-            match verdict {
-                Err(refusal) if self.speak != Speak::Lmtp => return Err(refusal),
-                verdict => each.push(verdict.map_err(|refusal| self.refuse("message", Some(&recipient.address), refusal))),
+        let envelope = &open.start.envelope;
+        let sender = envelope.sender.as_ref();
+        self.spend(envelope.recipients.len())?;
+        let mut each: Vec<Verdict> = Vec::with_capacity(envelope.recipients.len());
+        let mut places = Places::default();
+        for recipient in &envelope.recipients {
+            let (mailboxes, remotes) = (places.mailboxes.len(), places.remotes.len());
+            let mut verdict = self.follow(recipient, sender, taken.stored, &mut places);
+            let sent_on = places.remotes[remotes..].iter().any(|(to, _)| to.address != recipient.address);
+            if sent_on && taken.was_delivered_to(&recipient.address) {
+                verdict = Err(Refusal::Loop);
+            }
+            if let Err(refusal) = verdict {
+                if self.speak != Speak::Lmtp {
+                    return Err(refusal);
+                }
+                places.mailboxes.truncate(mailboxes);
+                places.remotes.truncate(remotes);
+            }
+            each.push(verdict.map_err(|refusal| self.refuse("message", Some(&recipient.address), refusal)));
+        }
+        let mut to: Vec<Destination> = Vec::with_capacity(places.mailboxes.len());
+        for (account, recipient) in &places.mailboxes {
+            match house.destination(account, MailboxName::inbox(), Flags::default(), open.stamp, Some(&recipient.address)) {
+                Ok(destination) => to.push(destination),
+                Err(error) => {
+                    tracing::error!(conn = self.desk.guest.number, id, account = %account.address, ?error, "mailbox cannot be opened");
+                    return Err(Refusal::Fault(Fault::Later));
+                }
             }
         }
         let size = taken.stored;
         let origin = Origin {
-            sender: open.start.envelope.sender.as_ref(),
+            sender,
             helo: &open.start.helo,
             peer: self.desk.guest.peer.ip(),
             with: open.start.with,
@@ -116,17 +146,21 @@ impl Smtp {
             utf8: open.start.utf8,
         };
         let message_id = taken.structure.envelope.message_id.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
-        if !to.is_empty() {
-            house.accept(taken, open.stamp, Some(&origin), &to).map_err(|error| disk(&error))?;
+        let held = house.config().is_held(sender, &envelope.recipients, origin.peer);
+        let traits = Traits::default().with_if(Traits::HELD, held);
+        let told = Success::of(open.id, open.stamp, envelope, &places, &taken);
+        let leaving = Leaving { to: &places.remotes, wishes: envelope.wishes.clone(), traits, settles: None };
+        if !to.is_empty() || !places.remotes.is_empty() {
+            house.accept(taken, open.stamp, Some(&origin), &to, &leaving).map_err(|error| disk(&error))?;
         }
         let (conn, protocol, peer) = (self.desk.guest.number, self.desk.protocol, self.desk.guest.peer);
-        let from = open.start.envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
-        if !to.is_empty() {
+        let from = sender.map(ToString::to_string).unwrap_or_default();
+        if !to.is_empty() || !places.remotes.is_empty() {
             let client = match &self.desk.account {
                 Some(account) => format!("{} ({account})", peer.ip()),
                 None => peer.ip().to_string(),
             };
-            let recipients = open.start.envelope.recipients.iter().map(|r| r.address.to_string()).collect();
+            let recipients = envelope.recipients.iter().map(|r| r.address.to_string()).collect();
             let by = protocol.to_owned();
             house.tell(open.id, Deed::Accepted { sender: from.clone(), recipients, size, by, client, message_id, about: None });
         }
@@ -135,10 +169,34 @@ impl Smtp {
             house.tell(open.id, Deed::Delivered { recipient, account, delay_s: 0 });
             tracing::info!(conn, protocol, %peer, id, from, to = destination.recipient, account = %destination.account.address, size, "accept");
         }
+        for (recipient, _) in &places.remotes {
+            tracing::info!(conn, protocol, %peer, id, from, to = %recipient.address, size, "queue");
+        }
+        if held && !places.remotes.is_empty() {
+            house.tell(open.id, Deed::Held { by: "a rule of the configuration".into() });
+        }
+        if let Some(told) = told
+            && let Err(error) = house.tell_success(&told)
+        {
+            // The message is there; only the news of it is lost.
+            tracing::error!(id, %error, "a report of delivery cannot be written");
+        }
         if self.speak != Speak::Lmtp {
             each.clear();
         }
         Ok(Receipt { id: id.into(), each })
+    }
+
+    /// Takes a message from what the client may send.
+    fn spend(&self, recipients: usize) -> Verdict {
+        let (config, guest) = (self.desk.house.config(), &self.desk.guest);
+        let rate = &config.rate;
+        let (who, limit) = match &self.desk.account {
+            Some(account) => (account.to_string(), post::Limit { messages: rate.account_messages, recipients: rate.account_recipients }),
+            None => (guest.peer.ip().to_string(), post::Limit { messages: rate.address_messages, recipients: rate.address_recipients }),
+        };
+        let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
+        if self.desk.house.spend(&who, limit, recipients) { Ok(()) } else { Err(Refusal::TooMuch) }
     }
 }
 
@@ -153,7 +211,16 @@ fn disk(error: &io::Error) -> Refusal {
 
 impl Sink for Smtp {
     fn body(&mut self, bytes: &[u8]) {
-        self.open.as_mut().expect("bytes came for a message that is not open").intake.feed(bytes);
+        let open = self.open.as_mut().expect("bytes came for a message that is not open");
+        match &mut open.tidy {
+            Some(tidy) if !tidy.is_done() => {
+                open.tidied.clear();
+                tidy.feed(bytes, &mut open.tidied);
+                open.intake.feed(&open.tidied);
+                open.tidied.clear();
+            }
+            _ => open.intake.feed(bytes),
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -182,30 +249,26 @@ impl Office for Smtp {
         // RFC 6409 §6.1: a sender that the account does not own may be refused. The null path is for notifications that mail programs
         // send themselves (RFC 3798).
         let Some(sender) = sender else { return Ok(()) };
-        match (self.desk.house.accounts().rule(&sender), &self.desk.account) {
-            (Ruling::Deliver(owner), Some(account)) if owner == *account => Ok(()),
+        match &self.desk.account {
+            Some(account) if self.desk.house.accounts().owns(&format!("{}@{}", account.local, account.domain), &sender) => Ok(()),
             _ => Err(self.refuse("sender", Some(&sender), Refusal::NotYours)),
         }
     }
 
     fn recipient(&mut self, recipient: Recipient) -> Verdict {
-        let verdict = self.account(&recipient.address).and_then(|account| self.room(&account, 0));
+        let verdict = self.follow(&recipient, None, 0, &mut Places::default());
         verdict.map_err(|refusal| self.refuse("recipient", Some(&recipient.address), refusal))
     }
 
     fn open(&mut self, start: Start) -> Result<(), Fault> {
         let house = &self.desk.house;
-        let mut to = Vec::with_capacity(start.envelope.recipients.len());
-        for recipient in &start.envelope.recipients {
-            // The account was there at RCPT; if it was removed since, the client may try again and is told then.
-            to.push(self.account(&recipient.address).map_err(|_| Fault::Later)?);
-        }
         let (entry, stamp, config) = (house.spool().own_entry(), house.now(), house.config());
         let id = entry.id();
         let trace = Trace {
             sender: start.envelope.sender.as_ref(),
+            // Mail that only passes through is delivered to nobody here.
             recipient: match &start.envelope.recipients[..] {
-                [one] => Some(&one.address),
+                [one] if house.accounts().is_ours(&one.address) => Some(&one.address),
                 _ => None,
             },
             helo: &start.helo,
@@ -218,7 +281,11 @@ impl Office for Smtp {
             stamp,
         };
         let intake = Intake::new(entry, trace.fields().as_bytes(), config.limits.message);
-        self.open = Some(Open { start, id, stamp, to, intake });
+        let shown = format!("{id:x}");
+        let from = start.envelope.sender.as_ref().or(self.desk.account.as_ref());
+        let facts = TidyFacts { from, date: stamp, id: &shown, hostname: config.hostname() };
+        let tidy = (self.speak == Speak::Submission).then(|| Tidy::new(facts));
+        self.open = Some(Open { start, id, stamp, intake, tidy, tidied: Vec::new() });
         Ok(())
     }
 

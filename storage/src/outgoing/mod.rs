@@ -1,26 +1,419 @@
-//! Mail that leaves: what the runtimes are to carry.
+//! Mail that leaves: the queue, ways, names, and what the runtimes are to carry.
+//!
+//! [`Outgoing`] holds the machines and hands events from one to the other: the queue wants a connection, the way is found from facts of DNS, a host is
+//! dialled, its session asks for jobs and reports on them. `outbound` and `inquiry` are the offices of the sessions that travel, `report` tells senders,
+//! `operator` answers those who look after the queue. Nothing here waits while it holds the lock, except for bytes in memory.
 
+mod inquiry;
 mod operator;
+mod outbound;
+mod report;
+mod rules;
 pub(crate) mod restore;
 mod trip;
 
+pub use inquiry::Inquiry;
+pub use outbound::Outbound;
+pub(crate) use rules::rules;
 pub use trip::{Dial, Load, Transport, Traveller, Trip};
 
 use crate::house::House;
-use std::sync::Arc;
-use wire::{Ring, Tick};
+use dns::{Query, Resolver};
+use mail::Stamp;
+use queue::{
+    Action, Ended, Job, Outcome, Queue, Ticket,
+    dsn::Templates,
+    route::{self, Hop, NoRoute, Rules, Verdict},
+};
+use smtp::client::{self, Security};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    vec,
+};
+use wire::{Nudge, Ring, Tick};
+
+/// How long a host may take to accept a connection. Others wait for the place meanwhile.
+const CONNECT_MS: u64 = 30_000;
+
+/// Last replies that are remembered, for reports and operators. Beyond, those of the oldest messages are forgotten.
+const SAID_MAX: usize = 100_000;
+
+/// How long a report that could not be written rests.
+const REPORT_AGAIN_MS: u64 = 30_000;
+
+/// Everything that sends.
+pub struct Outgoing {
+    inner: Mutex<Inner>,
+    bell: RwLock<Option<Arc<dyn Ring>>>,
+    templates: RwLock<Arc<Templates>>,
+}
+
+struct Inner {
+    queue: Queue,
+    resolver: Resolver,
+    rules: Arc<Rules>,
+    /// Connections on their way: without a session that has had a job.
+    roads: BTreeMap<Ticket, Road>,
+    /// Who waits for which fact.
+    asking: BTreeMap<Query, BTreeSet<Ticket>>,
+    ready: VecDeque<Trip>,
+    /// Sessions that can be nudged.
+    bells: BTreeMap<Ticket, Arc<dyn Ring>>,
+    said: BTreeMap<(u64, u16), Said>,
+    /// What was last heard of a site that no job came to.
+    said_of_site: BTreeMap<Box<str>, Said>,
+    /// Reports that could not be written, and when they are tried again.
+    put_off: BTreeMap<u64, u64>,
+    dice: fastrand::Rng,
+}
+
+/// A connection that is to be made.
+struct Road {
+    site: Box<str>,
+    hops: vec::IntoIter<Hop>,
+    /// The hop that is tried, for when it is tried again without TLS.
+    hop: Option<Hop>,
+}
+
+/// What was last heard of a recipient.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    /// 0 if no peer said it.
+    pub code: u16,
+    /// With its enhanced code in front.
+    pub text: String,
+    /// Who.
+    pub host: Option<String>,
+    /// When, in seconds since 1970.
+    pub at_s: i64,
+    /// It was delivered, and the sender wishes to hear of it.
+    pub relayed: bool,
+}
+
+/// A message that enters the queue.
+pub(crate) struct Admission<'a> {
+    pub id: u64,
+    pub stamp: Stamp,
+    pub wishes: &'a mail::Wishes,
+    pub held: bool,
+    /// Numbers of its recipients elsewhere, and their sites.
+    pub sites: &'a [(u16, &'a str)],
+}
+
+impl Admission<'_> {
+    fn entry(&self) -> queue::Entry<'_> {
+        let ms = |stamp: Stamp| u64::try_from(stamp.seconds).unwrap_or(0) * 1000;
+        queue::Entry {
+            id: self.id,
+            arrived_ms: ms(self.stamp),
+            priority: self.wishes.priority,
+            not_before_ms: self.wishes.hold_until.map(ms),
+            // RFC 2852 §4.1.4: what is to come back when it is late comes back then; otherwise it goes on like all others.
+            give_up_ms: self.wishes.by.filter(|by| by.or_return).map(|by| ms(by.at)),
+            held: self.held,
+            recipients: self.sites,
+        }
+    }
+}
+
+impl Outgoing {
+    /// With what an earlier run left in the depot; [`Outgoing::replay`] adds what the log says.
+    ///
+    /// # Errors
+    /// If the configuration names files that cannot be read.
+    pub(crate) fn new(config: &config::Config, rules: Rules, queue: Queue, seed: u64) -> io::Result<Outgoing> {
+        let inner = Inner {
+            queue,
+            resolver: Resolver::new(rules::resolver(config), seed),
+            rules: Arc::new(rules),
+            roads: BTreeMap::new(),
+            asking: BTreeMap::new(),
+            ready: VecDeque::new(),
+            bells: BTreeMap::new(),
+            said: BTreeMap::new(),
+            said_of_site: BTreeMap::new(),
+            put_off: BTreeMap::new(),
+            dice: fastrand::Rng::with_seed(seed),
+        };
+        let templates = RwLock::new(Arc::new(report::templates(config)?));
+        Ok(Outgoing { inner: Mutex::new(inner), bell: RwLock::default(), templates })
+    }
+
+    /// Another configuration, from now on. Connections that are open stay.
+    ///
+    /// # Errors
+    /// If it names files that cannot be read; everything stays as it was then.
+    pub(crate) fn reload(&self, config: &config::Config) -> io::Result<()> {
+        let (rules, templates) = (rules::rules(config)?, report::templates(config)?);
+        *self.templates.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(templates);
+        let mut inner = self.inner();
+        inner.rules = Arc::new(rules);
+        inner.queue.set(crate::house::queue_settings(&config.queue));
+        let seed = inner.dice.u64(..);
+        inner.resolver = Resolver::new(rules::resolver(config), seed);
+        // Those who waited for the old one ask again.
+        for ticket in std::mem::take(&mut inner.asking).into_values().flatten().collect::<BTreeSet<_>>() {
+            inner.asking.entry(no_query()).or_default().insert(ticket);
+        }
+        drop(inner);
+        self.ring();
+        Ok(())
+    }
+
+    /// The site that mail for an address goes to.
+    pub(crate) fn site(&self, domain: &str) -> Box<str> {
+        route::site(domain, &self.inner().rules)
+    }
+
+    /// Takes a message into the queue. The depot knows of it, and its entry of the spool has not ended.
+    pub(crate) fn admit(&self, now_ms: u64, admission: &Admission<'_>) {
+        self.inner().queue.admit(now_ms, &admission.entry());
+        self.ring();
+    }
+
+    /// Puts the state of every queued message, for a snapshot.
+    pub(crate) fn states(&self, put: &mut crate::depot::Put<'_>) {
+        restore::put_states(put, |after, most, put| self.inner().queue.save_after(after, most, put));
+    }
+
+    /// A name that nobody can guess, for a report on a message.
+    pub(crate) fn unguessable(&self, id: u64) -> String {
+        format!("{id:x}.{:x}", self.inner().dice.u64(..))
+    }
+
+    pub(crate) fn templates(&self) -> Arc<Templates> {
+        self.templates.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = &*self.bell.read().unwrap_or_else(PoisonError::into_inner) {
+            bell.ring(Nudge::Changed);
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl House {
     /// The next trip to carry, if there is one. May commit reports to disk: call it where waiting is allowed.
-    pub fn next_trip(&self, _now: Tick) -> Option<Trip> {
-        None
+    pub fn next_trip(self: &Arc<House>, now: Tick) -> Option<Trip> {
+        loop {
+            let now_ms = self.queue_ms();
+            let mut inner = self.outgoing().inner();
+            if let Some(trip) = inner.ready.pop_front() {
+                return Some(trip);
+            }
+            let missed = inner.resolver.missed(now);
+            inner.known(self, now, &missed);
+            if let Some(exchange) = inner.resolver.next(now) {
+                return Some(Inquiry::trip(self, exchange));
+            }
+            let again = inner.asking.remove(&no_query()).unwrap_or_default();
+            for ticket in again {
+                inner.find_way(self, now, ticket);
+            }
+            let due: Vec<u64> = inner.put_off.iter().filter(|(_, at)| **at <= now_ms).map(|(id, _)| *id).collect();
+            for id in due {
+                inner.put_off.remove(&id);
+                inner.queue.report_failed(id);
+            }
+            match inner.queue.poll(now_ms) {
+                Some(Action::Connect { ticket, site }) => {
+                    inner.roads.insert(ticket, Road { site, hops: Vec::new().into_iter(), hop: None });
+                    inner.find_way(self, now, ticket);
+                }
+                Some(Action::Wake(ticket)) => match inner.bells.get(&ticket).cloned() {
+                    Some(bell) => bell.ring(Nudge::Changed),
+                    // It has just gone, and its office will say so.
+                    None => tracing::debug!(?ticket, "nobody to wake"),
+                },
+                Some(Action::Report { id, recipients }) => {
+                    drop(inner);
+                    self.report_owed(id, &recipients);
+                }
+                Some(Action::Warn { id, recipients }) => {
+                    drop(inner);
+                    self.report_late(id, &recipients);
+                }
+                Some(Action::Expired { id, recipients }) => {
+                    for number in recipients {
+                        inner.expired(id, number);
+                    }
+                }
+                None if inner.ready.is_empty() => return None,
+                None => {}
+            }
+        }
     }
 
     /// When to ask for the next trip even if nobody rings.
     pub fn trips_due(&self) -> Option<Tick> {
-        None
+        let inner = self.outgoing().inner();
+        let (now_ms, now) = (self.queue_ms(), Tick(self.now_ms()));
+        let queue = inner.queue.deadline().into_iter().chain(inner.put_off.values().copied()).min();
+        let queue = queue.map(|at| now.after(at.saturating_sub(now_ms)));
+        [queue, inner.resolver.deadline()].into_iter().flatten().min()
     }
 
     /// Whom to ring when there may be a trip to carry.
-    pub fn on_trips(&self, _bell: Arc<dyn Ring>) {}
+    pub fn on_trips(&self, bell: Arc<dyn Ring>) {
+        bell.ring(Nudge::Changed);
+        *self.outgoing().bell.write().unwrap_or_else(PoisonError::into_inner) = Some(bell);
+    }
+}
+
+impl Inner {
+    /// Facts came in: whoever waited for them goes on.
+    fn known(&mut self, house: &Arc<House>, now: Tick, queries: &[Query]) {
+        let mut tickets = BTreeSet::new();
+        for query in queries {
+            tickets.extend(self.asking.remove(query).into_iter().flatten());
+        }
+        for ticket in tickets {
+            self.find_way(house, now, ticket);
+        }
+    }
+
+    /// Finds the hosts of a site, as far as is known.
+    fn find_way(&mut self, house: &Arc<House>, now: Tick, ticket: Ticket) {
+        let Some(road) = self.roads.get(&ticket) else { return };
+        let dice = self.dice.u64(..);
+        let resolver = RefCell::new(&mut self.resolver);
+        let facts = |query: &Query| resolver.borrow_mut().look_up(now, query);
+        match route::route(&road.site, &self.rules, &facts, dice) {
+            Verdict::Need(queries) => {
+                for query in queries {
+                    self.asking.entry(query).or_default().insert(ticket);
+                }
+            }
+            Verdict::Known(Ok(hops)) => {
+                self.roads.get_mut(&ticket).expect("it was there").hops = hops.into_iter();
+                self.dial_next(house, now, ticket, None);
+            }
+            Verdict::Known(Err(none)) => self.no_way(house, ticket, none),
+        }
+    }
+
+    /// Dials the next host of a road; without another one, the road ends. `said` is what the last one said.
+    fn dial_next(&mut self, house: &Arc<House>, now: Tick, ticket: Ticket, said: Option<Said>) {
+        let Some(road) = self.roads.get_mut(&ticket) else { return };
+        match road.hops.next() {
+            Some(hop) => {
+                road.hop = Some(hop.clone());
+                self.dial(house, now, ticket, &hop);
+            }
+            None => {
+                let road = self.roads.remove(&ticket).expect("it was there");
+                let said = said.unwrap_or_else(|| Said { text: "4.4.1 no host could be reached".into(), ..Said::default() });
+                tracing::info!(site = &*road.site, reply = said.text, "site cannot be reached");
+                if self.said_of_site.len() >= SAID_MAX {
+                    self.said_of_site.pop_first();
+                }
+                self.said_of_site.insert(road.site, said);
+                self.queue.closed(house.queue_ms(), ticket, Ended::Failed);
+            }
+        }
+    }
+
+    /// Dials a host.
+    fn dial(&mut self, house: &Arc<House>, now: Tick, ticket: Ticket, hop: &Hop) {
+        let config = house.config();
+        let nonce = std::iter::repeat_with(|| self.dice.alphanumeric()).take(24).collect::<String>();
+        let login = hop.login.as_ref().map(|login| client::Credentials {
+            user: login.user.clone(),
+            password: login.password.clone(),
+            nonce: nonce.into(),
+        });
+        let pair = |login: &route::Login| (login.user.clone(), login.password.clone());
+        let socks = hop.socks.as_ref().map(|socks| client::Socks {
+            to: client::Destination::Address(hop.address.ip()),
+            port: hop.address.port(),
+            login: socks.login.as_ref().map(pair),
+        });
+        let security = match hop.security {
+            route::Security::Never => Security::Never,
+            route::Security::May => Security::May,
+            route::Security::Must { verified } => Security::Must { verified },
+            route::Security::Implicit { verified } => Security::Implicit { verified },
+        };
+        let protocol = match hop.protocol {
+            route::Protocol::Smtp => client::Protocol::Smtp,
+            route::Protocol::Lmtp => client::Protocol::Lmtp,
+        };
+        let settings = client::Settings {
+            helo: config.helo().into(),
+            protocol,
+            security,
+            name: hop.host.clone(),
+            login,
+            plaintext_login: security == Security::Never,
+            socks,
+            idle_ms: u64::from(config.queue.idle) * 1000,
+        };
+        let to: SocketAddr = hop.socks.as_ref().map_or(hop.address, |socks| socks.proxy);
+        let from = hop.from.filter(|_| hop.socks.is_none());
+        let dial = Dial { to, from, transport: Transport::Tcp, timeout_ms: CONNECT_MS };
+        // The session's patience begins when it is connected.
+        let session = client::Client::new(settings, now.after(CONNECT_MS));
+        let office = Outbound::new(house.clone(), ticket, hop.clone());
+        self.ready.push_back(Trip { dial, load: Load::Smtp(Box::new(session), Box::new(office)) });
+    }
+
+    /// There is no way to a site. Where that will stay so, its messages fail.
+    fn no_way(&mut self, house: &Arc<House>, ticket: Ticket, none: NoRoute) {
+        let road = self.roads.remove(&ticket).expect("it was there");
+        let now_ms = house.queue_ms();
+        let said = Said { text: format!("{} {}", none.status(), none.words()), at_s: house.now().seconds, ..Said::default() };
+        tracing::info!(site = &*road.site, reply = said.text, "no way");
+        if none.permanent() {
+            while let Some(Job { id, recipients, .. }) = self.queue.take(ticket, usize::MAX) {
+                let outcomes: Vec<(u16, Outcome)> = recipients.iter().map(|n| (*n, Outcome::Failed)).collect();
+                self.queue.settle(now_ms, ticket, &outcomes);
+                for number in recipients {
+                    self.say(id, number, said.clone());
+                }
+            }
+            self.queue.closed(now_ms, ticket, Ended::Fine);
+        } else {
+            self.said_of_site.insert(road.site, said);
+            self.queue.closed(now_ms, ticket, Ended::Failed);
+        }
+    }
+
+    /// Notes what was heard of a recipient.
+    fn say(&mut self, id: u64, number: u16, said: Said) {
+        if self.said.len() >= SAID_MAX {
+            self.said.pop_first();
+        }
+        self.said.insert((id, number), said);
+    }
+
+    /// A recipient was not reached in time: the report says what was last heard.
+    fn expired(&mut self, id: u64, number: u16) {
+        let last = self.said.get(&(id, number)).cloned().unwrap_or_default();
+        let text = match &*last.text {
+            "" => "4.4.7 it could not be delivered in time".to_owned(),
+            text => text.to_owned(),
+        };
+        self.say(id, number, Said { text, relayed: false, ..last });
+    }
+
+    /// Forgets what was heard of a message that is gone.
+    fn hush(&mut self, id: u64) {
+        let gone: Vec<(u64, u16)> = self.said.range((id, 0)..=(id, u16::MAX)).map(|(key, _)| *key).collect();
+        for key in gone {
+            self.said.remove(&key);
+        }
+    }
+}
+
+/// Stands for "ask again", which no answer is waited for.
+fn no_query() -> Query {
+    Query { name: "".into(), kind: dns::Kind::Txt }
 }

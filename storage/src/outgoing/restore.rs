@@ -2,17 +2,17 @@
 //!
 //! What is told here may be told twice, and of messages that are done; only the last word counts.
 
+use super::Admission;
 use crate::{
     depot::{Depot, Put},
     recover::decode,
     spool::Lsn,
 };
-use mail::Stamp;
-use queue::{Accept, Change, Content, Entry, Fate, Queue, Record, Tells, Traits};
-use std::{
-    io,
-    sync::{Mutex, PoisonError},
+use queue::{
+    Accept, Change, Content, Fate, Queue, Record, Tells, Traits,
+    route::{self, Rules},
 };
+use std::io;
 
 /// States that are put while the queue is locked: others go on in between.
 const BATCH: usize = 1000;
@@ -21,12 +21,12 @@ const BATCH: usize = 1000;
 ///
 /// # Errors
 /// If this is no state, or the record cannot be read.
-pub(crate) fn restore(queue: &mut Queue, now_ms: u64, id: u64, state: &[u8], record: &dyn Fn() -> io::Result<Vec<u8>>) -> io::Result<()> {
+pub(crate) fn restore(queue: &mut Queue, rules: &Rules, now_ms: u64, id: u64, state: &[u8], record: &dyn Fn() -> io::Result<Vec<u8>>) -> io::Result<()> {
     let mut bytes = None;
     let site = |number: u16| {
         let bytes = bytes.get_or_insert_with(record).as_ref().ok()?;
         let Ok(Record::Accept(accept)) = decode(bytes) else { return None };
-        Some(accept.remotes.iter().nth(number.into())?.site().to_owned())
+        Some(site_of(&accept.remotes.iter().nth(number.into())?, rules).into())
     };
     queue
         .restore(now_ms, id, state, site)
@@ -38,12 +38,12 @@ pub(crate) fn restore(queue: &mut Queue, now_ms: u64, id: u64, state: &[u8], rec
 }
 
 /// Does what a record at or after [`Depot::upto`] tells of mail that leaves.
-pub(crate) fn replay(queue: &mut Queue, depot: &Depot, now_ms: u64, at: Lsn, record: &Record<'_>) {
+pub(crate) fn replay(queue: &mut Queue, depot: &Depot, rules: &Rules, now_ms: u64, at: Lsn, record: &Record<'_>) {
     let id = match record {
         Record::Accept(accept) => {
             if accept.remotes.iter().next().is_some() && !depot.holds(accept.id) {
                 depot.note(accept.id, at, matches!(accept.content, Content::Large { .. }));
-                admit(queue, now_ms, accept);
+                admit(queue, rules, now_ms, accept);
             }
             let Some(settles) = &accept.settles else { return };
             match settles.tells {
@@ -87,37 +87,29 @@ pub(crate) fn replay(queue: &mut Queue, depot: &Depot, now_ms: u64, at: Lsn, rec
 }
 
 /// Takes in a message that was accepted for recipients elsewhere.
-pub(crate) fn admit(queue: &mut Queue, now_ms: u64, accept: &Accept<'_>) {
-    let recipients: Vec<(u16, &str)> = accept.remotes.iter().enumerate().map(|(n, remote)| (n as u16, remote.site())).collect();
-    let by = accept.wishes.by.filter(|by| by.or_return);
-    queue.admit(
-        now_ms,
-        &Entry {
-            id: accept.id,
-            arrived_ms: millis(accept.stamp),
-            priority: accept.wishes.priority,
-            not_before_ms: accept.wishes.hold_until.map(millis),
-            give_up_ms: by.map(|by| millis(by.at)),
-            held: accept.traits.has(Traits::HELD),
-            recipients: &recipients,
-        },
-    );
+fn admit(queue: &mut Queue, rules: &Rules, now_ms: u64, accept: &Accept<'_>) {
+    let sites: Vec<Box<str>> = accept.remotes.iter().map(|remote| site_of(&remote, rules)).collect();
+    let sites: Vec<(u16, &str)> = (0..).zip(sites.iter().map(|site| &**site)).collect();
+    let wishes = accept.wishes.into();
+    let held = accept.traits.has(Traits::HELD);
+    queue.admit(now_ms, &Admission { id: accept.id, stamp: accept.stamp, wishes: &wishes, held, sites: &sites }.entry());
 }
 
-/// Puts the state of every queued message. New ones may come meanwhile; they are in the log.
-pub(crate) fn put_states(queue: &Mutex<Queue>, put: &mut Put<'_>) {
-    let mut after = 0;
-    loop {
-        let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-        match queue.save_after(after, BATCH, put) {
-            Some(last) => after = last,
-            None => return,
-        }
+/// The site of a recipient elsewhere.
+pub(super) fn site_of(remote: &queue::Remote<'_>, rules: &Rules) -> Box<str> {
+    match remote.route {
+        Some(route) => route.into(),
+        None => route::site(remote.site(), rules),
     }
 }
 
-fn millis(stamp: Stamp) -> u64 {
-    u64::try_from(stamp.seconds).unwrap_or(0) * 1000
+/// Puts the state of every queued message. New ones may come meanwhile; they are in the log. `save` puts those after an id, a number at a time, and says
+/// which was the last; others go on in between.
+pub(crate) fn put_states(put: &mut Put<'_>, mut save: impl FnMut(u64, usize, &mut Put<'_>) -> Option<u64>) {
+    let mut after = 0;
+    while let Some(last) = save(after, BATCH, put) {
+        after = last;
+    }
 }
 
 #[cfg(test)]
@@ -128,8 +120,12 @@ mod tests {
         disk::Posix,
         spool::{self, Spool},
     };
+    use mail::Stamp;
     use queue::{Attempt, Attempts, Changed, Indexes, Remote, Remotes, Settings, Settles, Tried};
-    use std::{path::Path, sync::Arc};
+    use std::{
+        path::Path,
+        sync::{Arc, Mutex},
+    };
 
     fn accept(id: u64, remotes: &[&str], settles: Option<(u64, &[u16])>) -> Vec<u8> {
         let remotes: Vec<Remote<'_>> = remotes.iter().map(|recipient| Remote { recipient, ..Remote::default() }).collect();
@@ -148,13 +144,13 @@ mod tests {
         let mut queue = Queue::new(Settings::default(), 1);
         let locked = Spool::lock(disk.clone(), &dir.join("spool")).unwrap();
         let depot = Depot::open(disk, &dir.join("depot"), depot::Options::default(), &mut |id, state, record| {
-            restore(&mut queue, 1_000_000, id, state, record).unwrap();
+            restore(&mut queue, &Rules::default(), 1_000_000, id, state, record).unwrap();
         });
         let depot = depot.unwrap();
         let options = spool::Options { segment: 64 << 10, patience: None, ..spool::Options::default() };
         let spool = locked.open(options, &mut |at, bytes| {
             if at >= depot.upto() {
-                replay(&mut queue, &depot, 1_000_000, at, &decode(bytes).unwrap());
+                replay(&mut queue, &depot, &Rules::default(), 1_000_000, at, &decode(bytes).unwrap());
             }
         });
         (spool.unwrap(), depot, Mutex::new(queue))
@@ -189,10 +185,10 @@ mod tests {
         let half = 5;
         for (n, record) in records.iter().enumerate() {
             let at = spool.entry().commit(&[record]).unwrap();
-            replay(&mut queue.lock().unwrap(), &depot, 1_000_000, at, &decode(record).unwrap());
+            replay(&mut queue.lock().unwrap(), &depot, &Rules::default(), 1_000_000, at, &decode(record).unwrap());
             if n == half {
                 let mark = spool.mark();
-                depot.checkpoint(&spool, mark, &mut |put| put_states(&queue, put)).unwrap();
+                depot.checkpoint(&spool, mark, &mut |put| put_states(put, |after, most, put| queue.lock().unwrap().save_after(after, most, put))).unwrap();
                 spool.release(mark).unwrap();
             }
         }
@@ -204,7 +200,7 @@ mod tests {
             let (spool, depot, queue) = open(&dir);
             assert_eq!((shown(&queue), depot.len(), depot.parked()), (before.clone(), 3, parked));
             let mark = spool.mark();
-            depot.checkpoint(&spool, mark, &mut |put| put_states(&queue, put)).unwrap();
+            depot.checkpoint(&spool, mark, &mut |put| put_states(put, |after, most, put| queue.lock().unwrap().save_after(after, most, put))).unwrap();
             spool.release(mark).unwrap();
         }
         std::fs::remove_dir_all(&dir).unwrap();

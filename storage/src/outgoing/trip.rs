@@ -83,7 +83,12 @@ pub enum Transport {
 }
 
 /// A client session and the office that answers it.
-pub enum Load {}
+pub enum Load {
+    /// Mail.
+    Smtp(Box<smtp::client::Client>, Box<super::Outbound>),
+    /// A question to a name server.
+    Dns(Box<dns::Exchange>, Box<super::Inquiry>),
+}
 
 /// What a runtime tells the office of a load besides answers to its questions. Exactly one of the last two is called, at the end.
 pub trait Traveller: Sink {

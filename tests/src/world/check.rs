@@ -16,6 +16,9 @@ use std::{
 };
 use storage::disk::Disk;
 
+/// After so many milliseconds what was jotted is in the log.
+const JOTTED_MS: u64 = 5000;
+
 /// Where a message lies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
@@ -203,8 +206,10 @@ fn remotes(
             }
         }
         handovers.sort_by_key(|h| h.at);
-        // What is remembered of a delivery is written with the next group: a crash soon after may forget it.
-        let crashed = |at: u64| stage.books.crashes.iter().any(|c| c.host == t.host && c.at >= at);
+        // What is remembered of a delivery is written with the next group, or by chores: a crash soon after may forget it, and so may a bad disk.
+        let troubled = plan.hosts[t.host].restarted;
+        let crashed =
+            |at: u64| stage.books.crashes.iter().any(|c| c.host == t.host && c.at >= at && (troubled || c.at <= at + JOTTED_MS));
         let sure = handovers.iter().filter(|h| !h.shaky && !crashed(h.at)).count();
         let about = |f: &Found| {
             let names = [address.clone(), recipient.address.to_string()];

@@ -20,7 +20,6 @@ mod net;
 mod plan;
 mod talk;
 mod tape;
-#[cfg_attr(not(test), expect(dead_code, reason = "no house has a load to carry yet"))]
 mod travel;
 
 pub use canary::Canary;
@@ -33,6 +32,7 @@ use host::Host;
 use names::{NameServer, NameStream, Zone};
 use net::{Actor, End, Event, Knock, Net};
 use plan::Deed;
+use travel::Travel;
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -41,7 +41,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
 };
-use wire::{Nudge, Tick};
+use storage::outgoing::{Dial, Load, Traveller, Trip};
+use wire::{Nudge, Question, Session, Tick, Why};
 
 /// What everybody acts upon.
 pub struct Stage {
@@ -416,12 +417,33 @@ impl World {
         if !std::mem::take(&mut host.rung) && house.trips_due().is_none_or(|due| due > now) {
             return;
         }
-        if let Some(trip) = house.next_trip(now) {
-            match trip.load {}
+        while let Some(Trip { dial, load }) = house.next_trip(now) {
+            *self.counts.entry("trips").or_default() += 1;
+            match load {
+                Load::Smtp(session, office) => self.carry(n, &dial, *session, *office, smtp::client::INBOX_LIMIT, smtp::client::OUTBOX_MARK),
+                Load::Dns(session, office) => self.carry(n, &dial, *session, *office, dns::INBOX_LIMIT, dns::OUTBOX_MARK),
+            }
         }
         if let Some(due) = house.trips_due() {
             self.stage.net.wake(self.keepers[n], due.0);
         }
+    }
+
+    fn carry<S, O>(&mut self, n: usize, dial: &Dial, session: S, office: O, inbox: usize, mark: usize)
+    where
+        S: Session + 'static,
+        S::Ask: Question<O, Answer = S::Answer>,
+        O: Traveller<Session = S> + 'static,
+    {
+        let host = &self.hosts[n];
+        let house = host.house.as_ref().expect("it sends");
+        let me = self.stage.net.actor();
+        let bell = host.bells.of(Some(me));
+        let Some(place) = house.set_out(bell.clone()) else { return office.closed(session, Why::Shutdown) };
+        let (disk, from) = (Some(host.disk.clone()), dial.from.unwrap_or(host.ip));
+        let start = travel::Start { host: Some(n), disk, from, bell, place: Some(place), inbox, mark };
+        let travel = Travel::new(me, dial, session, office, start, &mut self.stage);
+        self.actors.insert(me, Box::new(travel));
     }
 
     /// A house is gone from one moment to the next, and all its sessions with it.
@@ -461,7 +483,7 @@ impl World {
 mod tests {
     use super::*;
     use smtp::client::Fate;
-    use storage::outgoing::{Dial, Transport};
+    use storage::outgoing::Transport;
 
     /// The scripts by themselves: foreign clients bring their letters to foreign servers.
     #[test]

@@ -416,6 +416,12 @@ impl Queue {
         self.messages.keys().copied()
     }
 
+    /// The same, from the one after this.
+    pub fn ids_after(&self, after: Option<u64>) -> impl Iterator<Item = u64> + '_ {
+        let from = after.map_or(0, |id| id.saturating_add(1));
+        self.messages.range(from..).map(|(id, _)| *id)
+    }
+
     /// Connections that are open or asked for.
     pub fn connections(&self) -> usize {
         self.connections.len()

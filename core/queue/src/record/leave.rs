@@ -95,6 +95,9 @@ impl Traits {
     /// A rule held it when it came; it waits for an operator.
     pub const HELD: Traits = Traits(16);
 
+    /// It is a report that nobody got a report: what becomes of it nobody is told.
+    pub const DOUBLE: Traits = Traits(32);
+
     /// Whether all of these are set.
     pub const fn has(self, what: Traits) -> bool {
         self.0 & what.0 == what.0

@@ -2,7 +2,7 @@
 
 mod command;
 mod parameter;
-mod path;
+pub(crate) mod path;
 mod wish;
 mod xtext;
 

@@ -41,6 +41,14 @@ pub(super) fn forward(text: &str) -> Result<(&str, Option<Address>), PathError> 
     Ok((rest, path.map(address).transpose()?))
 }
 
+/// An address as it is printed between `<` and `>`, or as a command says it.
+pub(crate) fn printed(text: &str) -> Option<Address> {
+    match mailbox(text) {
+        Ok(("", parts)) => address(parts).ok(),
+        _ => None,
+    }
+}
+
 fn address((local, domain): (Cow<'_, str>, &str)) -> Result<Address, PathError> {
     if local.len() > LOCAL_MAX || domain.len() > DOMAIN_MAX || domain.split('.').any(|label| label.len() > LABEL_MAX) {
         return Err(PathError::TooLong);

@@ -1,0 +1,349 @@
+//! The office of a session that sends: jobs from the queue, content from where it is stored, and what came of it to the log.
+
+use super::{Said, Trip, Traveller};
+use crate::{
+    house::House,
+    recover::decode,
+    story::{Deed, Peer},
+};
+use mail::{Address, Notify, Recipient};
+use queue::{Attempt, Attempts, Ended, Outcome, Record, Ticket, Traits, Tried, Verdict, route::Hop};
+use smtp::client::{Client, Fate, Form, Job, Offer, Office, Report, Trouble};
+use std::{collections::VecDeque, io, sync::Arc};
+use wire::{Fault, Ring, Sink, Tick, Why};
+
+use content::Content;
+
+mod content;
+
+/// The office of a session that sends.
+pub struct Outbound {
+    house: Arc<House>,
+    ticket: Ticket,
+    hop: Hop,
+    /// What protects the line.
+    tls: Option<String>,
+    /// The message in hand.
+    hand: Option<Hand>,
+    /// Whether it has had a job: then its end says nothing of the site.
+    proved: bool,
+    /// Whether its end was told.
+    told: bool,
+}
+
+/// A message in hand.
+struct Hand {
+    id: u64,
+    arrived_s: i64,
+    record: Vec<u8>,
+    /// Its recipients by number.
+    recipients: Vec<(u16, Recipient)>,
+    /// Parts that differ in their sender, still to be sent: each is a transaction of its own.
+    groups: VecDeque<(Option<Address>, Vec<usize>)>,
+    /// The part that is sent now.
+    group: Vec<usize>,
+    outcomes: Vec<Option<(Outcome, queue::Fate, Said)>>,
+    content: Option<Content>,
+}
+
+impl Outbound {
+    pub(super) fn new(house: Arc<House>, ticket: Ticket, hop: Hop) -> Outbound {
+        Outbound { house, ticket, hop, tls: None, hand: None, proved: false, told: false }
+    }
+
+    fn peer(&self) -> Peer {
+        Peer { host: self.hop.host.to_string(), address: self.hop.address.to_string(), tls: self.tls.clone() }
+    }
+
+    /// Takes the next message from the queue and reads what has to be known of it.
+    fn take(&mut self, offer: &Offer) -> Option<Hand> {
+        let outgoing = self.house.outgoing();
+        let room = offer.recipients_max.map_or(usize::MAX, |max| max as usize);
+        loop {
+            let taken = outgoing.inner().queue.take(self.ticket, room)?;
+            let id = taken.id;
+            match self.look_up(id, &taken.recipients) {
+                Ok(hand) => return Some(hand),
+                Err(error) => {
+                    tracing::error!(id = format!("{id:x}"), %error, "a queued message cannot be read");
+                    let outcomes: Vec<(u16, Outcome)> = taken.recipients.iter().map(|n| (*n, Outcome::Later)).collect();
+                    outgoing.inner().queue.settle(self.house.queue_ms(), self.ticket, &outcomes);
+                }
+            }
+        }
+    }
+
+    fn look_up(&self, id: u64, numbers: &[u16]) -> io::Result<Hand> {
+        let record = self.house.depot().read(self.house.spool(), id)?;
+        let damaged = || io::Error::from(io::ErrorKind::InvalidData);
+        let Record::Accept(accept) = decode(&record)? else { return Err(damaged()) };
+        let mut recipients = Vec::with_capacity(numbers.len());
+        let mut groups: VecDeque<(Option<Address>, Vec<usize>)> = VecDeque::new();
+        let remotes: Vec<queue::Remote<'_>> = accept.remotes.iter().collect();
+        for number in numbers {
+            let remote = remotes.get(usize::from(*number)).ok_or_else(damaged)?;
+            let address = address(remote.recipient).ok_or_else(damaged)?;
+            let sender = remote.sender.or(accept.sender).and_then(self::address);
+            match groups.iter_mut().find(|(of, _)| *of == sender) {
+                Some((_, list)) => list.push(recipients.len()),
+                None => groups.push_back((sender, vec![recipients.len()])),
+            }
+            recipients.push((*number, Recipient { address, notify: remote.notify, original: remote.original.map(Into::into) }));
+        }
+        let outcomes = vec![None; recipients.len()];
+        Ok(Hand { id, arrived_s: accept.stamp.seconds, record, recipients, groups, group: Vec::new(), outcomes, content: None })
+    }
+
+    /// The next transaction for the message in hand.
+    fn group(&mut self) -> Option<Box<Job>> {
+        let now_s = self.house.now().seconds;
+        let hand = self.hand.as_mut()?;
+        let (sender, group) = hand.groups.pop_front()?;
+        let Ok(Record::Accept(accept)) = decode(&hand.record) else { return None };
+        let recipients = group.iter().map(|at| hand.recipients[*at].1.clone()).collect();
+        hand.group = group;
+        let wishes = mail::Wishes::from(accept.wishes);
+        let due_in = wishes.by.map(|by| by.at.seconds - now_s);
+        Some(Box::new(Job {
+            id: hand.id,
+            sender,
+            recipients,
+            due_in,
+            size: accept.wire_size,
+            eight_bit: accept.traits.has(Traits::EIGHT_BIT),
+            binary: accept.traits.has(Traits::BINARY),
+            utf8: accept.traits.has(Traits::UTF8),
+            wishes,
+        }))
+    }
+
+    /// The message in hand is over: tells the queue, the log and the story.
+    fn land(&mut self) {
+        let Some(hand) = self.hand.take() else { return };
+        let (now, now_ms) = (self.house.now(), self.house.queue_ms());
+        let outgoing = self.house.outgoing();
+        let lost = || (Outcome::Later, queue::Fate::Owed, Said { text: "4.4.2 the connection broke".into(), at_s: now.seconds, ..Said::default() });
+        let results: Vec<_> = hand.outcomes.into_iter().map(|o| o.unwrap_or_else(lost)).collect();
+        let outcomes: Vec<(u16, Outcome)> = hand.recipients.iter().zip(&results).map(|((n, _), (outcome, ..))| (*n, *outcome)).collect();
+        let mut inner = outgoing.inner();
+        let verdicts = inner.queue.settle(now_ms, self.ticket, &outcomes);
+        let mut attempts = Vec::with_capacity(results.len());
+        for (((number, recipient), (_, fate, said)), verdict) in hand.recipients.iter().zip(&results).zip(&verdicts) {
+            let fate = match verdict {
+                Verdict::AsSaid => *fate,
+                Verdict::Again { attempts, next_ms } => queue::Fate::Later { attempts: *attempts, next_ms: *next_ms },
+                Verdict::TooLate => queue::Fate::Owed,
+            };
+            attempts.push(Attempt { recipient: *number, fate, code: said.code, reply: &said.text });
+            if fate != queue::Fate::Delivered {
+                inner.say(hand.id, *number, said.clone());
+            }
+            let (id, to, reply) = (format!("{:x}", hand.id), recipient.address.to_string(), &*said.text);
+            let (host, peer) = (&*self.hop.host, self.hop.address);
+            match fate {
+                queue::Fate::Delivered | queue::Fate::Relayed => tracing::info!(id, to, host, %peer, reply, "sent"),
+                queue::Fate::Later { .. } => tracing::info!(id, to, host, %peer, reply, "deferred"),
+                _ => tracing::info!(id, to, host, %peer, reply, "failed"),
+            }
+        }
+        let done = !inner.queue.contains(hand.id);
+        if done {
+            inner.hush(hand.id);
+        }
+        drop(inner);
+        let host = format!("{} [{}]", self.hop.host, self.hop.address);
+        let tried = Tried { id: hand.id, at_ms: now_ms, host: &host, tls: self.tls.as_deref().unwrap_or(""), attempts: Attempts::new(&attempts) };
+        if let Err(error) = self.house.spool().jot(&[&Record::Tried(tried).encode()]) {
+            // It is sent again after a crash, and not otherwise.
+            tracing::error!(id = format!("{:x}", hand.id), %error, "an attempt is not in the log");
+        }
+        if done {
+            self.house.depot().forget(hand.id);
+        }
+        for ((_, recipient), (attempt, (.., said))) in hand.recipients.iter().zip(attempts.iter().zip(&results)) {
+            let (recipient, reply) = (recipient.address.to_string(), spoken(said));
+            let delay_s = u64::try_from(now.seconds - hand.arrived_s).unwrap_or(0);
+            let deed = match attempt.fate {
+                queue::Fate::Delivered | queue::Fate::Relayed => Deed::Relayed { recipient, peer: self.peer(), reply, delay_s },
+                queue::Fate::Later { next_ms, .. } => Deed::Deferred { recipient, peer: Some(self.peer()), reply, next: Some(next_ms / 1000) },
+                // The report tells of it.
+                _ => continue,
+            };
+            self.house.tell(hand.id, deed);
+        }
+        outgoing.ring();
+    }
+
+    fn said(&self, outcome: &smtp::client::Outcome) -> Said {
+        let reply = &outcome.reply;
+        let (class, subject, detail) = reply.status;
+        Said {
+            code: if outcome.by_peer { reply.code } else { 0 },
+            text: format!("{class}.{subject}.{detail} {}", reply.text),
+            host: outcome.by_peer.then(|| self.hop.host.to_string()),
+            at_s: self.house.now().seconds,
+            relayed: outcome.fate == Fate::Relayed,
+        }
+    }
+
+    /// There is no session, or none that does anything. Another host is tried.
+    fn next_host(&mut self, said: Said, without_tls: bool) {
+        self.told = true;
+        let now = Tick(self.house.now_ms());
+        let mut inner = self.house.outgoing().inner();
+        inner.bells.remove(&self.ticket);
+        if without_tls && inner.roads.contains_key(&self.ticket) {
+            tracing::info!(host = &*self.hop.host, reply = said.text, "TLS fails here, trying without");
+            let hop = Hop { security: queue::route::Security::Never, ..self.hop.clone() };
+            // Nobody logs in to a line that may be another's.
+            let hop = Hop { login: None, ..hop };
+            inner.dial(&self.house, now, self.ticket, &hop);
+        } else {
+            inner.dial_next(&self.house, now, self.ticket, Some(said));
+        }
+        drop(inner);
+        self.house.outgoing().ring();
+    }
+
+    fn end(&mut self, ended: Ended) {
+        self.told = true;
+        let mut inner = self.house.outgoing().inner();
+        inner.bells.remove(&self.ticket);
+        inner.roads.remove(&self.ticket);
+        inner.queue.closed(self.house.queue_ms(), self.ticket, ended);
+        drop(inner);
+        self.house.outgoing().ring();
+    }
+}
+
+/// A path as it was printed.
+pub(super) fn address(text: &str) -> Option<Address> {
+    smtp::path(text)
+}
+
+/// What somebody said, as it was said.
+pub(super) fn spoken(said: &Said) -> String {
+    match said.code {
+        0 => said.text.clone(),
+        code => format!("{code} {}", said.text),
+    }
+}
+
+impl Office for Outbound {
+    fn next(&mut self, offer: Offer) -> Option<Box<Job>> {
+        if self.hand.as_ref().is_some_and(|hand| hand.groups.is_empty()) {
+            self.land();
+        }
+        self.tls = offer.tls.as_ref().map(|tls| tls.version.clone());
+        if self.hand.is_none() {
+            self.hand = self.take(&offer);
+            // From the first job on the road is a road no more: there is no other host for this connection.
+            self.proved |= self.hand.is_some();
+            self.house.outgoing().inner().roads.remove(&self.ticket);
+        }
+        self.group()
+    }
+
+    fn open(&mut self, form: Form) -> Result<u64, Fault> {
+        let hand = self.hand.as_mut().expect("only a job in hand is opened");
+        let opened = Content::open(&self.house, hand.id, &hand.record, form);
+        let (content, size) = opened.map_err(|error| {
+            tracing::error!(id = format!("{:x}", hand.id), %error, "the content of a queued message cannot be read");
+            Fault::Later
+        })?;
+        hand.content = Some(content);
+        Ok(size)
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, Fault> {
+        let hand = self.hand.as_mut().expect("only a job in hand is read");
+        let content = hand.content.as_mut().expect("it was opened");
+        content.read(&hand.record, buf).map_err(|error| {
+            tracing::error!(id = format!("{:x}", hand.id), %error, "the content of a queued message cannot be read");
+            Fault::Later
+        })
+    }
+
+    fn report(&mut self, report: Report) {
+        let said: Vec<Said> = report.each.iter().map(|outcome| self.said(outcome)).collect();
+        let hand = self.hand.as_mut().expect("only a job in hand is reported on");
+        hand.content = None;
+        for ((at, outcome), said) in std::mem::take(&mut hand.group).into_iter().zip(&report.each).zip(said) {
+            let wants_success = hand.recipients[at].1.notify.has(Notify::SUCCESS);
+            hand.outcomes[at] = Some(match outcome.fate {
+                Fate::Delivered => (Outcome::Done, queue::Fate::Delivered, said),
+                // A report that it was passed on is owed, and its record settles it.
+                Fate::Relayed if wants_success => (Outcome::Failed, queue::Fate::Owed, said),
+                Fate::Relayed => (Outcome::Done, queue::Fate::Relayed, said),
+                Fate::Deferred => (Outcome::Later, queue::Fate::Owed, said),
+                Fate::Failed => (Outcome::Failed, queue::Fate::Owed, said),
+            });
+        }
+        if hand.groups.is_empty() {
+            self.land();
+        }
+    }
+
+    fn trouble(&mut self, trouble: Trouble) {
+        let reply = &trouble.reply;
+        let (class, subject, detail) = reply.status;
+        let said = Said {
+            code: reply.code,
+            text: format!("{class}.{subject}.{detail} {}", reply.text),
+            host: Some(self.hop.host.to_string()),
+            at_s: self.house.now().seconds,
+            relayed: false,
+        };
+        tracing::info!(host = &*self.hop.host, peer = %self.hop.address, at = ?trouble.at, reply = said.text, "no mail can be sent there now");
+        if self.proved { self.end(Ended::Fine) } else { self.next_host(said, trouble.without_tls) }
+    }
+}
+
+impl Sink for Outbound {
+    fn body(&mut self, _: &[u8]) {
+        unreachable!("a client is sent no message");
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn drain(&mut self) {}
+}
+
+impl Traveller for Outbound {
+    type Session = Client;
+
+    fn bell(&mut self, bell: Arc<dyn Ring>) {
+        self.house.outgoing().inner().bells.insert(self.ticket, bell);
+    }
+
+    fn unreachable(mut self, _: Client, error: &io::Error) {
+        let text = format!("4.4.1 cannot connect to {} [{}]: {error}", self.hop.host, self.hop.address);
+        self.next_host(Said { text, at_s: self.house.now().seconds, ..Said::default() }, false);
+    }
+
+    fn closed(mut self, _: Client, why: Why) {
+        self.land();
+        if !self.told {
+            self.end(if why == Why::Shutdown || self.proved { Ended::Ours } else { Ended::Fine });
+        }
+    }
+}
+
+/// Nobody told how it ended: this host had no thread for it, or a session panicked.
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        self.land();
+        if !self.told {
+            self.end(Ended::Ours);
+        }
+    }
+}
+
+impl Trip {
+    /// Whether it carries mail rather than a question.
+    pub fn is_mail(&self) -> bool {
+        matches!(self.load, super::Load::Smtp(..))
+    }
+}

@@ -1,0 +1,149 @@
+//! The content of a queued message as it goes over the wire.
+
+use crate::{disk::File, house::House, recover::decode};
+use queue::{Record, Traits};
+use smtp::client::Form;
+use std::io;
+
+/// Bytes that are read of a file at a time.
+const CHUNK: usize = 32 << 10;
+
+/// The content of a queued message, from its beginning.
+pub(super) struct Content {
+    source: Source,
+    at: u64,
+    size: u64,
+    /// The last byte was a carriage return.
+    after_cr: bool,
+    binary: bool,
+    /// Encodes it anew, with what is ready; none when it has ended.
+    recoder: Option<(Option<mime::Recoder>, Vec<u8>)>,
+    chunk: Vec<u8>,
+}
+
+/// Where it is.
+enum Source {
+    /// In the record, from this byte on.
+    Record(usize),
+    /// In a file of its own.
+    File(Box<dyn File>),
+}
+
+impl Content {
+    /// Opens the content of a message and says how many octets it has on the wire; an estimate if it is to be encoded anew.
+    pub(super) fn open(house: &House, id: u64, record: &[u8], form: Form) -> io::Result<(Content, u64)> {
+        let Record::Accept(accept) = decode(record)? else { return Err(io::ErrorKind::InvalidData.into()) };
+        let (source, size) = match accept.content {
+            queue::Content::Inline(bytes) => (Source::Record(record.len() - bytes.len()), bytes.len() as u64),
+            queue::Content::Large { size, .. } => (Source::File(house.depot().open_large(house.spool(), id)?), size),
+        };
+        let binary = accept.traits.has(Traits::BINARY);
+        let source_form = if binary { mime::Source::Octets } else { mime::Source::Lines };
+        let recoder = (form == Form::SevenBit).then(|| (Some(mime::Recoder::new(source_form, mime::Target::SevenBit)), Vec::new()));
+        let wire = if recoder.is_some() { accept.wire_size.saturating_mul(4) / 3 } else { accept.wire_size };
+        let mut content = Content { source, at: 0, size, after_cr: false, binary, recoder, chunk: Vec::new() };
+        content.skip_trace(record)?;
+        Ok((content, wire))
+    }
+
+    /// The first lines are for a mailbox here: the path to return to, and whom it was delivered to. Others write their own.
+    fn skip_trace(&mut self, record: &[u8]) -> io::Result<()> {
+        let mut head = [0; 2048];
+        let n = self.bytes(record, &mut head)?;
+        let mut rest = &head[..n];
+        for name in [&b"Return-Path: "[..], b"Delivered-To: "] {
+            if rest.starts_with(name)
+                && let Some(end) = memchr::memchr(b'\n', rest)
+            {
+                rest = &rest[end + 1..];
+            }
+        }
+        self.at = (n - rest.len()) as u64;
+        Ok(())
+    }
+
+    /// Bytes as they are stored, from where it stands; none at the end.
+    fn bytes(&mut self, record: &[u8], buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX).min(buf.len());
+        if left == 0 {
+            return Ok(0);
+        }
+        let n = match &self.source {
+            Source::Record(from) => {
+                let at = from + usize::try_from(self.at).map_err(|_| io::ErrorKind::InvalidData)?;
+                buf[..left].copy_from_slice(record.get(at..at + left).ok_or(io::ErrorKind::InvalidData)?);
+                left
+            }
+            Source::File(file) => match file.read_at(&mut buf[..left], self.at)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => n,
+            },
+        };
+        self.at += n as u64;
+        Ok(n)
+    }
+
+    /// Fills a buffer with octets of the wire; none at the end.
+    pub(super) fn read(&mut self, record: &[u8], buf: &mut [u8]) -> io::Result<usize> {
+        if self.recoder.is_some() {
+            return self.recode(record, buf);
+        }
+        if self.binary {
+            return self.bytes(record, buf);
+        }
+        // At worst every byte is a line feed and becomes two.
+        let mut chunk = std::mem::take(&mut self.chunk);
+        chunk.resize(CHUNK, 0);
+        let want = (buf.len() / 2).min(CHUNK);
+        let n = self.bytes(record, &mut chunk[..want])?;
+        let mut out = 0;
+        let mut put = |bytes: &[u8]| {
+            buf[out..out + bytes.len()].copy_from_slice(bytes);
+            out += bytes.len();
+        };
+        let mut rest = &chunk[..n];
+        while let Some(lf) = memchr::memchr(b'\n', rest) {
+            put(&rest[..lf]);
+            let cr = if lf > 0 { rest[lf - 1] == b'\r' } else { self.after_cr };
+            put(if cr { b"\n" } else { b"\r\n" });
+            self.after_cr = false;
+            rest = &rest[lf + 1..];
+        }
+        put(rest);
+        if n > 0 {
+            // Whether the last byte was a carriage return that a line feed may follow.
+            self.after_cr = chunk[n - 1] == b'\r';
+        }
+        self.chunk = chunk;
+        Ok(out)
+    }
+
+    fn recode(&mut self, record: &[u8], buf: &mut [u8]) -> io::Result<usize> {
+        let stuck = |obstacle| io::Error::other(format!("it cannot be encoded anew: {obstacle:?}"));
+        loop {
+            let (recoder, ready) = self.recoder.as_mut().expect("it is encoded anew");
+            if !ready.is_empty() {
+                let n = ready.len().min(buf.len());
+                buf[..n].copy_from_slice(&ready[..n]);
+                ready.drain(..n);
+                return Ok(n);
+            }
+            if recoder.is_none() {
+                return Ok(0);
+            }
+            let mut chunk = std::mem::take(&mut self.chunk);
+            chunk.resize(CHUNK, 0);
+            let n = self.bytes(record, &mut chunk)?;
+            let (recoder, ready) = self.recoder.as_mut().expect("it is encoded anew");
+            match recoder {
+                Some(recoder) if n > 0 => recoder.feed(&chunk[..n], ready).map_err(stuck)?,
+                recoder => {
+                    if let Some(recoder) = recoder.take() {
+                        recoder.finish(ready).map_err(stuck)?;
+                    }
+                }
+            }
+            self.chunk = chunk;
+        }
+    }
+}
