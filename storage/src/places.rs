@@ -112,7 +112,8 @@ impl House {
         }
         let about = leaving.settles.map(|(about, ..)| format!("{about:x}"));
         let leaving = Leaving { to: &places.remotes, ..leaving };
-        let origin = Origin { sender: envelope.sender.as_ref(), helo: "localhost", peer, with: "local", login: None, eight_bit: false, utf8: false };
+        let origin =
+            Origin { sender: envelope.sender.as_ref(), helo: "localhost", peer, with: "local", login: None, eight_bit: false, utf8: false };
         self.accept(taken, stamp, Some(&origin), &to, &leaving)?;
         let sender = envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
         let recipients = envelope.recipients.iter().map(|r| r.address.to_string()).collect();

@@ -191,7 +191,15 @@ impl Intake {
             }
         };
         let (eight_bit, utf8_header) = (self.eight_bit, self.utf8_header);
-        Ok(Taken { entry: self.entry, content, structure: self.scanner.finish(), stored: self.stored, hops: self.hops, eight_bit, utf8_header })
+        Ok(Taken {
+            entry: self.entry,
+            content,
+            structure: self.scanner.finish(),
+            stored: self.stored,
+            hops: self.hops,
+            eight_bit,
+            utf8_header,
+        })
     }
 
     fn store(&mut self, bytes: &[u8]) {

@@ -8,8 +8,8 @@ mod inquiry;
 mod operator;
 mod outbound;
 mod report;
-mod rules;
 pub(crate) mod restore;
+mod rules;
 mod trip;
 
 pub use inquiry::Inquiry;
@@ -233,6 +233,12 @@ impl House {
                     // It has just gone, and its office will say so.
                     None => tracing::debug!(?ticket, "nobody to wake"),
                 },
+                // It has nothing to do, and others wait for its place.
+                Some(Action::Leave(ticket)) => {
+                    if let Some(bell) = inner.bells.get(&ticket) {
+                        bell.ring(Nudge::Shutdown);
+                    }
+                }
                 Some(Action::Report { id, recipients }) => {
                     drop(inner);
                     self.report_owed(id, &recipients);

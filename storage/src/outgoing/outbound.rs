@@ -1,6 +1,6 @@
 //! The office of a session that sends: jobs from the queue, content from where it is stored, and what came of it to the log.
 
-use super::{Said, Trip, Traveller};
+use super::{Said, Traveller, Trip};
 use crate::{
     house::House,
     recover::decode,
@@ -122,7 +122,9 @@ impl Outbound {
         let Some(hand) = self.hand.take() else { return };
         let (now, now_ms) = (self.house.now(), self.house.queue_ms());
         let outgoing = self.house.outgoing();
-        let lost = || (Outcome::Later, queue::Fate::Owed, Said { text: "4.4.2 the connection broke".into(), at_s: now.seconds, ..Said::default() });
+        let lost = || {
+            (Outcome::Later, queue::Fate::Owed, Said { text: "4.4.2 the connection broke".into(), at_s: now.seconds, ..Said::default() })
+        };
         let results: Vec<_> = hand.outcomes.into_iter().map(|o| o.unwrap_or_else(lost)).collect();
         let outcomes: Vec<(u16, Outcome)> = hand.recipients.iter().zip(&results).map(|((n, _), (outcome, ..))| (*n, *outcome)).collect();
         let mut inner = outgoing.inner();
@@ -152,7 +154,8 @@ impl Outbound {
         }
         drop(inner);
         let host = format!("{} [{}]", self.hop.host, self.hop.address);
-        let tried = Tried { id: hand.id, at_ms: now_ms, host: &host, tls: self.tls.as_deref().unwrap_or(""), attempts: Attempts::new(&attempts) };
+        let tried =
+            Tried { id: hand.id, at_ms: now_ms, host: &host, tls: self.tls.as_deref().unwrap_or(""), attempts: Attempts::new(&attempts) };
         if let Err(error) = self.house.spool().jot(&[&Record::Tried(tried).encode()]) {
             // It is sent again after a crash, and not otherwise.
             tracing::error!(id = format!("{:x}", hand.id), %error, "an attempt is not in the log");
@@ -165,7 +168,9 @@ impl Outbound {
             let delay_s = u64::try_from(now.seconds - hand.arrived_s).unwrap_or(0);
             let deed = match attempt.fate {
                 queue::Fate::Delivered | queue::Fate::Relayed => Deed::Relayed { recipient, peer: self.peer(), reply, delay_s },
-                queue::Fate::Later { next_ms, .. } => Deed::Deferred { recipient, peer: Some(self.peer()), reply, next: Some(next_ms / 1000) },
+                queue::Fate::Later { next_ms, .. } => {
+                    Deed::Deferred { recipient, peer: Some(self.peer()), reply, next: Some(next_ms / 1000) }
+                }
                 // The report tells of it.
                 _ => continue,
             };

@@ -4,12 +4,7 @@ use super::{
     Said,
     outbound::{address, spoken},
 };
-use crate::{
-    accept::Leaving,
-    house::House,
-    recover::decode,
-    story::Deed,
-};
+use crate::{accept::Leaving, house::House, recover::decode, story::Deed};
 use config::Config;
 use mail::{Address, Envelope, Notify, Recipient, Stamp};
 use queue::{
@@ -35,8 +30,8 @@ pub(super) fn templates(config: &Config) -> io::Result<Templates> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
         };
-        let template = Template::parse(&text)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error:?}", path.display())))?;
+        let template =
+            Template::parse(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error:?}", path.display())))?;
         templates.replace(kind, template);
     }
     Ok(templates)
@@ -72,9 +67,8 @@ impl House {
         let said = self.last_said(id, recipients, &remotes);
         let config = self.config();
         let policy = self.report_policy();
-        let known = accept.trace.is_some_and(|trace| {
-            !trace.login.is_empty() || trace.peer.parse().is_ok_and(|peer| config.is_relay_client(peer))
-        });
+        let known =
+            accept.trace.is_some_and(|trace| !trace.login.is_empty() || trace.peer.parse().is_ok_and(|peer| config.is_relay_client(peer)));
         let mut telling = Telling::new();
         let mut nobody = Vec::new();
         for (number, said) in recipients.iter().zip(&said) {
@@ -114,10 +108,8 @@ impl House {
         let config = self.config();
         let of = |number: u16| all.iter().position(|n| *n == number).map(|at| said[at].clone()).unwrap_or_default();
         let remotes: Vec<queue::Remote<'_>> = accept.remotes.iter().collect();
-        let heard: Vec<(queue::Remote<'_>, Address, Said)> = numbers
-            .iter()
-            .filter_map(|n| Some((remotes[usize::from(*n)], address(remotes[usize::from(*n)].recipient)?, of(*n))))
-            .collect();
+        let heard: Vec<(queue::Remote<'_>, Address, Said)> =
+            numbers.iter().filter_map(|n| Some((remotes[usize::from(*n)], address(remotes[usize::from(*n)].recipient)?, of(*n)))).collect();
         let give_up = Stamp::utc(accept.stamp.seconds + i64::from(config.queue.give_up_after));
         let about: Vec<About<'_>> = heard
             .iter()
@@ -153,8 +145,16 @@ impl House {
             eight_bit: accept.traits.has(Traits::EIGHT_BIT),
             returned,
         };
-        let report =
-            dsn::Report { kind, host: config.hostname(), to, postmaster: &postmaster, name: &name, date: self.now(), original, recipients: &about };
+        let report = dsn::Report {
+            kind,
+            host: config.hostname(),
+            to,
+            postmaster: &postmaster,
+            name: &name,
+            date: self.now(),
+            original,
+            recipients: &about,
+        };
         let message = report.message(&self.outgoing().templates());
         let mut traits = Traits::REPORT;
         traits = traits.with_if(Traits::DOUBLE, kind == Kind::Double);

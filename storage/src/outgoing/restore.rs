@@ -21,7 +21,14 @@ const BATCH: usize = 1000;
 ///
 /// # Errors
 /// If this is no state, or the record cannot be read.
-pub(crate) fn restore(queue: &mut Queue, rules: &Rules, now_ms: u64, id: u64, state: &[u8], record: &dyn Fn() -> io::Result<Vec<u8>>) -> io::Result<()> {
+pub(crate) fn restore(
+    queue: &mut Queue,
+    rules: &Rules,
+    now_ms: u64,
+    id: u64,
+    state: &[u8],
+    record: &dyn Fn() -> io::Result<Vec<u8>>,
+) -> io::Result<()> {
     let mut bytes = None;
     let site = |number: u16| {
         let bytes = bytes.get_or_insert_with(record).as_ref().ok()?;
@@ -188,7 +195,11 @@ mod tests {
             replay(&mut queue.lock().unwrap(), &depot, &Rules::default(), 1_000_000, at, &decode(record).unwrap());
             if n == half {
                 let mark = spool.mark();
-                depot.checkpoint(&spool, mark, &mut |put| put_states(put, |after, most, put| queue.lock().unwrap().save_after(after, most, put))).unwrap();
+                depot
+                    .checkpoint(&spool, mark, &mut |put| {
+                        put_states(put, |after, most, put| queue.lock().unwrap().save_after(after, most, put))
+                    })
+                    .unwrap();
                 spool.release(mark).unwrap();
             }
         }
@@ -200,7 +211,9 @@ mod tests {
             let (spool, depot, queue) = open(&dir);
             assert_eq!((shown(&queue), depot.len(), depot.parked()), (before.clone(), 3, parked));
             let mark = spool.mark();
-            depot.checkpoint(&spool, mark, &mut |put| put_states(put, |after, most, put| queue.lock().unwrap().save_after(after, most, put))).unwrap();
+            depot
+                .checkpoint(&spool, mark, &mut |put| put_states(put, |after, most, put| queue.lock().unwrap().save_after(after, most, put)))
+                .unwrap();
             spool.release(mark).unwrap();
         }
         std::fs::remove_dir_all(&dir).unwrap();

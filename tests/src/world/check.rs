@@ -208,8 +208,7 @@ fn remotes(
         handovers.sort_by_key(|h| h.at);
         // What is remembered of a delivery is written with the next group, or by chores: a crash soon after may forget it, and so may a bad disk.
         let troubled = plan.hosts[t.host].restarted;
-        let crashed =
-            |at: u64| stage.books.crashes.iter().any(|c| c.host == t.host && c.at >= at && (troubled || c.at <= at + JOTTED_MS));
+        let crashed = |at: u64| stage.books.crashes.iter().any(|c| c.host == t.host && c.at >= at && (troubled || c.at <= at + JOTTED_MS));
         let sure = handovers.iter().filter(|h| !h.shaky && !crashed(h.at)).count();
         let about = |f: &Found| {
             let names = [address.clone(), recipient.address.to_string()];

@@ -32,7 +32,6 @@ use host::Host;
 use names::{NameServer, NameStream, Zone};
 use net::{Actor, End, Event, Knock, Net};
 use plan::Deed;
-use travel::Travel;
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -42,6 +41,7 @@ use std::{
     rc::Rc,
 };
 use storage::outgoing::{Dial, Load, Traveller, Trip};
+use travel::Travel;
 use wire::{Nudge, Question, Session, Tick, Why};
 
 /// What everybody acts upon.
@@ -420,7 +420,9 @@ impl World {
         while let Some(Trip { dial, load }) = house.next_trip(now) {
             *self.counts.entry("trips").or_default() += 1;
             match load {
-                Load::Smtp(session, office) => self.carry(n, &dial, *session, *office, smtp::client::INBOX_LIMIT, smtp::client::OUTBOX_MARK),
+                Load::Smtp(session, office) => {
+                    self.carry(n, &dial, *session, *office, smtp::client::INBOX_LIMIT, smtp::client::OUTBOX_MARK)
+                }
                 Load::Dns(session, office) => self.carry(n, &dial, *session, *office, dns::INBOX_LIMIT, dns::OUTBOX_MARK),
             }
         }

@@ -1,6 +1,6 @@
 //! What becomes of a message because of its age, and when it is reported on.
 
-use super::{Action, Queue, message::State};
+use super::{Action, Queue, message::State, site::Site};
 use alloc::vec::Vec;
 
 impl Queue {
@@ -45,9 +45,10 @@ impl Queue {
 
     /// Asks for the report of a message, if one is owed and nothing of it goes on.
     pub(super) fn due_for_report(&mut self, id: u64) {
+        let sites = &self.sites;
         if let Some(message) = self.messages.get_mut(&id)
             && !message.owed.is_empty()
-            && !message.is_busy()
+            && !message.is_busy(|site| is_resting(sites, site))
             && !core::mem::replace(&mut message.reporting, true)
         {
             self.reports.push_back(id);
@@ -73,4 +74,9 @@ impl Queue {
         let warn = message.from_s.saturating_add(self.settings.warn_after_s);
         self.late.insert((if message.warned { message.give_up_s } else { warn.min(message.give_up_s) }, id));
     }
+}
+
+/// Whether a site seems dead: what waits for it is no reason to put a report off.
+pub(super) fn is_resting(sites: &[Option<Site>], site: u32) -> bool {
+    sites[site as usize].as_ref().is_some_and(|site| site.dead_until.is_some())
 }

@@ -72,8 +72,8 @@ impl From<&[u16]> for Recipients {
 
 impl Message {
     /// Whether anything of it goes on at the moment, so that a report would not be the last word.
-    pub(super) fn is_busy(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part.state, State::Ready | State::Flying))
+    pub(super) fn is_busy(&self, is_resting: impl Fn(u32) -> bool) -> bool {
+        self.parts.iter().any(|part| part.state == State::Flying || part.state == State::Ready && !is_resting(part.site))
     }
 
     pub(super) fn is_done(&self) -> bool {

@@ -179,9 +179,10 @@ impl Queue {
             }
         }
         while let Some(id) = self.reports.pop_front() {
+            let sites = &self.sites;
             if let Some(message) = self.messages.get_mut(&id) {
                 message.reporting = false;
-                if !message.owed.is_empty() && !message.is_busy() {
+                if !message.owed.is_empty() && !message.is_busy(|site| age::is_resting(sites, site)) {
                     return Some(Action::Report { id, recipients: message.owed.clone() });
                 }
             }
@@ -343,7 +344,10 @@ impl Queue {
         let failed = ended == Ended::Failed || ended == Ended::Fine && connection.coming && connection.jobs == 0;
         if failed && !connection.proved && site.dead_until.is_none() && site.failed(now_ms, dice) {
             let until = site.dead_until.expect("it has just died");
+            // Those that wait for it may be owed a report on others, which does not wait for it.
+            let ids: BTreeSet<u64> = site.ready.iter().map(|place| place.2).collect();
             self.resting.insert((until, number));
+            ids.into_iter().for_each(|id| self.due_for_report(id));
         }
         if let Some((id, at)) = connection.job {
             let numbers = self.messages[&id].parts[at as usize].to.clone();
