@@ -170,6 +170,10 @@ impl House {
             let held = leaving.traits.has(Traits::HELD);
             self.outgoing().admit(self.queue_ms(), &Admission { id, stamp, wishes: &leaving.wishes, held, sites: &sites });
         }
+        if let Some((about, recipients, Tells::End)) = leaving.settles {
+            // Before the entry ends as well: a snapshot that still had them would be believed, and they be reported twice.
+            self.settled(about, recipients);
+        }
         let path = self.spool().large_path(id);
         let pieces: [&[u8]; 1];
         let content = match &taken.content {

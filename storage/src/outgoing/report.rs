@@ -183,7 +183,6 @@ impl House {
             };
             self.tell(id, deed);
         }
-        self.settled(id, numbers);
         Ok(())
     }
 
@@ -210,7 +209,8 @@ impl House {
         self.settled(id, numbers);
     }
 
-    fn settled(&self, id: u64, numbers: &[u16]) {
+    /// Recipients are done, and the log knows it.
+    pub(crate) fn settled(&self, id: u64, numbers: &[u16]) {
         let mut inner = self.outgoing().inner();
         inner.queue.settled(id, numbers);
         if !inner.queue.contains(id) {
