@@ -237,7 +237,7 @@ impl House {
     /// How things are.
     pub fn levels(&self) -> Levels {
         Levels {
-            queue: self.queue_status(),
+            queue: self.queue_numbers(),
             now: u64::try_from(self.now().seconds).unwrap_or(0),
             started: self.ready_at(),
             sessions: self.guests(),

@@ -4,6 +4,7 @@
 //! dialled, its session asks for jobs and reports on them. `outbound` and `inquiry` are the offices of the sessions that travel, `report` tells senders,
 //! `operator` answers those who look after the queue. Nothing here waits while it holds the lock, except for bytes in memory.
 
+mod explain;
 mod inquiry;
 mod operator;
 mod outbound;

@@ -1,44 +1,328 @@
-//! What an operator asks of the queue.
+//! What an operator asks of the queue, and does with it.
 
+use super::{Said, outbound::spoken};
 use crate::{
-    control::{Action, Effect, Explanation, Filter, Listing, Operator, Page, QueueStatus, Refused, Step, Whole, Whom, queue_id},
+    control::{Action, Effect, Filter, Listing, Operator, Page, QueueStatus, Refused, State, Summary, Waiting, Whole, Whom, queue_id},
     house::House,
+    recover::decode,
+    story::Deed,
 };
-use mail::Address;
-use post::Ruling;
+use queue::{Accept, Change, Changed, Content, Listed, PartState, Record, dsn::Kind};
+use std::sync::Arc;
 
-impl Operator for House {
-    fn list(&self, _: &Filter, _: Page) -> Result<Listing, Refused> {
-        Ok(Listing::default())
+/// How much of the queue is looked at while sessions wait for it.
+const LOOK: usize = 500;
+/// Recipients that a line of a list names.
+const NAMED_MAX: usize = 5;
+/// Dead sites that are named.
+const DEAD_MAX: usize = 100;
+/// Messages that one order may be for.
+const ORDER_MAX: usize = 1_000_000;
+
+impl Operator for Arc<House> {
+    fn list(&self, filter: &Filter, page: Page) -> Result<Listing, Refused> {
+        let mut listing = Listing::default();
+        let mut after = page.after;
+        // One more is looked for, to know whether there is one.
+        while listing.messages.len() <= page.most {
+            let (found, last) = self.look(filter, after, LOOK);
+            let Some(last) = last else { break };
+            after = Some(last);
+            for listed in found {
+                if listing.messages.len() > page.most {
+                    break;
+                }
+                // A message that is gone meanwhile is not listed.
+                let Ok(record) = self.depot().read(self.spool(), listed.id) else { continue };
+                let Ok(Record::Accept(accept)) = decode(&record) else { continue };
+                if names(filter, &accept, &listed) {
+                    listing.messages.push(self.summary(&accept, &listed));
+                }
+            }
+        }
+        if listing.messages.len() > page.most {
+            listing.messages.truncate(page.most);
+            listing.next = listing.messages.last().map(|m| m.id.clone());
+        }
+        Ok(listing)
     }
 
     fn show(&self, id: u64) -> Result<Whole, Refused> {
-        Err(Refused::NoSuchMessage(format!("{id:x}")))
+        let gone = || Refused::NoSuchMessage(format!("{id:x}"));
+        let listed = self.outgoing().inner().queue.show(id).ok_or_else(gone)?;
+        let record = self.depot().read(self.spool(), id).map_err(|error| Refused::Later(error.to_string()))?;
+        let Ok(Record::Accept(accept)) = decode(&record) else { return Err(Refused::Later("its record cannot be read".into())) };
+        let each = accept.remotes.iter().enumerate().map(|(n, remote)| {
+            let part = listed.recipients.iter().find(|(number, ..)| usize::from(*number) == n);
+            let (site, attempts, state) =
+                part.map_or((remote.site(), 0, None), |(_, site, attempts, state)| (&**site, *attempts, Some(*state)));
+            Waiting {
+                address: remote.recipient.to_owned(),
+                site: site.to_owned(),
+                state: state.map_or(State::Done, |state| place(listed.held, state)),
+                attempts: u32::from(attempts),
+                next: state.and_then(|state| self.next(state)),
+                reply: part.and_then(|(number, site, ..)| self.heard(id, *number, site)),
+            }
+        });
+        Ok(Whole {
+            each: each.collect(),
+            summary: self.summary(&accept, &listed),
+            gives_up: Some(listed.give_up_ms / 1000),
+            priority: listed.priority,
+            envid: accept.wishes.envid.map(Into::into),
+        })
     }
 
-    fn act(&self, whom: &Whom, _: &Action, _: &str) -> Result<Effect, Refused> {
-        match whom {
-            Whom::Ids(ids) => match ids.first() {
-                Some(first) => queue_id(first).and_then(|id| Err(Refused::NoSuchMessage(format!("{id:x}")))),
-                None => Ok(Effect { messages: 0 }),
-            },
-            Whom::All(_) => Ok(Effect { messages: 0 }),
+    fn act(&self, whom: &Whom, action: &Action, who: &str) -> Result<Effect, Refused> {
+        let ids = self.meant(whom)?;
+        let to = match action {
+            Action::Reroute { to } => Some(self.site_of(to, &ids)?),
+            _ => None,
+        };
+        let (now_ms, silent) = (self.queue_ms(), matches!(action, Action::Cancel { silent: true }));
+        if matches!(action, Action::Cancel { .. }) {
+            let inner = self.outgoing().inner();
+            let is_sent = |id: &&u64| inner.queue.show(**id).is_some_and(|m| m.recipients.iter().any(|r| r.3 == PartState::Flying));
+            if let Some(id) = ids.iter().find(is_sent) {
+                return Err(Refused::Conflict(format!("{id:x} is being sent at this moment; nothing is cancelled")));
+            }
         }
+        let mut done = 0;
+        for id in ids {
+            let site = to.as_deref().unwrap_or_default();
+            let mut inner = self.outgoing().inner();
+            let queue = &mut inner.queue;
+            let (is_done, change, what) = match action {
+                // Not in the log: after a crash it is tried when it would have been.
+                Action::Retry => (queue.retry(id), None, "tried at once".to_owned()),
+                Action::Hold => (queue.hold(id), Some(Change::Hold), String::new()),
+                Action::Release => (queue.release(now_ms, id), Some(Change::Release), "released".into()),
+                Action::Reroute { to } => (queue.reroute(now_ms, id, site), Some(Change::Reroute(site)), format!("rerouted to {to}")),
+                Action::Schedule { next } => {
+                    let when_ms = next.saturating_mul(1000);
+                    (queue.reschedule(id, when_ms), Some(Change::At(when_ms)), format!("put off until {} UTC", crate::story::moment(*next)))
+                }
+                Action::Cancel { .. } if silent => (queue.cancel(id), Some(Change::Cancel), "cancelled, and nobody is told,".into()),
+                Action::Cancel { .. } => {
+                    drop(inner);
+                    self.tell(id, Deed::Changed { by: who.to_owned(), what: "cancelled".into() });
+                    done += u64::from(self.give_up(id)?);
+                    continue;
+                }
+            };
+            if silent && is_done {
+                inner.hush(id);
+            }
+            drop(inner);
+            if !is_done {
+                continue;
+            }
+            done += 1;
+            if let Some(change) = change {
+                let record = Record::Changed(Changed { id, at_ms: now_ms, change }).encode();
+                self.spool().jot(&[&record]).map_err(|error| Refused::Later(error.to_string()))?;
+            }
+            if silent {
+                self.depot().forget(id);
+            }
+            let by = who.to_owned();
+            self.tell(id, if *action == Action::Hold { Deed::Held { by } } else { Deed::Changed { by, what } });
+        }
+        self.spool().flush().map_err(|error| Refused::Later(error.to_string()))?;
+        self.outgoing().ring();
+        Ok(Effect { messages: done })
     }
 
     fn queue_status(&self) -> QueueStatus {
-        QueueStatus::default()
+        self.queue_numbers()
     }
 
-    fn explain(&self, address: &str) -> Result<Explanation, Refused> {
-        let Some(parsed) = Address::parse(address) else {
-            return Err(Refused::Nonsense(format!("{address:?} is no address")));
-        };
-        let step = match self.accounts().rule(&parsed) {
-            Ruling::Deliver(account) => Step::new("mailbox", format!("{account} gets it")),
-            Ruling::NoMailbox => Step::new("refused", "the domain is served here, but there is no such mailbox"),
-            Ruling::Foreign => Step::new("refused", "the domain is not served here"),
-        };
-        Ok(Explanation { address: parsed.to_string(), steps: vec![step] })
+    fn explain(&self, address: &str) -> Result<crate::control::Explanation, Refused> {
+        self.explanation(address)
     }
+}
+
+impl House {
+    /// How the queue is.
+    pub(crate) fn queue_numbers(&self) -> QueueStatus {
+        let inner = self.outgoing().inner();
+        let (waiting, active, held) = inner.queue.count();
+        let (sites, dead_count) = inner.queue.sites();
+        let oldest = inner.queue.ids().next().and_then(|id| inner.queue.show(id)).map(|m| m.arrived_ms / 1000);
+        let dead = inner.queue.each_site().filter(|(.., until)| until.is_some()).map(|(name, ..)| name.to_owned());
+        let dead = dead.take(DEAD_MAX).collect();
+        QueueStatus {
+            waiting: waiting as u64,
+            active: active as u64,
+            held: held as u64,
+            oldest,
+            sites: sites as u64,
+            dead,
+            dead_count: dead_count as u64,
+        }
+    }
+
+    /// Of the next messages, those that the queue itself can tell that they are meant; and the last that was looked at.
+    fn look(&self, filter: &Filter, after: Option<u64>, most: usize) -> (Vec<Listed>, Option<u64>) {
+        let inner = self.outgoing().inner();
+        let mut last = None;
+        let looked = inner.queue.list_after(after).take(most).inspect(|m| last = Some(m.id));
+        let found = looked
+            .filter(|m| {
+                let site = filter.site.as_deref();
+                filter.state.is_none_or(|state| state == of_message(m))
+                    && filter.before.is_none_or(|before| m.arrived_ms / 1000 < before)
+                    && site.is_none_or(|site| m.recipients.iter().any(|(_, s, ..)| **s == *site))
+            })
+            .collect();
+        (found, last)
+    }
+
+    /// The messages an order is for.
+    fn meant(&self, whom: &Whom) -> Result<Vec<u64>, Refused> {
+        let mut ids = Vec::new();
+        match whom {
+            Whom::Ids(list) => {
+                let inner = self.outgoing().inner();
+                for text in list {
+                    let id = queue_id(text)?;
+                    if !inner.queue.contains(id) {
+                        return Err(Refused::NoSuchMessage(format!("{id:x}")));
+                    }
+                    ids.push(id);
+                }
+            }
+            Whom::All(filter) => {
+                let reads = filter.sender.is_some() || filter.recipient.is_some();
+                let mut after = None;
+                while let (found, Some(last)) = self.look(filter, after, LOOK) {
+                    after = Some(last);
+                    for listed in found {
+                        let is_meant = !reads || {
+                            let record = self.depot().read(self.spool(), listed.id).map_err(|error| Refused::Later(error.to_string()))?;
+                            matches!(decode(&record), Ok(Record::Accept(accept)) if names(filter, &accept, &listed))
+                        };
+                        if is_meant {
+                            ids.push(listed.id);
+                        }
+                    }
+                    if ids.len() > ORDER_MAX {
+                        return Err(Refused::Conflict(format!("more than {ORDER_MAX} messages are meant; say it more narrowly")));
+                    }
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The site of a way that an operator names.
+    fn site_of(&self, to: &str, ids: &[u64]) -> Result<Box<str>, Refused> {
+        if to != "mx" {
+            let (host, port) = to.rsplit_once(':').filter(|(host, _)| !host.contains(':')).unwrap_or((to, "25"));
+            let port: u16 = port.parse().map_err(|_| Refused::Nonsense(format!("{port:?} is no port")))?;
+            if !config::is_domain(host) && host.parse::<std::net::Ipv4Addr>().is_err() {
+                return Err(Refused::Nonsense(format!("{host:?} is no host; give NAME, NAME:PORT or mx")));
+            }
+            return Ok(format!("={host}:{port}").into());
+        }
+        let mut domains = Vec::new();
+        for id in ids {
+            let record = self.depot().read(self.spool(), *id).map_err(|error| Refused::Later(error.to_string()))?;
+            let Ok(Record::Accept(accept)) = decode(&record) else { continue };
+            domains.extend(accept.remotes.iter().filter_map(|r| r.recipient.rsplit_once('@').map(|(_, domain)| domain.to_lowercase())));
+        }
+        domains.sort();
+        domains.dedup();
+        match &domains[..] {
+            [one] => Ok(self.outgoing().site(one)),
+            _ => Err(Refused::Conflict("these messages are for several domains; give them back to DNS domain by domain".into())),
+        }
+    }
+
+    /// Ends a message with a report to its sender; false if it is gone.
+    fn give_up(self: &Arc<House>, id: u64) -> Result<bool, Refused> {
+        let mut inner = self.outgoing().inner();
+        let Some(listed) = inner.queue.show(id) else { return Ok(false) };
+        let numbers: Vec<u16> = listed.recipients.iter().map(|r| r.0).collect();
+        for number in &numbers {
+            let said =
+                Said { text: "5.7.1 it was cancelled by the operator of this server".into(), at_s: self.now().seconds, ..Said::default() };
+            inner.say(id, *number, said);
+        }
+        drop(inner);
+        self.report(id, &numbers, |_| Kind::Failed).map_err(|error| Refused::Later(error.to_string()))?;
+        Ok(true)
+    }
+
+    fn summary(&self, accept: &Accept<'_>, listed: &Listed) -> Summary {
+        let remotes: Vec<_> = accept.remotes.iter().collect();
+        let address = |n: u16| remotes.get(usize::from(n)).map(|r| r.recipient.to_owned());
+        let first = listed.recipients.first();
+        Summary {
+            id: format!("{:x}", listed.id),
+            accepted: listed.arrived_ms / 1000,
+            size: match accept.content {
+                Content::Inline(bytes) => bytes.len() as u64,
+                Content::Large { size, .. } => size,
+            },
+            sender: accept.sender.unwrap_or_default().to_owned(),
+            state: of_message(listed),
+            recipients: u32::try_from(remotes.len()).unwrap_or(u32::MAX),
+            waiting: listed.recipients.iter().take(NAMED_MAX).filter_map(|r| address(r.0)).collect(),
+            left: u32::try_from(listed.recipients.len()).unwrap_or(u32::MAX),
+            next: listed.recipients.iter().filter_map(|r| self.next(r.3)).min(),
+            reason: first.and_then(|(number, site, ..)| self.heard(listed.id, *number, site)),
+        }
+    }
+
+    /// What was last heard of a recipient, or else of its site.
+    fn heard(&self, id: u64, number: u16, site: &str) -> Option<String> {
+        let inner = self.outgoing().inner();
+        inner.said.get(&(id, number)).or_else(|| inner.said_of_site.get(site)).map(spoken).filter(|said| !said.is_empty())
+    }
+
+    /// When a recipient is tried next, in seconds since 1970.
+    fn next(&self, state: PartState) -> Option<u64> {
+        match state {
+            PartState::Waiting(ms) | PartState::Resting(ms) => Some(ms / 1000),
+            PartState::Ready => Some(self.queue_ms() / 1000),
+            PartState::Flying | PartState::Held | PartState::Owed => None,
+        }
+    }
+}
+
+fn of_message(listed: &Listed) -> State {
+    if listed.recipients.iter().any(|r| r.3 == PartState::Flying) {
+        State::Active
+    } else if listed.held {
+        State::Held
+    } else {
+        State::Waiting
+    }
+}
+
+fn place(held: bool, state: PartState) -> State {
+    match state {
+        PartState::Flying => State::Active,
+        PartState::Held => State::Held,
+        _ if held => State::Held,
+        PartState::Waiting(_) | PartState::Ready | PartState::Resting(_) => State::Waiting,
+        PartState::Owed => State::Done,
+    }
+}
+
+/// Whether the addresses of a message are those that are asked for.
+fn names(filter: &Filter, accept: &Accept<'_>, listed: &Listed) -> bool {
+    let is = |wanted: &str, address: &str| match wanted {
+        "<>" | "" => address.is_empty(),
+        domain if domain.starts_with('@') => address.to_lowercase().ends_with(&domain.to_lowercase()),
+        wanted => address.eq_ignore_ascii_case(wanted),
+    };
+    let waits = |n: usize| listed.recipients.iter().any(|(number, ..)| usize::from(*number) == n);
+    filter.sender.as_deref().is_none_or(|wanted| is(wanted, accept.sender.unwrap_or_default()))
+        && filter
+            .recipient
+            .as_deref()
+            .is_none_or(|wanted| accept.remotes.iter().enumerate().any(|(n, r)| waits(n) && is(wanted, r.recipient)))
 }

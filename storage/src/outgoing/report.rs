@@ -60,7 +60,7 @@ impl House {
         }
     }
 
-    fn report(self: &Arc<House>, id: u64, recipients: &[u16], kind: impl Fn(&Said) -> Kind) -> io::Result<()> {
+    pub(super) fn report(self: &Arc<House>, id: u64, recipients: &[u16], kind: impl Fn(&Said) -> Kind) -> io::Result<()> {
         let record = self.depot().read(self.spool(), id)?;
         let Record::Accept(accept) = decode(&record)? else { return Err(io::ErrorKind::InvalidData.into()) };
         let remotes: Vec<queue::Remote<'_>> = accept.remotes.iter().collect();

@@ -77,6 +77,19 @@ impl Queue {
         self.messages.range(from..).filter_map(|(id, _)| self.show(*id))
     }
 
+    /// Messages that wait, that are being sent and that are held.
+    pub fn count(&self) -> (usize, usize, usize) {
+        let (mut active, mut held) = (0, 0);
+        for message in self.messages.values() {
+            if message.parts.iter().any(|part| part.state == State::Flying) {
+                active += 1;
+            } else if message.held {
+                held += 1;
+            }
+        }
+        (self.messages.len() - active - held, active, held)
+    }
+
     /// Every site with how many parts of messages it has, its connections, and until when it rests if it seems dead.
     pub fn each_site(&self) -> impl Iterator<Item = (&str, u32, u32, Option<u64>)> {
         self.sites.iter().flatten().map(|site| (&*site.name, site.parts, site.open, site.dead_until))
