@@ -99,6 +99,6 @@ impl post::Addresses for Facts<'_> {
     }
 
     fn unwrap_sender(&self, address: &Address) -> Option<Address> {
-        self.state.paths.srs.unwrap(address, self.day)
+        self.state.paths.srs.as_ref()?.unwrap(address, self.day)
     }
 }

@@ -47,6 +47,8 @@ const LOOK_MS: u64 = 1000;
 pub struct Accounts {
     disk: Arc<dyn Disk>,
     clock: Clock,
+    /// Whether the secret of rewritten senders is made if it is not there.
+    make: bool,
     state: RwLock<State>,
     /// When the file was last looked at. Its lock is held while reading the file, so that one thread reads and the others go on.
     looked: Mutex<Looked>,
@@ -87,28 +89,33 @@ pub enum LoadError {
 }
 
 impl Accounts {
-    /// Reads the accounts of a configuration.
+    /// Reads the accounts of a configuration, and writes nothing: a command of root must not leave a file that the server cannot read.
     ///
     /// # Errors
     /// If the file cannot be read or is wrong. One that does not exist holds no accounts.
     pub fn load(disk: Arc<dyn Disk>, config: &Config) -> Result<Accounts, LoadError> {
-        Accounts::load_at(disk, config, Clock::system())
+        Accounts::read(disk, config, Clock::system(), false)
     }
 
-    /// The same with a clock of one's own.
+    /// The same for a server: with a clock of its own, and the secret of rewritten senders is made if it is not there.
     ///
     /// # Errors
     /// As [`Accounts::load`].
     pub fn load_at(disk: Arc<dyn Disk>, config: &Config, clock: Clock) -> Result<Accounts, LoadError> {
+        Accounts::read(disk, config, clock, true)
+    }
+
+    fn read(disk: Arc<dyn Disk>, config: &Config, clock: Clock, make: bool) -> Result<Accounts, LoadError> {
         let (book, stat) = read(&*disk, config)?;
         let mut aliases = Vec::new();
-        let paths = Arc::new(Paths::load(&*disk, config, &mut aliases).map_err(LoadError::Paths)?);
+        let paths = Arc::new(Paths::load(&*disk, config, make, &mut aliases).map_err(LoadError::Paths)?);
         let memory = Memory::new();
         Ok(Accounts {
             disk,
             state: RwLock::new(State { config: Arc::new(config.clone()), book: Arc::new(book), paths }),
             looked: Mutex::new(Looked { at_ms: clock.ms(), stat, aliases_at_ms: clock.ms(), aliases }),
             clock,
+            make,
             throttle: Mutex::default(),
             memory_key: memory.key(),
             memory: Mutex::new(memory),
@@ -126,7 +133,7 @@ impl Accounts {
         let mut looked = held(&self.looked);
         let (book, stat) = read(&*self.disk, config)?;
         let mut aliases = Vec::new();
-        let paths = Arc::new(Paths::load(&*self.disk, config, &mut aliases).map_err(LoadError::Paths)?);
+        let paths = Arc::new(Paths::load(&*self.disk, config, self.make, &mut aliases).map_err(LoadError::Paths)?);
         let now = self.clock.ms();
         *looked = Looked { at_ms: now, stat, aliases_at_ms: now, aliases };
         self.set(State { config: Arc::new(config.clone()), book: Arc::new(book), paths });
@@ -172,7 +179,7 @@ impl Accounts {
     pub fn rewritten(&self, sender: &Address, now: mail::Stamp) -> Option<Address> {
         let state = self.state();
         let ours = state.config.is_local(&sender.domain) || state.config.domain_aliases.contains_key(&*sender.domain);
-        if ours { None } else { state.paths.srs.wrap(sender, now.seconds.div_euclid(86_400)) }
+        if ours { None } else { state.paths.srs.as_ref()?.wrap(sender, now.seconds.div_euclid(86_400)) }
     }
 
     /// Whether `account` may send as `sender`: its own address, with any detail and in any of its domains, `postmaster` if it is that, and
@@ -311,7 +318,7 @@ impl Accounts {
             return None;
         }
         looked.aliases.clear();
-        match Paths::load(&*self.disk, config, &mut looked.aliases) {
+        match Paths::load(&*self.disk, config, self.make, &mut looked.aliases) {
             Ok(paths) => {
                 tracing::info!(event = "aliases", "the aliases have changed");
                 Some(paths)

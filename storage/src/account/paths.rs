@@ -24,15 +24,16 @@ pub(crate) type Seen = (PathBuf, Option<Stat>);
 #[derive(Debug)]
 pub(crate) struct Paths {
     aliases: BTreeMap<String, Vec<Target>>,
-    pub(crate) srs: Srs,
+    /// Not there if the secret is not.
+    pub(crate) srs: Option<Srs>,
 }
 
 impl Paths {
-    /// Reads what the configuration names. The secret is made if it is not there. `files` gets the files of aliases, also where one of them is wrong.
+    /// Reads what the configuration names. The secret is made if it is not there and `make` says so. `files` gets the files of aliases, also where one of them is wrong.
     ///
     /// # Errors
     /// Says which file is wrong, and where.
-    pub(crate) fn load(disk: &dyn Disk, config: &Config, files: &mut Vec<Seen>) -> Result<Paths, String> {
+    pub(crate) fn load(disk: &dyn Disk, config: &Config, make: bool, files: &mut Vec<Seen>) -> Result<Paths, String> {
         let mut aliases = BTreeMap::new();
         for path in &config.aliases {
             let text = text(disk, path, files)?;
@@ -45,8 +46,8 @@ impl Paths {
             }
         }
         let path = config.srs_secret();
-        let secret = secret(disk, &path).map_err(|e| format!("{}: {e}", path.display()))?;
-        Ok(Paths { aliases, srs: Srs::new(&secret, config.srs_domain()) })
+        let secret = secret(disk, &path, make).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Paths { aliases, srs: secret.map(|secret| Srs::new(&secret, config.srs_domain())) })
     }
 
     /// What an alias says of `name`, `name@domain` or `@domain`, in lower case.
@@ -93,19 +94,17 @@ fn text(disk: &dyn Disk, path: &Path, files: &mut Vec<Seen>) -> Result<String, S
     String::from_utf8(bytes).map_err(|_| format!("{}: the file is not UTF-8", path.display()))
 }
 
-fn secret(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+fn secret(disk: &dyn Disk, path: &Path, make: bool) -> io::Result<Option<Vec<u8>>> {
     match file::read(disk, path) {
-        Ok(bytes) if bytes.len() >= SECRET / 2 => return Ok(bytes),
+        Ok(bytes) if bytes.len() >= SECRET / 2 => return Ok(Some(bytes)),
         Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the secret is too short to be one")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && make => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     }
     let mut bytes = [0; SECRET];
     SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
     let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    match file::replace(disk, path, text.as_bytes()) {
-        // Before the first start there is no store, and nothing that was signed with it; `check` says so once.
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(text.into_bytes()),
-    }
+    file::replace(disk, path, text.as_bytes())?;
+    Ok(Some(text.into_bytes()))
 }
