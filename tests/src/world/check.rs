@@ -255,6 +255,10 @@ fn strays(plan: &Plan, taken: &[(&Taken, Found)], found: &[(Place, Found)], wron
             continue;
         }
         *unknown.entry((*host, *user, id)).or_default() += 1;
+        if f.report.is_some() && *by == hostname(plan, *host) {
+            // Nobody brings a report: the house makes it.
+            continue;
+        }
         let unsure = taken.iter().any(|(t, letter)| t.fate == Fate::Unsure && t.host == *host && letter.message_id == f.message_id);
         if !unsure {
             wrong.push(format!("{user} of house {host} has {id} ({}), which nobody brought", f.message_id));
@@ -262,7 +266,7 @@ fn strays(plan: &Plan, taken: &[(&Taken, Found)], found: &[(Place, Found)], wron
     }
     for ((host, user, id), count) in unknown {
         if count > 1 {
-            wrong.push(format!("{user} of house {host} has {id}, which was not acknowledged, {count} times"));
+            wrong.push(format!("{user} of house {host} has {id}, which nobody brought or was not acknowledged, {count} times"));
         }
     }
 }

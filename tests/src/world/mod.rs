@@ -130,6 +130,12 @@ struct World {
     counts: BTreeMap<&'static str, u64>,
 }
 
+/// More events than any world has that comes to an end.
+const EVENTS_MAX: u64 = 200_000;
+
+/// More trips than a house of this size has at a time.
+const TRIPS_MAX: u32 = 1000;
+
 /// The longest rest of a keeper, in milliseconds.
 const REST: u64 = 600_000;
 
@@ -161,6 +167,10 @@ impl World {
             self.step(event);
             self.settle();
             if self.calm && self.is_quiet() {
+                break;
+            }
+            if self.counts["events"] > EVENTS_MAX {
+                self.stage.books.wrong("time does not go on".to_owned());
                 break;
             }
         }
@@ -417,7 +427,9 @@ impl World {
         if !std::mem::take(&mut host.rung) && house.trips_due().is_none_or(|due| due > now) {
             return;
         }
-        while let Some(Trip { dial, load }) = house.next_trip(now) {
+        for turn in 0.. {
+            let Some(Trip { dial, load }) = house.next_trip(now) else { break };
+            assert!(turn < TRIPS_MAX, "trips without end");
             *self.counts.entry("trips").or_default() += 1;
             match load {
                 Load::Smtp(session, office) => {

@@ -113,7 +113,7 @@ pub const USERS: [&str; 3] = ["alice", "bob", "fred"];
 const DEAD: [u8; 2] = [250, 251];
 
 /// Whether houses know forwards and catch-alls.
-const FORWARDS: bool = false;
+const FORWARDS: bool = true;
 
 const MINUTE: u64 = 60_000;
 
