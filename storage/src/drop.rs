@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use std::{
     ffi::OsStr,
     fs::File,
-    io::{self, BufRead as _, BufReader, Read, Write},
+    io::{self, BufRead as _, BufReader, Read, Seek as _, Write},
     os::unix::ffi::OsStrExt as _,
     path::Path,
 };
@@ -185,7 +185,19 @@ fn take_one(path: &Path, largest: u64, take: &mut dyn FnMut(&Letter, &mut dyn Re
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     let mut file = BufReader::new(File::from(file));
-    let letter = read_envelope(stat.st_uid, &mut file)?;
+    let mut letter = read_envelope(stat.st_uid, &mut file)?;
+    // Few programs say that a message is 8-bit.
+    let at = file.stream_position()?;
+    while !letter.eight_bit {
+        let piece = file.fill_buf()?;
+        if piece.is_empty() {
+            break;
+        }
+        letter.eight_bit = !piece.is_ascii();
+        let n = piece.len();
+        file.consume(n);
+    }
+    file.seek(io::SeekFrom::Start(at))?;
     take(&letter, &mut file.take(size))
 }
 

@@ -110,7 +110,12 @@ impl House {
     /// # Errors
     /// Says what is wrong.
     pub fn open(config: Config, disk: Arc<dyn Disk>) -> Result<Arc<House>, OpenError> {
-        House::open_at(config, disk, Clock::system(), spool::Options::default())
+        let folder = config.store.join(crate::drop::FOLDER);
+        let house = House::open_at(config, disk, Clock::system(), spool::Options::default())?;
+        if let Err(error) = crate::drop::prepare(&folder) {
+            tracing::error!(path = %folder.display(), %error, "there is no drop folder, so programs of this host cannot send mail");
+        }
+        Ok(house)
     }
 
     /// The same with a clock and a spool of one's own, for tests.
@@ -205,7 +210,7 @@ impl House {
     }
 
     /// Looks after what needs it from time to time. Call it about once a second where blocking is allowed; nobody is kept waiting meanwhile.
-    pub fn chores(&self) {
+    pub fn chores(self: &Arc<House>) {
         if let Err(error) = self.spool.flush() {
             tracing::warn!(%error, "the log lags behind");
         }
@@ -228,6 +233,7 @@ impl House {
             rounds.deliver_again = self.clock.ms();
         }
         drop(rounds);
+        self.take_in();
         self.mailboxes.chores();
         if let Err(error) = self.write_story() {
             tracing::warn!(%error, "the story of what happened is not written");

@@ -16,6 +16,7 @@ pub mod mailbox;
 pub mod metrics;
 pub mod office;
 pub mod outgoing;
+mod pickup;
 mod places;
 pub mod process;
 mod recover;
