@@ -168,7 +168,8 @@ impl House {
             let sites: Vec<Box<str>> = leaving.to.iter().map(|(recipient, _)| self.outgoing().site(&recipient.address.domain)).collect();
             let sites: Vec<(u16, &str)> = (0..).zip(sites.iter().map(|site| &**site)).collect();
             let held = leaving.traits.has(Traits::HELD);
-            self.outgoing().admit(self.queue_ms(), &Admission { id, stamp, wishes: &leaving.wishes, held, sites: &sites });
+            let arrived_ms = self.queue_ms();
+            self.outgoing().admit(arrived_ms, &Admission { id, stamp, arrived_ms, wishes: &leaving.wishes, held, sites: &sites });
         }
         if let Some((about, recipients, Tells::End)) = leaving.settles {
             // Before the entry ends as well: a snapshot that still had them would be believed, and they be reported twice.
@@ -334,6 +335,7 @@ fn base_name(stamp: Stamp, id: u64, n: usize, host: &str, size: u64, wire: u64) 
 }
 
 /// The record of a message, but for its content.
+#[allow(clippy::too_many_arguments)]
 fn head(
     taken: &Taken,
     stamp: Stamp,

@@ -406,6 +406,11 @@ impl House {
         self.guests.set_out(bell)
     }
 
+    /// Whether nobody is let in or out any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.guests.is_closing()
+    }
+
     /// Lets nobody in or out any more and asks everybody to come to an end.
     pub fn stop_guests(&self) {
         self.guests.close();

@@ -128,17 +128,14 @@ pub fn read(disk: &dyn Disk, dir: &Path, number: u32, offset: u32, id: u64) -> i
     payload(&*file, &head)
 }
 
+/// Takes the id, the place and the bytes of a record.
+pub type Each<'a> = dyn FnMut(u64, u32, &[u8]) -> io::Result<()> + 'a;
+
 /// Gives `each` those records of which `wanted` says so.
 ///
 /// # Errors
 /// `InvalidData` if it is damaged, after what could be read.
-pub fn scan(
-    disk: &dyn Disk,
-    dir: &Path,
-    number: u32,
-    wanted: &dyn Fn(u64, u32) -> bool,
-    each: &mut dyn FnMut(u64, u32, &[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+pub fn scan(disk: &dyn Disk, dir: &Path, number: u32, wanted: &dyn Fn(u64, u32) -> bool, each: &mut Each<'_>) -> io::Result<()> {
     let file = match disk.open(&path(dir, number), How::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged()),
         opened => opened?,

@@ -104,6 +104,11 @@ impl Guests {
         Ok(Guest { guests: self.clone(), number, peer, listener, bell, tls: Arc::default() })
     }
 
+    /// Whether nobody is let in or out any more.
+    pub fn is_closing(&self) -> bool {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner).closing
+    }
+
     /// Notes that somebody goes out, to be called home when the server stops; `None` if it does already.
     pub fn set_out(self: &Arc<Guests>, bell: Arc<dyn Ring>) -> Option<Away> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);

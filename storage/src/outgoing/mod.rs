@@ -99,6 +99,8 @@ pub(crate) struct Said {
 pub(crate) struct Admission<'a> {
     pub id: u64,
     pub stamp: Stamp,
+    /// The same moment as the queue counts time: the clock may have been set since the house was opened.
+    pub arrived_ms: u64,
     pub wishes: &'a mail::Wishes,
     pub held: bool,
     /// Numbers of its recipients elsewhere, and their sites.
@@ -107,10 +109,13 @@ pub(crate) struct Admission<'a> {
 
 impl Admission<'_> {
     fn entry(&self) -> queue::Entry<'_> {
-        let ms = |stamp: Stamp| u64::try_from(stamp.seconds).unwrap_or(0) * 1000;
+        let ms = |stamp: Stamp| {
+            let after = stamp.seconds.saturating_sub(self.stamp.seconds).saturating_mul(1000);
+            self.arrived_ms.saturating_add_signed(after)
+        };
         queue::Entry {
             id: self.id,
-            arrived_ms: ms(self.stamp),
+            arrived_ms: self.arrived_ms,
             priority: self.wishes.priority,
             not_before_ms: self.wishes.hold_until.map(ms),
             // RFC 2852 §4.1.4: what is to come back when it is late comes back then; otherwise it goes on like all others.
@@ -205,6 +210,9 @@ impl House {
     /// The next trip to carry, if there is one. May commit reports to disk: call it where waiting is allowed.
     pub fn next_trip(self: &Arc<House>, now: Tick) -> Option<Trip> {
         loop {
+            if self.is_closing() {
+                return None;
+            }
             let now_ms = self.queue_ms();
             let mut inner = self.outgoing().inner();
             if let Some(trip) = inner.ready.pop_front() {

@@ -99,7 +99,8 @@ fn admit(queue: &mut Queue, rules: &Rules, now_ms: u64, accept: &Accept<'_>) {
     let sites: Vec<(u16, &str)> = (0..).zip(sites.iter().map(|site| &**site)).collect();
     let wishes = accept.wishes.into();
     let held = accept.traits.has(Traits::HELD);
-    queue.admit(now_ms, &Admission { id: accept.id, stamp: accept.stamp, wishes: &wishes, held, sites: &sites }.entry());
+    let arrived_ms = u64::try_from(accept.stamp.seconds).unwrap_or(0) * 1000;
+    queue.admit(now_ms, &Admission { id: accept.id, stamp: accept.stamp, arrived_ms, wishes: &wishes, held, sites: &sites }.entry());
 }
 
 /// The site of a recipient elsewhere.
