@@ -6,7 +6,7 @@ use hikyaku_tests::world::{Canary, run};
 const REGRESSIONS: [u64; 0] = [];
 
 /// Seeds that break a promise by a fault that is not mended yet. They are played and told of, and fail nothing; take them out with the fault.
-const OPEN: [u64; 14] = [22, 25, 32, 33, 35, 83, 84, 88, 111, 132, 163, 166, 176, 184];
+const OPEN: [u64; 8] = [25, 33, 35, 83, 111, 132, 163, 176];
 
 /// How many seeds every run of the tests plays.
 const SEEDS: u64 = 200;

@@ -269,6 +269,9 @@ impl House {
 
     /// When to ask for the next trip even if nobody rings.
     pub fn trips_due(&self) -> Option<Tick> {
+        if self.is_closing() {
+            return None;
+        }
         let inner = self.outgoing().inner();
         let (now_ms, now) = (self.queue_ms(), Tick(self.now_ms()));
         let queue = inner.queue.deadline().into_iter().chain(inner.put_off.values().copied()).min();
