@@ -81,6 +81,13 @@ impl House {
                 tracing::warn!(id = shown, to = %recipient.address, ?refused, "a message of this server goes nowhere");
             }
         }
+        if places.mailboxes.is_empty() && places.remotes.is_empty() {
+            // RFC 5321 §6.1: what cannot be returned is for the postmaster to see.
+            let postmaster = Recipient::from(Address::new("postmaster", config.hostname()));
+            if let Err(refused) = self.follow(&postmaster, None, &mut places) {
+                tracing::error!(id = shown, ?refused, "there is no postmaster to tell");
+            }
+        }
         let peer = IpAddr::from([127, 0, 0, 1]);
         let trace = Trace {
             sender: envelope.sender.as_ref(),

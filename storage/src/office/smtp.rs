@@ -53,7 +53,9 @@ impl Smtp {
         let ip = self.desk.guest.peer.ip();
         // LMTP delivers: what it is handed is for mailboxes here.
         let network = self.speak != Speak::Lmtp && self.desk.house.config().is_relay_client(ip);
-        Client { login: self.desk.account.is_some(), network, certificate: false }
+        let certificate = self.speak != Speak::Lmtp
+            && self.desk.guest.certificate().is_some_and(|print| self.desk.house.config().is_relay_certificate(print));
+        Client { login: self.desk.account.is_some(), network, certificate }
     }
 
     /// Follows a path, if the client may name it, and looks whether there is room where it leads.
