@@ -2,11 +2,12 @@
 
 use hikyaku_tests::world::{Canary, run};
 
-/// Seeds that failed once, and what they found.
-const REGRESSIONS: [u64; 0] = [];
+/// Seeds that failed once: a clock that was set back gave a report up at once (22), what was passed on and owed a report was sent again after a stop (35), a
+/// house that stopped was asked for trips for ever (102).
+const REGRESSIONS: [u64; 3] = [22, 35, 102];
 
 /// Seeds that break a promise by a fault that is not mended yet. They are played and told of, and fail nothing; take them out with the fault.
-const OPEN: [u64; 8] = [25, 33, 35, 83, 111, 132, 163, 176];
+const OPEN: [u64; 7] = [25, 33, 83, 111, 132, 163, 176];
 
 /// How many seeds every run of the tests plays.
 const SEEDS: u64 = 200;

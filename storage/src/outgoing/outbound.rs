@@ -160,6 +160,18 @@ impl Outbound {
             // It is sent again after a crash, and not otherwise.
             tracing::error!(id = format!("{:x}", hand.id), %error, "an attempt is not in the log");
         }
+        let relayed: Vec<(u16, Said)> = hand
+            .recipients
+            .iter()
+            .zip(&results)
+            .filter(|(_, (.., said))| said.relayed)
+            .map(|((n, _), (.., said))| (*n, said.clone()))
+            .collect();
+        if !relayed.is_empty()
+            && let Err(error) = self.house.report_relayed(hand.id, &hand.record, &relayed)
+        {
+            tracing::error!(id = format!("{:x}", hand.id), %error, "a report that mail was passed on cannot be written");
+        }
         if done {
             self.house.depot().forget(hand.id);
         }
@@ -277,9 +289,8 @@ impl Office for Outbound {
             let wants_success = hand.recipients[at].1.notify.has(Notify::SUCCESS);
             hand.outcomes[at] = Some(match outcome.fate {
                 Fate::Delivered => (Outcome::Done, queue::Fate::Delivered, said),
-                // A report that it was passed on is owed, and its record settles it.
-                Fate::Relayed if wants_success => (Outcome::Failed, queue::Fate::Owed, said),
-                Fate::Relayed => (Outcome::Done, queue::Fate::Relayed, said),
+                // A report is owed, but what was delivered is done before anything else: whoever waited with that would send it again after a crash.
+                Fate::Relayed => (Outcome::Done, queue::Fate::Relayed, Said { relayed: wants_success, ..said }),
                 Fate::Deferred => (Outcome::Later, queue::Fate::Owed, said),
                 Fate::Failed => (Outcome::Failed, queue::Fate::Owed, said),
             });

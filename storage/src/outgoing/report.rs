@@ -41,9 +41,21 @@ pub(super) fn templates(config: &Config) -> io::Result<Templates> {
 type Telling = BTreeMap<(u8, Address), (Kind, Vec<u16>)>;
 
 impl House {
-    /// Tells what is owed about recipients that failed, or were passed on to who tells nothing.
+    /// Tells a sender who wishes to hear of success that mail was passed on to a host which tells nothing (RFC 3461 §5.2.2).
+    ///
+    /// # Errors
+    /// If it cannot be made durable.
+    pub(super) fn report_relayed(self: &Arc<House>, id: u64, record: &[u8], relayed: &[(u16, Said)]) -> io::Result<()> {
+        let Record::Accept(accept) = decode(record)? else { return Err(io::ErrorKind::InvalidData.into()) };
+        let Some(sender) = accept.sender.and_then(address) else { return Ok(()) };
+        let numbers: Vec<u16> = relayed.iter().map(|(n, _)| *n).collect();
+        let said: Vec<Said> = relayed.iter().map(|(_, said)| said.clone()).collect();
+        self.tell_sender(id, &accept, &sender, Kind::Relayed, &numbers, &numbers, &said, true)
+    }
+
+    /// Tells what is owed about recipients that failed.
     pub(super) fn report_owed(self: &Arc<House>, id: u64, recipients: &[u16]) {
-        let reported = self.report(id, recipients, |said| if said.relayed { Kind::Relayed } else { Kind::Failed });
+        let reported = self.report(id, recipients, |_| Kind::Failed);
         if let Err(error) = reported {
             tracing::error!(id = format!("{id:x}"), %error, "a report cannot be written; it is tried again");
             let at = self.queue_ms() + super::REPORT_AGAIN_MS;
@@ -161,7 +173,8 @@ impl House {
         let tells = if kind == Kind::Delayed { Tells::Delay } else { Tells::End };
         let recipient = Recipient { address: to.clone(), notify: Notify::NEVER, original: None };
         let envelope = Envelope { sender: None, recipients: vec![recipient], ..Envelope::default() };
-        let leaving = Leaving { traits, settles: Some((id, numbers, tells)), ..Leaving::default() };
+        let settles = (kind != Kind::Relayed).then_some((id, numbers, tells));
+        let leaving = Leaving { traits, settles, ..Leaving::default() };
         let report_id = self.submit(envelope, "report", leaving, |intake| {
             intake.feed(&message.head);
             self.feed_original(id, accept, message.returned, intake)?;
@@ -194,13 +207,10 @@ impl House {
         let mut attempts = Vec::with_capacity(numbers.len());
         for number in numbers {
             let Some(at) = all.iter().position(|n| n == number) else { continue };
-            let fate = if said[at].relayed { Fate::Relayed } else { Fate::Failed };
-            attempts.push(Attempt { recipient: *number, fate, code: said[at].code, reply: &said[at].text });
+            attempts.push(Attempt { recipient: *number, fate: Fate::Failed, code: said[at].code, reply: &said[at].text });
             let recipient = remotes.get(usize::from(*number)).map(|r| r.recipient.to_owned()).unwrap_or_default();
-            if !said[at].relayed {
-                tracing::info!(id = format!("{id:x}"), to = recipient, reply = said[at].text, "failed, and nobody is told");
-                self.tell(id, Deed::Bounced { recipient, peer: None, reply: spoken(&said[at]), report: None });
-            }
+            tracing::info!(id = format!("{id:x}"), to = recipient, reply = said[at].text, "failed, and nobody is told");
+            self.tell(id, Deed::Bounced { recipient, peer: None, reply: spoken(&said[at]), report: None });
         }
         let tried = Tried { id, at_ms: self.queue_ms(), host: "", tls: "", attempts: Attempts::new(&attempts) };
         if let Err(error) = self.spool().jot(&[&Record::Tried(tried).encode()]) {
