@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 use storage::{
+    control::{Action, Filter, Operator, Page, Refused, State, Whom},
     disk::Posix,
     house::{House, Seat},
     office,
@@ -40,7 +41,7 @@ impl Drop for Scratch {
 }
 
 fn open(store: &Path) -> Arc<House> {
-    let text = format!("(domains: [\"example.test\"], store: {store:?}, plaintext_logins: true)");
+    let text = format!("(domains: [\"example.test\"], store: {store:?}, plaintext_logins: true, relay: (clients: [\"127.0.0.1\"]))");
     House::open(config::parse("test", &text).unwrap(), Arc::new(Posix)).unwrap()
 }
 
@@ -52,11 +53,15 @@ fn seat(house: &Arc<House>, speak: Speak) -> Seat {
 }
 
 fn send(house: &Arc<House>, to: &[&str], text: &[u8]) -> smtp::Receipt {
+    send_from(house, "carol@elsewhere.test", to, text)
+}
+
+fn send_from(house: &Arc<House>, from: &str, to: &[&str], text: &[u8]) -> smtp::Receipt {
     let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!() };
     use smtp::Office;
     let recipients = to.iter().map(|t| Address::parse(t).unwrap().into()).collect();
     let start = smtp::Start {
-        envelope: Envelope { sender: Address::parse("carol@elsewhere.test"), recipients, wishes: Wishes::default() },
+        envelope: Envelope { sender: Address::parse(from), recipients, wishes: Wishes::default() },
         helo: "elsewhere.test".into(),
         with: "ESMTP",
         body: smtp::Body::SevenBit,
@@ -183,4 +188,64 @@ fn mail_waits_for_an_account_that_went_missing() {
     let house = open(&scratch.0);
     let after = texts(&house, "alice@example.test", "INBOX");
     assert_eq!(after.iter().map(|(_, text)| text).collect::<Vec<_>>(), before.iter().map(|(_, text)| text).collect::<Vec<_>>());
+}
+
+fn listed(house: &Arc<House>, filter: &Filter) -> Vec<String> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    // A page at a time: what is between two pages is neither lost nor told twice.
+    loop {
+        let listing = house.list(filter, Page { after, most: 1 }).unwrap();
+        ids.extend(listing.messages.into_iter().map(|m| m.id));
+        let Some(next) = listing.next else { return ids };
+        after = Some(u64::from_str_radix(&next, 16).unwrap());
+    }
+}
+
+#[test]
+fn an_operator_sees_and_steers_what_waits() {
+    let scratch = Scratch::new("operator");
+    let house = open(&scratch.0);
+    for to in ["dave@one.test", "erin@two.test", "frank@two.test"] {
+        send_from(&house, "alice@example.test", &[to], b"Subject: out\r\n\r\nHello\r\n");
+    }
+    let ids = listed(&house, &Filter::default());
+    assert_eq!(ids.len(), 3);
+    let of = |recipient: &str| Filter { recipient: Some(recipient.into()), ..Filter::default() };
+    assert_eq!(listed(&house, &of("@TWO.test")), ids[1..]);
+    assert_eq!(listed(&house, &of("dave@one.test")), ids[..1]);
+    assert!(listed(&house, &Filter { sender: Some("<>".into()), ..Filter::default() }).is_empty());
+
+    let number = |n: usize| u64::from_str_radix(&ids[n], 16).unwrap();
+    let one = |n: usize| Whom::Ids(vec![ids[n].clone()]);
+    let whole = house.show(number(0)).unwrap();
+    assert_eq!((whole.summary.sender.as_str(), whole.summary.state), ("alice@example.test", State::Waiting));
+    assert_eq!((whole.each[0].address.as_str(), whole.each[0].site.as_str()), ("dave@one.test", "one.test"));
+
+    let held = Filter { state: Some(State::Held), ..Filter::default() };
+    assert_eq!(house.act(&Whom::All(of("@two.test")), &Action::Hold, "root").unwrap().messages, 2);
+    assert_eq!(house.act(&one(2), &Action::Release, "root").unwrap().messages, 1);
+    assert_eq!(listed(&house, &held), ids[1..2]);
+    // One that is not there: nothing is done to the other.
+    let mixed = Whom::Ids(vec![ids[0].clone(), "1".into()]);
+    assert!(matches!(house.act(&mixed, &Action::Hold, "root"), Err(Refused::NoSuchMessage(_))));
+    assert_eq!(listed(&house, &held), ids[1..2]);
+
+    assert_eq!(house.act(&one(2), &Action::Cancel { silent: true }, "root").unwrap().messages, 1);
+    assert!(texts(&house, "alice@example.test", "INBOX").is_empty(), "silence was asked for");
+    assert_eq!(house.act(&one(0), &Action::Cancel { silent: false }, "root").unwrap().messages, 1);
+    let status = house.queue_status();
+    assert_eq!((status.waiting, status.active, status.held, status.sites), (0, 0, 1, 1));
+    drop(house);
+
+    let house = open(&scratch.0);
+    assert_eq!(listed(&house, &Filter::default()), ids[1..2], "what was cancelled is gone after a start too");
+    assert_eq!(listed(&house, &held), ids[1..2]);
+    assert!(matches!(house.show(number(0)), Err(Refused::NoSuchMessage(_))));
+    let reports = texts(&house, "alice@example.test", "INBOX");
+    assert_eq!(reports.len(), 1, "one report, and none again after a start");
+    let report = String::from_utf8_lossy(&reports[0].1).into_owned();
+    for part in ["Return-Path: <>", "Final-Recipient: rfc822;dave@one.test", "Action: failed", "Status: 5.7.1", "cancelled by the operator"]
+    {
+        assert!(report.to_lowercase().replace("; ", ";").contains(&part.to_lowercase()), "{part}: {report}");
+    }
 }
