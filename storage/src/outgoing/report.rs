@@ -100,6 +100,8 @@ impl House {
         for ((_, to), (kind, numbers)) in telling {
             self.tell_sender(id, &accept, &to, kind, &numbers, recipients, &said, known)?;
         }
+        // Of those that are only late nobody is told, and they go on.
+        nobody.retain(|number| recipients.iter().zip(&said).any(|(n, said)| n == number && kind(said) != Kind::Delayed));
         self.settle_silently(id, &nobody, recipients, &said, &remotes);
         Ok(())
     }
