@@ -35,6 +35,7 @@ impl House {
         for missing in &expansion.missing {
             tracing::warn!(path = %path.address, %missing, "an alias or a forward names an address that is not there");
         }
+        let (mailboxes, remotes) = (places.mailboxes.len(), places.remotes.len());
         let mut found = false;
         for destiny in expansion.to {
             match destiny {
@@ -54,6 +55,12 @@ impl House {
                     }
                 }
             }
+        }
+        if places.mailboxes.len() > queue::TARGETS_MAX || places.remotes.len() > queue::REMOTES_MAX {
+            // More than one record of the log holds.
+            places.mailboxes.truncate(mailboxes);
+            places.remotes.truncate(remotes);
+            return Err(post::Refused::TooMany);
         }
         // The account was removed between two looks.
         if found { Ok(()) } else { Err(post::Refused::NoMailbox) }
@@ -77,6 +84,9 @@ impl House {
         let mut places = Places::default();
         for recipient in &envelope.recipients {
             if let Err(refused) = self.follow(recipient, envelope.sender.as_ref(), &mut places) {
+                if refused == post::Refused::TooMany {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "it leads to more places than one message may"));
+                }
                 // Whoever made it is told in the log; there is nobody else.
                 tracing::warn!(id = shown, to = %recipient.address, ?refused, "a message of this server goes nowhere");
             }

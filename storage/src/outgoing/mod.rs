@@ -76,8 +76,6 @@ struct Inner {
 struct Road {
     site: Box<str>,
     hops: vec::IntoIter<Hop>,
-    /// The hop that is tried, for when it is tried again without TLS.
-    hop: Option<Hop>,
 }
 
 /// What was last heard of a recipient.
@@ -127,7 +125,7 @@ impl Admission<'_> {
 }
 
 impl Outgoing {
-    /// With what an earlier run left in the depot; [`Outgoing::replay`] adds what the log says.
+    /// With the queue as an earlier run left it ([`restore`]).
     ///
     /// # Errors
     /// If the configuration names files that cannot be read.
@@ -234,7 +232,7 @@ impl House {
             }
             match inner.queue.poll(now_ms) {
                 Some(Action::Connect { ticket, site }) => {
-                    inner.roads.insert(ticket, Road { site, hops: Vec::new().into_iter(), hop: None });
+                    inner.roads.insert(ticket, Road { site, hops: Vec::new().into_iter() });
                     inner.find_way(self, now, ticket);
                 }
                 Some(Action::Wake(ticket)) => match inner.bells.get(&ticket).cloned() {
@@ -322,18 +320,12 @@ impl Inner {
     fn dial_next(&mut self, house: &Arc<House>, now: Tick, ticket: Ticket, said: Option<Said>) {
         let Some(road) = self.roads.get_mut(&ticket) else { return };
         match road.hops.next() {
-            Some(hop) => {
-                road.hop = Some(hop.clone());
-                self.dial(house, now, ticket, &hop);
-            }
+            Some(hop) => self.dial(house, now, ticket, &hop),
             None => {
                 let road = self.roads.remove(&ticket).expect("it was there");
                 let said = said.unwrap_or_else(|| Said { text: "4.4.1 no host could be reached".into(), ..Said::default() });
                 tracing::info!(site = &*road.site, reply = said.text, "site cannot be reached");
-                if self.said_of_site.len() >= SAID_MAX {
-                    self.said_of_site.pop_first();
-                }
-                self.said_of_site.insert(road.site, said);
+                self.say_of_site(road.site, said);
                 self.queue.closed(house.queue_ms(), ticket, Ended::Failed);
             }
         }
@@ -399,7 +391,7 @@ impl Inner {
             }
             self.queue.closed(now_ms, ticket, Ended::Fine);
         } else {
-            self.said_of_site.insert(road.site, said);
+            self.say_of_site(road.site, said);
             self.queue.closed(now_ms, ticket, Ended::Failed);
         }
     }
@@ -410,6 +402,14 @@ impl Inner {
             self.said.pop_first();
         }
         self.said.insert((id, number), said);
+    }
+
+    /// Notes what was heard of a site.
+    fn say_of_site(&mut self, site: Box<str>, said: Said) {
+        if self.said_of_site.len() >= SAID_MAX {
+            self.said_of_site.pop_first();
+        }
+        self.said_of_site.insert(site, said);
     }
 
     /// A recipient was not reached in time: the report says what was last heard.

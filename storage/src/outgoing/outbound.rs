@@ -1,6 +1,6 @@
 //! The office of a session that sends: jobs from the queue, content from where it is stored, and what came of it to the log.
 
-use super::{Said, Traveller, Trip};
+use super::{Said, Traveller};
 use crate::{
     house::House,
     recover::decode,
@@ -209,11 +209,13 @@ impl Outbound {
         let now = Tick(self.house.now_ms());
         let mut inner = self.house.outgoing().inner();
         inner.bells.remove(&self.ticket);
-        if without_tls && inner.roads.contains_key(&self.ticket) {
+        if !inner.roads.contains_key(&self.ticket) {
+            // It has asked for jobs, and there were none: no other host would have had one.
+            inner.queue.closed(self.house.queue_ms(), self.ticket, Ended::Fine);
+        } else if without_tls && self.hop.login.is_none() {
             tracing::info!(host = &*self.hop.host, reply = said.text, "TLS fails here, trying without");
+            // Not where we have to log in: the line may be another's, and without the login the mail would be refused for good.
             let hop = Hop { security: queue::route::Security::Never, ..self.hop.clone() };
-            // Nobody logs in to a line that may be another's.
-            let hop = Hop { login: None, ..hop };
             inner.dial(&self.house, now, self.ticket, &hop);
         } else {
             inner.dial_next(&self.house, now, self.ticket, Some(said));
@@ -341,8 +343,16 @@ impl Traveller for Outbound {
 
     fn closed(mut self, _: Client, why: Why) {
         self.land();
-        if !self.told {
-            self.end(if why == Why::Shutdown || self.proved { Ended::Ours } else { Ended::Fine });
+        if self.told {
+            return;
+        }
+        if why == Why::Shutdown {
+            self.end(Ended::Ours);
+        } else if self.proved {
+            self.end(Ended::Fine);
+        } else {
+            let text = format!("4.4.2 the connection to {} [{}] broke: {}", self.hop.host, self.hop.address, why.word());
+            self.next_host(Said { text, at_s: self.house.now().seconds, ..Said::default() }, false);
         }
     }
 }
@@ -354,12 +364,5 @@ impl Drop for Outbound {
         if !self.told {
             self.end(Ended::Ours);
         }
-    }
-}
-
-impl Trip {
-    /// Whether it carries mail rather than a question.
-    pub fn is_mail(&self) -> bool {
-        matches!(self.load, super::Load::Smtp(..))
     }
 }
