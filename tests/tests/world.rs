@@ -3,11 +3,11 @@
 use hikyaku_tests::world::{Canary, run};
 
 /// Seeds that failed once: a clock that was set back gave a report up at once (22), what was passed on and owed a report was sent again after a stop (35), a
-/// house that stopped was asked for trips for ever (102).
-const REGRESSIONS: [u64; 3] = [22, 35, 102];
+/// house that stopped was asked for trips for ever (102), and what was late and whose sender wants no word of that was taken for failed (25, 33, 83, 163, 176).
+const REGRESSIONS: [u64; 8] = [22, 25, 33, 35, 83, 102, 163, 176];
 
 /// Seeds that break a promise by a fault that is not mended yet. They are played and told of, and fail nothing; take them out with the fault.
-const OPEN: [u64; 7] = [25, 33, 83, 111, 132, 163, 176];
+const OPEN: [u64; 2] = [111, 132];
 
 /// How many seeds every run of the tests plays.
 const SEEDS: u64 = 200;
