@@ -458,8 +458,9 @@ impl House {
     pub fn reload(&self, config: Config) -> Result<(), OpenError> {
         let certificates = tls::of(&config).map_err(OpenError::Tls)?;
         let clients = tls::Clients::load(config.outgoing.trust.as_deref()).map_err(OpenError::Tls)?;
+        let ways = Outgoing::read(&config).map_err(OpenError::Ways)?;
         self.accounts.reload(&config).map_err(OpenError::Accounts)?;
-        self.outgoing.reload(&config).map_err(OpenError::Ways)?;
+        self.outgoing.reload(&config, ways);
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(clients);
         *self.certificates.write().unwrap_or_else(PoisonError::into_inner) = certificates;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);

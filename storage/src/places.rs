@@ -101,8 +101,9 @@ impl House {
         let peer = IpAddr::from([127, 0, 0, 1]);
         let trace = Trace {
             sender: envelope.sender.as_ref(),
+            // Mail that only leaves is delivered to nobody here.
             recipient: match &envelope.recipients[..] {
-                [one] => Some(&one.address),
+                [one] if self.accounts().is_ours(&one.address) => Some(&one.address),
                 _ => None,
             },
             helo: "localhost",

@@ -135,6 +135,11 @@ impl Resolver {
     /// Takes back an exchange that has ended or could not begin. Gives what became known by it: look it up again.
     pub fn done(&mut self, now: Tick, exchange: Exchange) -> Vec<Query> {
         // One that was missed for too long has been given up: its question is out again with another.
+        // One of another resolver (before a reload) may have the same number, and its answer is to another question.
+        match self.flights.get(&exchange.flight) {
+            Some((_, query)) if query == exchange.query() => {}
+            _ => return Vec::new(),
+        }
         match self.flights.remove(&exchange.flight) {
             Some((_, query)) => self.settle(now, query, exchange.edns(), exchange.outcome),
             None => Vec::new(),

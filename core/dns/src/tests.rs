@@ -497,3 +497,17 @@ fn broken_messages_do_no_harm() {
         assert!(found.records().len() <= 1);
     }
 }
+
+#[test]
+fn an_exchange_of_another_resolver_answers_nothing_here() {
+    let (mut before, mut after) = (resolver(1), resolver(1));
+    let mut now = Tick(0);
+    before.look_up(now, &ask("one.example", Kind::A));
+    after.look_up(now, &ask("two.example", Kind::A));
+    let mut stale = before.next(now).unwrap();
+    let own = after.next(now).unwrap();
+    carry(&mut now, &mut stale, &mut |question| vec![with(question, &[address("one.example", 60)])]);
+    assert_eq!(after.done(now, stale), []);
+    assert_eq!(after.look_up(now, &ask("two.example", Kind::A)), None, "it is still being asked");
+    assert_eq!(own.query(), &ask("two.example", Kind::A));
+}

@@ -132,7 +132,7 @@ fn take(queue: &mut Queue, now: u64, ticket: Ticket, events: &mut BinaryHeap<Rev
     }
 }
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the test of the same name includes this file and calls the simulation itself")]
 fn main() {
     let scene = Scene { messages: 100_000, sites: 1_000, rate: 1_000, with_dead: false };
     println!(

@@ -147,12 +147,16 @@ impl Outgoing {
         Ok(Outgoing { inner: Mutex::new(inner), bell: RwLock::default(), templates })
     }
 
-    /// Another configuration, from now on. Connections that are open stay.
+    /// What of a configuration has to be read before it can be taken.
     ///
     /// # Errors
-    /// If it names files that cannot be read; everything stays as it was then.
-    pub(crate) fn reload(&self, config: &config::Config) -> io::Result<()> {
-        let (rules, templates) = (rules::rules(config)?, report::templates(config)?);
+    /// If it names files that cannot be read.
+    pub(crate) fn read(config: &config::Config) -> io::Result<(Rules, Templates)> {
+        Ok((rules::rules(config)?, report::templates(config)?))
+    }
+
+    /// Another configuration, from now on, with what was read of it. Connections that are open stay.
+    pub(crate) fn reload(&self, config: &config::Config, (rules, templates): (Rules, Templates)) {
         *self.templates.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(templates);
         let mut inner = self.inner();
         inner.rules = Arc::new(rules);
@@ -165,7 +169,6 @@ impl Outgoing {
         }
         drop(inner);
         self.ring();
-        Ok(())
     }
 
     /// The site that mail for an address goes to.

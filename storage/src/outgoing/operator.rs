@@ -98,7 +98,7 @@ impl Operator for Arc<House> {
                 Action::Retry => (queue.retry(id), None, "tried at once".to_owned()),
                 Action::Hold => (queue.hold(id), Some(Change::Hold), String::new()),
                 Action::Release => (queue.release(now_ms, id), Some(Change::Release), "released".into()),
-                Action::Reroute { to } => (queue.reroute(now_ms, id, site), Some(Change::Reroute(site)), format!("rerouted to {to}")),
+                Action::Reroute { to } => (queue.reroute(id, site), Some(Change::Reroute(site)), format!("rerouted to {to}")),
                 Action::Schedule { next } => {
                     let when_ms = next.saturating_mul(1000);
                     (queue.reschedule(id, when_ms), Some(Change::At(when_ms)), format!("put off until {} UTC", crate::story::moment(*next)))

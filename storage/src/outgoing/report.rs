@@ -107,7 +107,7 @@ impl House {
     }
 
     /// Writes one report and settles what it tells.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "what is told has so many parts, and they are nowhere together otherwise")]
     fn tell_sender(
         self: &Arc<House>,
         id: u64,

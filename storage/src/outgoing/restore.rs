@@ -77,7 +77,7 @@ pub(crate) fn replay(queue: &mut Queue, depot: &Depot, rules: &Rules, now_ms: u6
                 Change::Release => queue.release(now_ms, id),
                 Change::Cancel => queue.cancel(id),
                 Change::Retry => queue.retry(id),
-                Change::Reroute(site) => queue.reroute(now_ms, id, site),
+                Change::Reroute(site) => queue.reroute(id, site),
                 Change::At(when_ms) => queue.reschedule(id, when_ms),
             };
             id

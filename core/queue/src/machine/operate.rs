@@ -177,7 +177,7 @@ impl Queue {
     }
 
     /// Sends what is left of a message to another site, at once. False if there is no such message.
-    pub fn reroute(&mut self, now_ms: u64, id: u64, name: &str) -> bool {
+    pub fn reroute(&mut self, id: u64, name: &str) -> bool {
         let Some(message) = self.messages.get(&id) else { return false };
         let old: Vec<(u32, Vec<u16>, u16)> = message
             .parts
@@ -196,7 +196,6 @@ impl Queue {
             self.forget_site(before);
         }
         self.wake_site(site);
-        let _ = now_ms;
         true
     }
 

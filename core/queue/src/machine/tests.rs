@@ -227,7 +227,7 @@ fn operators_are_obeyed() {
     })
     .collect();
     assert_eq!(sites.len(), 2);
-    assert!(queue.reroute(0, 1, "c.test") && queue.release(0, 1));
+    assert!(queue.reroute(1, "c.test") && queue.release(0, 1));
     assert_eq!(&*connect(&mut queue, 0).1, "c.test");
     assert!(queue.reschedule(1, 77_000));
     assert_eq!(queue.next_of(1, 0), Some(PartState::Waiting(77_000)));

@@ -46,19 +46,12 @@ impl Content {
         Ok((content, wire))
     }
 
-    /// The first lines are for a mailbox here: the path to return to, and whom it was delivered to. Others write their own.
+    /// The first line says where to return it to, which every host tells in its own way. `Delivered-To:` stays where mail is sent on: it ends loops.
     fn skip_trace(&mut self, record: &[u8]) -> io::Result<()> {
         let mut head = [0; 2048];
         let n = self.bytes(record, &mut head)?;
-        let mut rest = &head[..n];
-        for name in [&b"Return-Path: "[..], b"Delivered-To: "] {
-            if rest.starts_with(name)
-                && let Some(end) = memchr::memchr(b'\n', rest)
-            {
-                rest = &rest[end + 1..];
-            }
-        }
-        self.at = (n - rest.len()) as u64;
+        let line = memchr::memchr(b'\n', &head[..n]).filter(|_| head.starts_with(b"Return-Path: "));
+        self.at = line.map_or(0, |end| end as u64 + 1);
         Ok(())
     }
 
