@@ -46,6 +46,10 @@ impl House {
                         places.mailboxes.push((account, recipient));
                     }
                 }
+                // As it would stand in a command: one that a forward names and nobody can be told is found out now, not after five days.
+                Destiny::Remote { recipient, .. } if smtp::path(&recipient.address.to_string()).is_none() => {
+                    tracing::warn!(path = %path.address, to = %recipient.address, "an alias or a forward names an address that no command can hold");
+                }
                 Destiny::Remote { recipient, owner, forwarded } => {
                     found = true;
                     // RFC 3461 §5.2.7.1: what is sent on has the sender it came with, or the owner of the list; of the former we answer for it.

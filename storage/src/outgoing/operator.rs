@@ -83,9 +83,8 @@ impl Operator for Arc<House> {
         let (now_ms, silent) = (self.queue_ms(), matches!(action, Action::Cancel { silent: true }));
         if matches!(action, Action::Cancel { .. }) {
             let inner = self.outgoing().inner();
-            let is_sent = |id: &&u64| inner.queue.show(**id).is_some_and(|m| m.recipients.iter().any(|r| r.3 == PartState::Flying));
-            if let Some(id) = ids.iter().find(is_sent) {
-                return Err(Refused::Conflict(format!("{id:x} is being sent at this moment; nothing is cancelled")));
+            if let Some(id) = ids.iter().find(|id| inner.queue.show(**id).is_some_and(|listed| is_sent(&listed))) {
+                return Err(being_sent(*id));
             }
         }
         let mut done = 0;
@@ -106,8 +105,10 @@ impl Operator for Arc<House> {
                 Action::Cancel { .. } if silent => (queue.cancel(id), Some(Change::Cancel), "cancelled, and nobody is told,".into()),
                 Action::Cancel { .. } => {
                     drop(inner);
-                    self.tell(id, Deed::Changed { by: who.to_owned(), what: "cancelled".into() });
-                    done += u64::from(self.give_up(id)?);
+                    if self.give_up(id)? {
+                        self.tell(id, Deed::Changed { by: who.to_owned(), what: "cancelled".into() });
+                        done += 1;
+                    }
                     continue;
                 }
             };
@@ -244,14 +245,24 @@ impl House {
     fn give_up(self: &Arc<House>, id: u64) -> Result<bool, Refused> {
         let mut inner = self.outgoing().inner();
         let Some(listed) = inner.queue.show(id) else { return Ok(false) };
-        let numbers: Vec<u16> = listed.recipients.iter().map(|r| r.0).collect();
+        if is_sent(&listed) {
+            return Err(being_sent(id));
+        }
+        // Nobody takes it while the report is written, or it would be delivered and reported on.
+        inner.queue.hold(id);
+        // Those that have failed already are owed a report of their own.
+        let numbers: Vec<u16> = listed.recipients.iter().filter(|r| r.3 != PartState::Owed).map(|r| r.0).collect();
         for number in &numbers {
             let said =
                 Said { text: "5.7.1 it was cancelled by the operator of this server".into(), at_s: self.now().seconds, ..Said::default() };
             inner.say(id, *number, said);
         }
         drop(inner);
-        self.report(id, &numbers, |_| Kind::Failed).map_err(|error| Refused::Later(error.to_string()))?;
+        let reported = self.report(id, &numbers, |_| Kind::Failed);
+        if reported.is_err() && !listed.held {
+            self.outgoing().inner().queue.release(self.queue_ms(), id);
+        }
+        reported.map_err(|error| Refused::Later(error.to_string()))?;
         Ok(true)
     }
 
@@ -292,8 +303,16 @@ impl House {
     }
 }
 
+fn is_sent(listed: &Listed) -> bool {
+    listed.recipients.iter().any(|r| r.3 == PartState::Flying)
+}
+
+fn being_sent(id: u64) -> Refused {
+    Refused::Conflict(format!("{id:x} is being sent at this moment; it is not cancelled"))
+}
+
 fn of_message(listed: &Listed) -> State {
-    if listed.recipients.iter().any(|r| r.3 == PartState::Flying) {
+    if is_sent(listed) {
         State::Active
     } else if listed.held {
         State::Held

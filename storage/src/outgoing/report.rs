@@ -84,7 +84,11 @@ impl House {
         let mut telling = Telling::new();
         let mut nobody = Vec::new();
         for (number, said) in recipients.iter().zip(&said) {
-            let Some(remote) = remotes.get(usize::from(*number)) else { continue };
+            let Some(remote) = remotes.get(usize::from(*number)).filter(|remote| address(remote.recipient).is_some()) else {
+                tracing::error!(id = format!("{id:x}"), number, "the record of a message does not say for whom it is; nobody can be told");
+                nobody.push(*number);
+                continue;
+            };
             let sender = remote.sender.or(accept.sender).and_then(address);
             let double = accept.traits.has(Traits::DOUBLE);
             let kind = kind(said);
