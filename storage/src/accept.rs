@@ -386,7 +386,8 @@ fn head(
             sender: sender.as_deref(),
         })
         .collect();
-    let traits = leaving.traits.with_if(Traits::EIGHT_BIT, taken.eight_bit).with_if(Traits::UTF8, taken.utf8_header);
+    let seen = [(Traits::EIGHT_BIT, taken.eight_bit), (Traits::UTF8, taken.utf8_header), (Traits::BINARY, taken.exact)];
+    let traits = seen.into_iter().fold(leaving.traits, |traits, (one, holds)| traits.with_if(one, holds));
     let accept = queue::Accept {
         id: taken.entry.id(),
         stamp,
@@ -404,8 +405,11 @@ fn head(
 }
 
 impl Taken {
-    /// Octets on the wire: its whole span, as the scan measured it.
+    /// Octets on the wire: its whole span, as the scan measured it. It takes every message for lines.
     fn wire(&self) -> u64 {
+        if self.exact {
+            return self.stored;
+        }
         self.structure.root.header.wire + self.structure.root.body.wire
     }
 }

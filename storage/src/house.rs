@@ -323,7 +323,7 @@ impl House {
                     plaintext_logins,
                     offers: match listen.speak {
                         Speak::Lmtp => smtp::Offers::default(),
-                        _ => smtp::Offers { binary: false, ..smtp::Offers::all(config.queue.give_up_after) },
+                        _ => smtp::Offers::all(config.queue.give_up_after),
                     },
                     trusted: config.is_relay_client(guest.peer.ip()),
                     mails_max: 0,

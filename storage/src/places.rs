@@ -4,7 +4,7 @@ use crate::{
     accept::{Leaving, Origin},
     account::Account,
     house::House,
-    office::intake::{Content, Intake, Refused, Taken},
+    office::intake::{Content, Form, Intake, Refused, Taken},
     story::Deed,
 };
 use mail::{Address, Envelope, Flags, MailboxName, Notify, Recipient, Stamp};
@@ -119,12 +119,13 @@ impl House {
             id: &shown,
             stamp,
         };
-        let mut intake = Intake::new(entry, trace.fields().as_bytes(), u64::MAX);
+        let mut intake = Intake::new(entry, Form::Lines, &trace.fields(), u64::MAX);
         fill(&mut intake)?;
         let taken = match intake.finish() {
             Ok(taken) => taken,
             Err(Refused::Disk(error)) => return Err(error),
             Err(Refused::TooLarge) => return Err(io::ErrorKind::FileTooLarge.into()),
+            Err(Refused::Binary(_)) => unreachable!("lines are not converted"),
         };
         let size = taken.stored;
         let mut to = Vec::with_capacity(places.mailboxes.len());

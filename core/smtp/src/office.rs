@@ -119,6 +119,8 @@ pub enum Refusal {
     Unknown,
     /// 553 5.6.7: mail for this path needs SMTPUTF8, which was not said.
     NeedsUtf8,
+    /// 554 5.6.3: the message is binary, goes where only lines go, and cannot be made into lines.
+    Binary,
     /// 451 4.3.0, or for `Never` 554 5.3.0.
     Fault(Fault),
 }

@@ -119,6 +119,7 @@ impl From<Refusal> for Reply {
             Refusal::TooMany => TOO_MANY_RECIPIENTS,
             Refusal::Unknown => reply("451 4.4.3", "Cannot find out about this address; try again later"),
             Refusal::NeedsUtf8 => NEEDS_UTF8,
+            Refusal::Binary => reply("554 5.6.3", "A binary message that cannot be converted"),
             Refusal::Fault(Fault::Later) => reply("451 4.3.0", "Local trouble; try again later"),
             Refusal::Fault(Fault::Never) => reply("554 5.3.0", "Local trouble"),
         }

@@ -9,7 +9,7 @@ use crate::{
     },
     disk::Posix,
     house::House,
-    office::intake::Intake,
+    office::intake::{Form, Intake},
 };
 use config::{Certificate, Config, Listen, Speak, TlsMode, cli};
 use mail::{Address, Flags, MailboxName, Stamp};
@@ -91,7 +91,7 @@ impl House {
 
     fn welcome_one(&self, to: &Address, message: &[u8]) -> Result<(), String> {
         let account = self.accounts().find(to).ok_or("there is no such account")?;
-        let mut intake = Intake::new(self.spool().own_entry(), &[], message.len() as u64);
+        let mut intake = Intake::new(self.spool().own_entry(), Form::Lines, "", message.len() as u64);
         intake.feed(message);
         let taken = intake.finish().map_err(|e| format!("{e:?}"))?;
         let now = self.now();

@@ -2,7 +2,7 @@
 
 use super::{
     Desk,
-    intake::{Intake, Refused},
+    intake::{Form, Intake, Refused},
 };
 use crate::{
     accept::Leaving,
@@ -198,7 +198,7 @@ impl Office for Imap {
             return Err(Refusal::NoMailbox);
         }
         house.check_quota(&account, upload.size)?;
-        let intake = Intake::new(house.spool().own_entry(), b"", limit);
+        let intake = Intake::new(house.spool().own_entry(), Form::Lines, "", limit);
         self.upload = Some(Box::new((upload, intake)));
         Ok(())
     }
@@ -209,6 +209,7 @@ impl Office for Imap {
             Ok(taken) => taken,
             Err(Refused::TooLarge) => return Err(Refusal::TooLarge),
             Err(Refused::Disk(error)) => return Err(self.disk(&error)),
+            Err(Refused::Binary(_)) => unreachable!("lines are not converted"),
         };
         let (house, account) = (&self.desk.house, self.account()?);
         let (now, id, size) = (house.now(), taken.entry.id(), taken.stored);

@@ -10,9 +10,20 @@ const INLINE_MAX: usize = 256 << 10;
 /// How much is gathered before the file of a large message is written to again.
 const CHUNK: usize = 256 << 10;
 
-/// Takes a message in, byte by byte: CRLF becomes LF, hops are counted, the structure is found, and what does not fit into memory goes to disk.
+/// How what comes becomes what is stored.
+pub enum Form {
+    /// Lines: CRLF becomes LF.
+    Lines,
+    /// Octet by octet: a binary message that only passes through (RFC 3030 §3).
+    Exact,
+    /// A binary message becomes one of lines. Mailboxes hold no other: POP3 and IMAP cannot say what has a NUL in it (RFC 3501 §4.3.1).
+    Converted(Box<mime::Recoder>),
+}
+
+/// Takes a message in, byte by byte: lines get their form, hops are counted, the structure is found, and what does not fit into memory goes to disk.
 pub struct Intake {
     entry: Entry<Arc<Spool>>,
+    form: Form,
     held: Vec<u8>,
     large: Option<Large>,
     /// A carriage return at the end of the last piece, not yet written: a line feed may follow.
@@ -25,6 +36,7 @@ pub struct Intake {
     eight_bit: bool,
     utf8_header: bool,
     scanner: mime::Scanner,
+    obstacle: Option<mime::Obstacle>,
     failed: Option<io::Error>,
 }
 
@@ -43,6 +55,8 @@ pub struct Taken {
     pub eight_bit: bool,
     /// Whether its header does.
     pub utf8_header: bool,
+    /// Whether it is stored as it came, and not made of lines.
+    pub exact: bool,
 }
 
 /// Where a message that was taken in is.
@@ -58,6 +72,8 @@ pub enum Content {
 pub enum Refused {
     /// More octets than allowed.
     TooLarge,
+    /// It is binary, and cannot be made into lines.
+    Binary(mime::Obstacle),
     /// The disk did not take it.
     Disk(io::Error),
 }
@@ -75,10 +91,11 @@ impl Taken {
 }
 
 impl Intake {
-    /// Begins with `ahead`, which is stored as it is (LF line ends), and allows `largest` octets after it.
-    pub fn new(entry: Entry<Arc<Spool>>, ahead: &[u8], largest: u64) -> Intake {
+    /// Begins with `ahead`, whose lines end in LF, and allows `largest` octets after it.
+    pub fn new(entry: Entry<Arc<Spool>>, form: Form, ahead: &str, largest: u64) -> Intake {
         let mut intake = Intake {
             entry,
+            form,
             held: Vec::with_capacity(ahead.len() + 2048),
             large: None,
             cr: false,
@@ -89,25 +106,50 @@ impl Intake {
             eight_bit: false,
             utf8_header: false,
             scanner: mime::Scanner::new(),
+            obstacle: None,
             failed: None,
         };
-        intake.store(ahead);
+        match intake.form {
+            Form::Exact => intake.store(ahead.replace('\n', "\r\n").as_bytes()),
+            Form::Lines | Form::Converted(_) => intake.store(ahead.as_bytes()),
+        }
         intake
     }
 
     /// Takes octets as they came.
-    pub fn feed(&mut self, mut bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         self.received += bytes.len() as u64;
-        if self.received > self.largest || self.failed.is_some() {
+        if self.received > self.largest || self.failed.is_some() || self.obstacle.is_some() {
             self.held = Vec::new();
             return;
         }
+        match &mut self.form {
+            Form::Lines => self.lines(bytes),
+            Form::Exact => {
+                self.look(bytes);
+                self.store(bytes);
+            }
+            Form::Converted(recoder) => {
+                let mut lines = Vec::new();
+                self.obstacle = recoder.feed(bytes, &mut lines).err();
+                self.lines(&lines);
+            }
+        }
+    }
+
+    /// Learns what octets tell about the message.
+    fn look(&mut self, bytes: &[u8]) {
         if !bytes.is_ascii() {
             // Where the header ends within these bytes is known by who counts hops; looked at before, it may call a body a header that begins here.
             self.eight_bit = true;
             self.utf8_header |= self.hops.is_in_header() && header_is_not_ascii(bytes);
         }
         self.hops.feed(bytes);
+    }
+
+    /// Stores lines.
+    fn lines(&mut self, mut bytes: &[u8]) {
+        self.look(bytes);
         if self.cr && !bytes.is_empty() {
             self.cr = false;
             if bytes[0] != b'\n' {
@@ -171,11 +213,22 @@ impl Intake {
     /// # Errors
     /// Says why it cannot be kept. What was written of it goes with its entry.
     pub fn finish(mut self) -> Result<Taken, Refused> {
+        let exact = matches!(self.form, Form::Exact);
+        if let Form::Converted(recoder) = std::mem::replace(&mut self.form, Form::Lines)
+            && self.obstacle.is_none()
+        {
+            let mut lines = Vec::new();
+            self.obstacle = recoder.finish(&mut lines).err();
+            self.lines(&lines);
+        }
         if self.cr {
             self.store(b"\r");
         }
         if self.received > self.largest {
             return Err(Refused::TooLarge);
+        }
+        if let Some(obstacle) = self.obstacle {
+            return Err(Refused::Binary(obstacle));
         }
         if self.large.is_some() {
             self.drain();
@@ -199,6 +252,7 @@ impl Intake {
             hops: self.hops,
             eight_bit,
             utf8_header,
+            exact,
         })
     }
 

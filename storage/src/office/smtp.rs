@@ -2,7 +2,7 @@
 
 use super::{
     Desk,
-    intake::{Intake, Refused},
+    intake::{Form, Intake, Refused},
 };
 use crate::{
     accept::{Destination, Leaving, Origin},
@@ -73,6 +73,23 @@ impl Smtp {
         places.mailboxes[known..].iter().try_for_each(|(account, _)| self.room(account, size))
     }
 
+    /// How a message is stored. What goes to a mailbox here, besides elsewhere or not, becomes lines for all.
+    fn form(&self, start: &Start) -> Form {
+        if start.body != smtp::Body::Binary {
+            return Form::Lines;
+        }
+        let mut places = Places::default();
+        for recipient in &start.envelope.recipients {
+            // Whoever cannot be reached is told at the end.
+            let _ = self.desk.house.follow(recipient, start.envelope.sender.as_ref(), &mut places);
+        }
+        if places.mailboxes.is_empty() {
+            Form::Exact
+        } else {
+            Form::Converted(Box::new(mime::Recoder::new(mime::Source::Octets, mime::Target::EightBit)))
+        }
+    }
+
     /// Whether a message of this size can be delivered now, as far as can be told.
     fn room(&self, account: &Account, size: u64) -> Result<(), Refusal> {
         self.desk.house.check_waiting(account).map_err(|_| Refusal::Fault(Fault::Later))?;
@@ -101,6 +118,10 @@ impl Smtp {
         let taken = match open.intake.finish() {
             Ok(taken) => taken,
             Err(Refused::TooLarge) => return Err(Refusal::TooLarge),
+            Err(Refused::Binary(obstacle)) => {
+                tracing::info!(conn = self.desk.guest.number, id, ?obstacle, "a binary message cannot be made into lines");
+                return Err(Refusal::Binary);
+            }
             Err(Refused::Disk(error)) => return Err(disk(&error)),
         };
         if taken.is_loop() {
@@ -126,6 +147,10 @@ impl Smtp {
                 places.remotes.truncate(remotes);
             }
             each.push(verdict.map_err(|refusal| self.refuse("message", Some(&recipient.address), refusal)));
+        }
+        if taken.exact && !places.mailboxes.is_empty() {
+            // Since it was begun, a reload has led a path to a mailbox.
+            return Err(Refusal::Fault(Fault::Later));
         }
         let mut to: Vec<Destination> = Vec::with_capacity(places.mailboxes.len());
         for (account, recipient) in &places.mailboxes {
@@ -282,7 +307,7 @@ impl Office for Smtp {
             id: &format!("{id:x}"),
             stamp,
         };
-        let intake = Intake::new(entry, trace.fields().as_bytes(), config.limits.message);
+        let intake = Intake::new(entry, self.form(&start), &trace.fields(), config.limits.message);
         let shown = format!("{id:x}");
         let from = start.envelope.sender.as_ref().or(self.desk.account.as_ref());
         let facts = TidyFacts { from, date: stamp, id: &shown, hostname: config.hostname() };

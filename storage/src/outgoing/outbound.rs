@@ -267,7 +267,12 @@ impl Office for Outbound {
         let hand = self.hand.as_mut().expect("only a job in hand is opened");
         let opened = Content::open(&self.house, hand.id, &hand.record, form);
         let (content, size) = opened.map_err(|error| {
-            tracing::error!(id = format!("{:x}", hand.id), %error, "the content of a queued message cannot be read");
+            let id = format!("{:x}", hand.id);
+            if error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Unsupported {
+                tracing::info!(id, %error, host = &*self.hop.host, "a message cannot go to a server that takes so little");
+                return Fault::Never;
+            }
+            tracing::error!(id, %error, "the content of a queued message cannot be read");
             Fault::Later
         })?;
         hand.content = Some(content);

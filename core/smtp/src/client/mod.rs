@@ -25,7 +25,7 @@ use envelope::Transaction;
 use limits::{BLOCK_MS, COMMAND_MS, DATA_MS, FINAL_MS, GREETING_MS, PROXY_MS, QUIT_MS};
 use offer::Way;
 use reply::{Garbage, Replies};
-use wire::{Expect, Inbox, News, Nudge, Outbox, Session, Step, Tick, Want, Why};
+use wire::{Expect, Fault, Inbox, News, Nudge, Outbox, Session, Step, Tick, Want, Why};
 
 /// What a session has to know of its peer.
 #[derive(Debug, Clone)]
@@ -370,11 +370,11 @@ impl Client {
             }
             (Question::Next, Answer::Next(Some(job))) => self.begin(*job),
             (Question::Open, Answer::Open(Ok(size))) => self.opened(size),
-            (Question::Open, Answer::Open(Err(_))) => self.unreadable(),
+            (Question::Open, Answer::Open(Err(fault))) => self.unreadable(fault),
             (Question::Read, Answer::Read(Ok((buffer, n)))) => self.read(now, buffer, n, tx),
-            (Question::Read, Answer::Read(Err(_))) => {
+            (Question::Read, Answer::Read(Err(fault))) => {
                 // What was sent so far must not be taken for a message: only hanging up says that.
-                self.unreadable();
+                self.unreadable(fault);
                 self.leaving = Some(Why::Fault);
             }
             (Question::Report, Answer::Report) => {}
@@ -389,9 +389,12 @@ impl Client {
         }
     }
 
-    fn unreadable(&mut self) {
-        let reply = Reply::own(450, (4, 3, 0), "the message cannot be read now");
-        self.transaction.as_mut().expect("a job is in hand").settle_rest(&reply, Fate::Deferred, false);
+    fn unreadable(&mut self, fault: Fault) {
+        let (reply, fate) = match fault {
+            Fault::Later => (Reply::own(450, (4, 3, 0), "the message cannot be read now"), Fate::Deferred),
+            Fault::Never => (Reply::own(554, (5, 6, 3), "the message cannot be converted for this server"), Fate::Failed),
+        };
+        self.transaction.as_mut().expect("a job is in hand").settle_rest(&reply, fate, false);
         self.phase = Phase::Report;
     }
 

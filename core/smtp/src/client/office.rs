@@ -192,7 +192,7 @@ pub enum Stage {
 pub trait Office {
     /// See [`Ask::Next`].
     fn next(&mut self, offer: Offer) -> Option<Box<Job>>;
-    /// See [`Ask::Open`].
+    /// See [`Ask::Open`]. Never, if the content has no such form; what cannot be read now may be asked for again.
     fn open(&mut self, form: Form) -> Result<u64, Fault>;
     /// See [`Ask::Read`].
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Fault>;

@@ -180,7 +180,8 @@ pub(super) fn is_final(refusal: Refusal) -> bool {
         | Refusal::NoSender
         | Refusal::Disabled
         | Refusal::Policy
-        | Refusal::NeedsUtf8 => true,
+        | Refusal::NeedsUtf8
+        | Refusal::Binary => true,
         Refusal::MailboxFull | Refusal::NoRoom | Refusal::TooMuch | Refusal::TooMany | Refusal::Unknown | Refusal::Fault(_) => false,
     }
 }

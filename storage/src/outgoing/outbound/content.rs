@@ -30,8 +30,26 @@ enum Source {
 }
 
 impl Content {
-    /// Opens the content of a message and says how many octets it has on the wire; an estimate if it is to be encoded anew.
+    /// Opens the content of a message and says how many octets it has on the wire.
+    ///
+    /// # Errors
+    /// If it cannot be read, or not be encoded anew: of kind `Unsupported` then, and before anything was sent.
     pub(super) fn open(house: &House, id: u64, record: &[u8], form: Form) -> io::Result<(Content, u64)> {
+        let (mut content, wire) = Content::at_start(house, id, record, form)?;
+        if content.recoder.is_none() {
+            return Ok((content, wire));
+        }
+        let mut buf = vec![0; CHUNK];
+        let mut wire = 0;
+        loop {
+            match content.read(record, &mut buf)? {
+                0 => return Ok((Content::at_start(house, id, record, form)?.0, wire)),
+                n => wire += n as u64,
+            }
+        }
+    }
+
+    fn at_start(house: &House, id: u64, record: &[u8], form: Form) -> io::Result<(Content, u64)> {
         let Record::Accept(accept) = decode(record)? else { return Err(io::ErrorKind::InvalidData.into()) };
         let (source, size) = match accept.content {
             queue::Content::Inline(bytes) => (Source::Record(record.len() - bytes.len()), bytes.len() as u64),
@@ -40,10 +58,9 @@ impl Content {
         let binary = accept.traits.has(Traits::BINARY);
         let source_form = if binary { mime::Source::Octets } else { mime::Source::Lines };
         let recoder = (form == Form::SevenBit).then(|| (Some(mime::Recoder::new(source_form, mime::Target::SevenBit)), Vec::new()));
-        let wire = if recoder.is_some() { accept.wire_size.saturating_mul(4) / 3 } else { accept.wire_size };
         let mut content = Content { source, at: 0, size, after_cr: false, binary, recoder, chunk: Vec::new() };
         content.skip_trace(record)?;
-        Ok((content, wire))
+        Ok((content, accept.wire_size))
     }
 
     /// The first line says where to return it to, which every host tells in its own way. `Delivered-To:` stays where mail is sent on: it ends loops.
@@ -112,7 +129,7 @@ impl Content {
     }
 
     fn recode(&mut self, record: &[u8], buf: &mut [u8]) -> io::Result<usize> {
-        let stuck = |obstacle| io::Error::other(format!("it cannot be encoded anew: {obstacle:?}"));
+        let stuck = |obstacle| io::Error::new(io::ErrorKind::Unsupported, format!("it cannot be encoded anew: {obstacle:?}"));
         loop {
             let (recoder, ready) = self.recoder.as_mut().expect("it is encoded anew");
             if !ready.is_empty() {
