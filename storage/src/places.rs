@@ -207,6 +207,7 @@ impl House {
                     remote: None,
                     attempted: Some(success.stamp),
                     until: None,
+                    overdue: false,
                 })
                 .collect();
             let original = Original {

@@ -99,6 +99,7 @@ fn accept(spool: &Spool, depot: &Depot, queue: &Mutex<Queue>, n: u64) -> io::Res
         priority: 0,
         not_before_ms: Some(arrived_ms + 3_600_000 + n),
         give_up_ms: None,
+        due_ms: None,
         held: false,
         recipients: &recipients,
     };

@@ -54,6 +54,17 @@ fn relay(from: Runtime, to: Runtime) {
     wait_for(&there, "bob", "After the storm");
     assert_eq!(inbox(&there, "bob").len(), 2, "each once");
     assert_eq!(inbox(&here, "alice").len(), 1, "one report");
+    // Who sets a time (RFC 2852) hears when it has passed; one message goes on, the other comes back.
+    there.stop();
+    let mut mailer = Mailer::new(here.connect(here.ports.smtp), "EHLO");
+    for (by, about, told) in [("1;N", "soon", "Action: delayed\nStatus: 4.4.7\n"), ("1;R", "now", "Action: failed\nStatus: 5.4.7\n")] {
+        mailer.0.send(&format!("MAIL FROM:<alice@example.test> BY={by}\r\nRCPT TO:<bob@far.test>\r\nDATA\r\n"));
+        ["250", "250", "354"].iter().for_each(|code| drop(mailer.0.expect(code)));
+        mailer.0.send(&format!("Subject: {about}\r\n\r\nIn time?\r\n.\r\n"));
+        mailer.0.expect("250");
+        let report = wait_for(&here, "alice", &format!("Subject: {about}\n"));
+        assert!(report.contains(told), "{report}");
+    }
 }
 
 #[test]

@@ -77,8 +77,16 @@ pub fn simulate(scene: Scene) -> Delays {
                 let name = if site.is_multiple_of(10) { format!("dead{site}.test") } else { format!("alive{site}.test") };
                 arrived.insert(id, now);
                 let recipients = [(0, &*name)];
-                let entry =
-                    Entry { id, arrived_ms: now, priority: 0, not_before_ms: None, give_up_ms: None, held: false, recipients: &recipients };
+                let entry = Entry {
+                    id,
+                    arrived_ms: now,
+                    priority: 0,
+                    not_before_ms: None,
+                    give_up_ms: None,
+                    due_ms: None,
+                    held: false,
+                    recipients: &recipients,
+                };
                 queue.admit(now, &entry);
             }
             Event::Ready(ticket) => take(&mut queue, now, ticket, &mut events, &mut uses),

@@ -18,7 +18,7 @@ fn main() {
         let arrived_ms = 1_990_000_000_000 + id;
         queue.admit(
             arrived_ms,
-            &Entry { id, arrived_ms, priority: 0, not_before_ms, give_up_ms: None, held: false, recipients: &recipients },
+            &Entry { id, arrived_ms, priority: 0, not_before_ms, give_up_ms: None, due_ms: None, held: false, recipients: &recipients },
         );
     }
     let bytes = resident().saturating_sub(before);

@@ -116,8 +116,9 @@ impl Admission<'_> {
             arrived_ms: self.arrived_ms,
             priority: self.wishes.priority,
             not_before_ms: self.wishes.hold_until.map(ms),
-            // RFC 2852 §4.1.4: what is to come back when it is late comes back then; otherwise it goes on like all others.
+            // RFC 2852 §4.1.3: what is to come back when it is late comes back then; otherwise its sender is told then, and it goes on.
             give_up_ms: self.wishes.by.filter(|by| by.or_return).map(|by| ms(by.at)),
+            due_ms: self.wishes.by.filter(|by| !by.or_return).map(|by| ms(by.at)),
             held: self.held,
             recipients: self.sites,
         }

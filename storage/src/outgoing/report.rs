@@ -139,6 +139,7 @@ impl House {
                 remote: said.host.as_deref(),
                 attempted: (said.at_s > 0).then(|| Stamp::utc(said.at_s)),
                 until: (kind == Kind::Delayed).then_some(give_up),
+                overdue: accept.wishes.by.is_some_and(|by| by.at.seconds <= self.now().seconds),
             })
             .collect();
         if about.is_empty() {

@@ -17,7 +17,16 @@ pub fn queue_report(data: &[u8]) {
     let (to, bob) = (Address::new(piece(), piece()), Address::new(piece(), piece()));
     let choice = data.first().copied().unwrap_or_default();
     let (_, kind) = Templates::FILES[usize::from(choice) % Templates::FILES.len()];
-    let about = |original, code, reply, remote| About { address: &bob, original, code, reply, remote, attempted: None, until: None };
+    let about = |original, code, reply, remote| About {
+        address: &bob,
+        original,
+        code,
+        reply,
+        remote,
+        attempted: None,
+        until: None,
+        overdue: false,
+    };
     let recipients = [about(Some(piece()), 550, piece(), Some(piece())), about(None, 0, piece(), Some(piece()))];
     let original = Original {
         id: piece(),

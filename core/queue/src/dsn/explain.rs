@@ -34,6 +34,17 @@ pub fn status(kind: Kind, code: u16, reply: &str) -> &str {
     }
 }
 
+impl<'a> About<'a> {
+    /// The status in a report. What was not refused for good before the time that its sender set is late, whatever was heard last.
+    pub(super) fn status(&self, kind: Kind) -> &'a str {
+        match (status(kind, self.code, self.reply), kind) {
+            (_, Kind::Delayed) if self.overdue => "4.4.7",
+            (said, Kind::Failed | Kind::Double) if self.overdue && (!said.starts_with('5') || self.reply.is_empty()) => "5.4.7",
+            (said, _) => said,
+        }
+    }
+}
+
 /// A text without its enhanced code.
 fn words(reply: &str) -> &str {
     enhanced(reply).map_or(reply, |code| reply.trim_start()[code.len()..].trim_start())
@@ -46,7 +57,7 @@ fn detail(status: &str) -> &str {
 
 /// What happened, as a sentence.
 pub(super) fn reason(kind: Kind, about: &About<'_>) -> String {
-    let status = status(kind, about.code, about.reply);
+    let status = about.status(kind);
     let own = words(about.reply).trim();
     let what = match detail(status) {
         // Our own words say more than the code for them.
@@ -81,7 +92,7 @@ pub(super) fn reason(kind: Kind, about: &About<'_>) -> String {
 
 /// What the reader can do, as a sentence.
 pub(super) fn advice(kind: Kind, about: &About<'_>) -> &'static str {
-    match detail(status(kind, about.code, about.reply)) {
+    match detail(about.status(kind)) {
         "1.1" | "1.2" | "1.3" => "Check the address for slips. If it is right, ask the recipient in another way for a new one.",
         "1.6" | "1.10" | "2.1" | "4.4" => "Ask the recipient in another way for another address.",
         "2.2" => "Ask the recipient in another way to make room, then send it again.",

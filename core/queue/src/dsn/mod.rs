@@ -111,6 +111,8 @@ pub struct About<'a> {
     pub attempted: Option<Stamp>,
     /// When it will be given up; for delays only.
     pub until: Option<Stamp>,
+    /// Whether the time that its sender set has passed (RFC 2852 §4.1.3).
+    pub overdue: bool,
 }
 
 /// A report as it is stored: the head, then what comes back of the original, then the tail.

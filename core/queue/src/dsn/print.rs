@@ -124,7 +124,7 @@ fn each(report: &Report<'_>, about: &About<'_>, placeholder: &str) -> Option<Str
         "advice" => Some(explain::advice(report.kind, about).into()),
         "remote" => about.remote.filter(|_| about.code != 0).map(clean),
         "reply" => (about.code != 0).then(|| format!("{} {}", about.code, shown(about.reply)).trim_end().into()),
-        "status" => Some(explain::status(report.kind, about.code, about.reply).into()),
+        "status" => Some(about.status(report.kind).into()),
         "until" => about.until.map(|until| until.header().to_string()),
         _ => None,
     }
@@ -155,7 +155,7 @@ fn status_fields(report: &Report<'_>) -> String {
             Kind::Expanded => "expanded",
         };
         field(&mut out, "Action", action);
-        field(&mut out, "Status", explain::status(report.kind, about.code, about.reply));
+        field(&mut out, "Status", about.status(report.kind));
         if about.code != 0 {
             // RFC 3464 §2.3.6: with this field, the diagnostic is the remote server's.
             if let Some(remote) = about.remote {

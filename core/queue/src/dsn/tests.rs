@@ -18,7 +18,7 @@ fn address(text: &str) -> Address {
 }
 
 fn about(address: &Address) -> About<'_> {
-    About { address, original: None, code: 0, reply: "", remote: None, attempted: None, until: None }
+    About { address, original: None, code: 0, reply: "", remote: None, attempted: None, until: None, overdue: false }
 }
 
 fn original() -> Original<'static> {
@@ -131,6 +131,21 @@ fn a_delay_says_how_long_it_will_be_tried() {
     let (text, _) = whole(&made(Kind::Failed, &alice, header, &recipients), "");
     assert!(!text.contains("Will-Retry-Until"), "RFC 3464 §2.3.9");
     assert!(text.contains("Status: 4.0.0"), "why it was given up");
+}
+
+#[test]
+fn what_is_overdue_says_so() {
+    let (alice, bob) = (address("alice@home.test"), address("bob@far.test"));
+    for (kind, code, reply, status) in [
+        (Kind::Delayed, 451, "4.3.0 later", "4.4.7"),
+        (Kind::Failed, 451, "4.3.0 later", "5.4.7"),
+        (Kind::Failed, 0, "", "5.4.7"),
+        (Kind::Failed, 550, "5.1.1 nobody", "5.1.1"),
+        (Kind::Delivered, 0, "", "2.0.0"),
+    ] {
+        let (text, _) = whole(&made(kind, &alice, original(), &[About { code, reply, overdue: true, ..about(&bob) }]), LUNCH);
+        assert!(text.contains(&format!("Status: {status}\n")), "{kind:?} {code}: {text}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl Queue {
             return None;
         }
         if u64::from(message.give_up_s) * 1000 > now_ms {
-            let due = message.from_s.saturating_add(self.settings.warn_after_s);
+            let due = message.warn_s(self.settings.warn_after_s);
             let warn = u64::from(due) * 1000 <= now_ms && !core::mem::replace(&mut message.warned, true);
             let open = message.parts.iter().filter(|part| part.state != State::Done);
             let recipients: Vec<u16> = open.flat_map(|part| part.to.as_slice()).copied().collect();
@@ -63,7 +63,7 @@ impl Queue {
     /// Notes anew when a message is to be looked at because of its age.
     pub(super) fn watch(&mut self, id: u64) {
         let Some(message) = self.messages.get(&id) else { return };
-        self.late.remove(&(message.from_s.saturating_add(self.settings.warn_after_s), id));
+        self.late.remove(&(message.warn_s(self.settings.warn_after_s), id));
         self.late.remove(&(message.give_up_s, id));
         self.watch_new(id);
     }
@@ -71,7 +71,7 @@ impl Queue {
     /// The same for a message that has just come: there is nothing to take back, which counts when a million of them come back.
     pub(super) fn watch_new(&mut self, id: u64) {
         let Some(message) = self.messages.get(&id) else { return };
-        let warn = message.from_s.saturating_add(self.settings.warn_after_s);
+        let warn = message.warn_s(self.settings.warn_after_s);
         self.late.insert((if message.warned { message.give_up_s } else { warn.min(message.give_up_s) }, id));
     }
 }

@@ -11,6 +11,8 @@ pub(super) struct Message {
     pub(super) from_s: u32,
     /// When it is given up.
     pub(super) give_up_s: u32,
+    /// When its sender wants to hear that it is late; 0 if that was left to the settings.
+    pub(super) due_s: u32,
     pub(super) priority: i8,
     pub(super) held: bool,
     pub(super) warned: bool,
@@ -71,6 +73,11 @@ impl From<&[u16]> for Recipients {
 }
 
 impl Message {
+    /// When its sender is told that it is late.
+    pub(super) fn warn_s(&self, warn_after_s: u32) -> u32 {
+        if self.due_s > 0 { self.due_s } else { self.from_s.saturating_add(warn_after_s) }
+    }
+
     /// Whether anything of it goes on at the moment, so that a report would not be the last word.
     pub(super) fn is_busy(&self, is_resting: impl Fn(u32) -> bool) -> bool {
         self.parts.iter().any(|part| part.state == State::Flying || part.state == State::Ready && !is_resting(part.site))

@@ -130,9 +130,10 @@ impl Queue {
             arrived_s,
             from_s,
             give_up_s: entry.give_up_ms.map_or(usual, |ms| seconds(ms).min(usual)),
+            due_s: entry.due_ms.map_or(0, seconds),
             priority: entry.priority,
             held: entry.held,
-            warned: self.settings.warn_after_s == 0,
+            warned: self.settings.warn_after_s == 0 && entry.due_ms.is_none(),
             reporting: false,
             cancelled: false,
             parts: Vec::new(),
@@ -487,7 +488,7 @@ impl Queue {
             return;
         }
         let message = self.messages.remove(&id).expect("it was there");
-        self.late.remove(&(message.from_s.saturating_add(self.settings.warn_after_s), id));
+        self.late.remove(&(message.warn_s(self.settings.warn_after_s), id));
         self.late.remove(&(message.give_up_s, id));
         for part in &message.parts {
             self.forget_site(part.site);

@@ -9,7 +9,7 @@ use crate::wire::Cursor;
 use alloc::vec::Vec;
 
 /// The version of this form.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Longest name of a site.
 const SITE_MAX: usize = crate::limits::SITE_MAX;
@@ -29,6 +29,7 @@ impl Queue {
         out.extend_from_slice(&message.arrived_s.to_le_bytes());
         out.extend_from_slice(&message.from_s.to_le_bytes());
         out.extend_from_slice(&message.give_up_s.to_le_bytes());
+        out.extend_from_slice(&message.due_s.to_le_bytes());
         out.push(message.priority as u8);
         out.push(u8::from(message.held) | u8::from(message.warned) << 1 | u8::from(message.cancelled) << 2);
         for part in message.parts.iter().filter(|part| part.state != State::Done) {
@@ -77,6 +78,7 @@ impl Queue {
         let arrived_s = rest.u32().map_err(bad)?;
         let from_s = rest.u32().map_err(bad)?;
         let give_up_s = rest.u32().map_err(bad)?;
+        let due_s = rest.u32().map_err(bad)?;
         let priority = rest.u8().map_err(bad)? as i8;
         let flags = rest.u8().map_err(bad)?;
         let mut parts: Vec<(&str, u16, u64, Vec<u16>)> = Vec::new();
@@ -103,6 +105,7 @@ impl Queue {
             arrived_s,
             from_s,
             give_up_s,
+            due_s,
             priority,
             held,
             warned,

@@ -4,7 +4,7 @@ use super::*;
 use alloc::{format, vec};
 
 fn entry<'a>(id: u64, recipients: &'a [(u16, &'a str)]) -> Entry<'a> {
-    Entry { id, arrived_ms: 0, priority: 0, not_before_ms: None, give_up_ms: None, held: false, recipients }
+    Entry { id, arrived_ms: 0, priority: 0, not_before_ms: None, give_up_ms: None, due_ms: None, held: false, recipients }
 }
 
 fn connect(queue: &mut Queue, now: u64) -> (Ticket, Box<str>) {
@@ -94,6 +94,23 @@ fn late_and_too_late() {
     let later = 100_003 + 86_400_000;
     assert_eq!(queue.poll(later), Some(Action::Expired { id: 2, recipients: vec![0] }));
     assert_eq!(queue.poll(later), Some(Action::Report { id: 2, recipients: vec![0] }));
+}
+
+#[test]
+fn who_sets_a_time_hears_then() {
+    for (warn_after_s, due_ms) in [(10, 50_000), (80, 50_000), (0, 50_000)] {
+        let mut queue = Queue::new(Settings { warn_after_s, give_up_after_s: 100, ..Settings::default() }, 1);
+        queue.admit(0, &Entry { due_ms: Some(due_ms), ..entry(1, &[(0, "a.test")]) });
+        let mut state = Vec::new();
+        queue.save(1, &mut state);
+        let mut queue = Queue::new(Settings { warn_after_s, give_up_after_s: 100, ..Settings::default() }, 1);
+        queue.restore(0, 1, &state, |_| None).unwrap();
+        let (ticket, _) = connect(&mut queue, 0);
+        queue.closed(0, ticket, Ended::Failed);
+        assert!(!matches!(queue.poll(due_ms - 1), Some(Action::Warn { .. })));
+        assert!((0..3).any(|_| matches!(queue.poll(due_ms), Some(Action::Warn { id: 1, .. }))));
+        assert!((0..9).all(|_| !matches!(queue.poll(99_000), Some(Action::Warn { .. }))), "once");
+    }
 }
 
 #[test]

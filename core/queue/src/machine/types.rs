@@ -46,6 +46,8 @@ pub struct Entry<'a> {
     pub not_before_ms: Option<u64>,
     /// Given up earlier than others.
     pub give_up_ms: Option<u64>,
+    /// When its sender is told that it is late, rather than when the settings say so.
+    pub due_ms: Option<u64>,
     /// Whether it waits for an operator.
     pub held: bool,
     /// Its recipients elsewhere: their numbers and sites.
