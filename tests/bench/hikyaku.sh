@@ -4,7 +4,8 @@
 #        hikyaku.sh std|smol stop DIR
 # Ports on loopback: SMTP 13025, LMTP 13024, IMAP 13143, POP3 13110; with TLS from the start: submission 13465, IMAP 13993, POP3 13995.
 # Users user0001@bench.test .., password `secret`, in DIR/mail/userNNNN/Maildir. DIR/pid is the server, DIR/log what it says.
-# Variables: BENCH_USERS (1000), BENCH_PASS, BENCH_DOMAIN; HIKYAKU (a binary to run instead of building one), HIKYAKU_LOG (info).
+# Variables: BENCH_USERS (1000), BENCH_PASS, BENCH_DOMAIN; HIKYAKU (a binary to run instead of building one), HIKYAKU_LOG (info);
+# BENCH_SINK (a port of this host that all mail for others is relayed to, from anybody here).
 # Durability is the default, and so is everything else but limits of connections and logins without TLS.
 set -eu
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
@@ -16,6 +17,9 @@ smol) NAME=hikyaku-smol PACKAGE=hikyaku-smol ;;
 esac
 
 configure() { # DIR
+    relay=
+    [ -z "${BENCH_SINK:-}" ] ||
+        relay="relay: (clients: [\"127.0.0.0/8\"]), outgoing: (routes: [(domain: \"*\", host: \"[127.0.0.1]\", port: $BENCH_SINK)]),"
     cat >"$1/hikyaku.ron" <<RON
 (
     domains: ["$DOMAIN"],
@@ -34,6 +38,7 @@ configure() { # DIR
     ],
     limits: (connections: 20000, connections_per_address: 20000),
     log: (level: "${HIKYAKU_LOG:-info}"),
+    $relay
 )
 RON
     [ -e "$1/tls.key" ] || openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=localhost \
