@@ -1,6 +1,7 @@
 //! A message as the queue keeps it: numbers only. Its addresses and its content are read where they are stored when it is its turn.
 
 use alloc::{boxed::Box, vec::Vec};
+use core::ops::Deref;
 
 /// A message that waits.
 #[derive(Debug)]
@@ -22,7 +23,40 @@ pub(super) struct Message {
     pub(super) cancelled: bool,
     pub(super) parts: Vec<Part>,
     /// Recipients that failed, until the record of their report settles them.
-    pub(super) owed: Vec<u16>,
+    pub(super) owed: Owed,
+}
+
+/// Numbers of recipients that failed. Hardly any message has one and a million have none, so that is worth no more than a pointer.
+#[derive(Debug, Default)]
+#[allow(clippy::box_collection, reason = "a third of the size of what is in the box, which counts in every message without it")]
+pub(super) struct Owed(Option<Box<Vec<u16>>>);
+
+impl Owed {
+    pub(super) fn push(&mut self, number: u16) {
+        self.0.get_or_insert_default().push(number);
+    }
+
+    pub(super) fn extend(&mut self, numbers: &[u16]) {
+        numbers.iter().for_each(|number| self.push(*number));
+    }
+
+    /// Takes out those that are settled.
+    pub(super) fn settle(&mut self, numbers: &[u16]) {
+        if let Some(owed) = &mut self.0 {
+            owed.retain(|number| !numbers.contains(number));
+            if owed.is_empty() {
+                self.0 = None;
+            }
+        }
+    }
+}
+
+impl Deref for Owed {
+    type Target = [u16];
+
+    fn deref(&self) -> &[u16] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Recipients of a message that go to one site in one transaction.

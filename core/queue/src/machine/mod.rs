@@ -23,7 +23,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     vec::Vec,
 };
-use message::{Message, Part, Recipients, State};
+use message::{Message, Owed, Part, Recipients, State};
 use site::Site;
 
 /// Jobs that a connection does before it makes room, if all connections are in use and another site waits for one.
@@ -137,7 +137,7 @@ impl Queue {
             reporting: false,
             cancelled: false,
             parts: Vec::new(),
-            owed: Vec::new(),
+            owed: Owed::default(),
         };
         self.messages.insert(entry.id, message);
         let mut by_site: BTreeMap<&str, Vec<u16>> = BTreeMap::new();
@@ -184,7 +184,7 @@ impl Queue {
             if let Some(message) = self.messages.get_mut(&id) {
                 message.reporting = false;
                 if !message.owed.is_empty() && !message.is_busy(|site| age::is_resting(sites, site)) {
-                    return Some(Action::Report { id, recipients: message.owed.clone() });
+                    return Some(Action::Report { id, recipients: message.owed.to_vec() });
                 }
             }
         }
@@ -362,7 +362,7 @@ impl Queue {
     /// Recipients are done: the record of their report is written, or an earlier run got so far.
     pub fn settled(&mut self, id: u64, recipients: &[u16]) {
         let Some(message) = self.messages.get_mut(&id) else { return };
-        message.owed.retain(|n| !recipients.contains(n));
+        message.owed.settle(recipients);
         for at in 0..message.parts.len() as u32 {
             self.strike(id, at, recipients);
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Queue,
-    message::{Recipients, State},
+    message::{Owed, Recipients, State},
 };
 use alloc::{boxed::Box, vec::Vec};
 
@@ -136,7 +136,7 @@ impl Queue {
     /// Forgets a message, without a report. A transaction that is under way may still deliver it, and is not made again. False if there is no such message.
     pub fn cancel(&mut self, id: u64) -> bool {
         let Some(message) = self.messages.get_mut(&id) else { return false };
-        message.owed.clear();
+        message.owed = Owed::default();
         message.cancelled = true;
         for at in 0..message.parts.len() as u32 {
             let numbers = self.messages.get(&id).map(|m| m.parts[at as usize].to.as_slice().to_vec()).unwrap_or_default();

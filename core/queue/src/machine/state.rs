@@ -2,7 +2,7 @@
 
 use super::{
     Queue,
-    message::{Message, State},
+    message::{Message, Owed, State},
     operate::PartState,
 };
 use crate::wire::Cursor;
@@ -112,7 +112,7 @@ impl Queue {
             reporting: false,
             cancelled: false,
             parts: Vec::new(),
-            owed: Vec::new(),
+            owed: Owed::default(),
         };
         self.messages.insert(id, message);
         for (name, attempts, when, numbers) in parts {
