@@ -262,6 +262,9 @@ impl Client {
         }
         // RFC 3030 §2: after a refused chunk nothing but RSET is sure to help.
         transaction.open = transaction.chunks && !reply.is_good();
+        // A server that refused in the middle of a long content may take the rest for commands and answer each: the next message would get those answers.
+        let is_long = transaction.size > super::OUTBOX_MARK as u64 && !transaction.chunks;
+        self.stopping |= is_long && !reply.is_good() && self.settings.protocol == Protocol::Smtp;
         self.turn(Phase::Report)
     }
 

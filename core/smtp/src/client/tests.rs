@@ -265,6 +265,31 @@ fn a_refused_transaction_is_reset_before_the_next() {
 }
 
 #[test]
+fn who_refuses_a_long_content_is_not_asked_again_on_this_line() {
+    let line = "x".repeat(70);
+    let content = alloc::format!("{line}\r\n").repeat(OUTBOX_MARK / 70);
+    let script = alloc::format!(
+        "
+        S: 220 mx
+        C: EHLO client.test
+        S: 250 mx.test
+        C: MAIL FROM:<alice@client.test>
+        S: 250 ok
+        C: RCPT TO:<bob@mx.test>
+        S: 250 ok
+        C: DATA
+        S: 354 go
+        {}C: .
+        S: 552 too much
+        S: 500 x?
+        C: QUIT",
+        alloc::format!("C: {line}\n").repeat(OUTBOX_MARK / 70)
+    );
+    let (reports, trouble, why) = run(settings(), vec![job(&["bob@mx.test"]), job(&["bob@mx.test"])], content.as_bytes(), &script);
+    assert_eq!((reports.len(), trouble, why), (1, None, Some(Why::Done)), "the second is for another connection");
+}
+
+#[test]
 fn tls_is_taken_where_it_is_offered_and_what_was_offered_before_is_forgotten() {
     let script = "
         S: 220 mx
