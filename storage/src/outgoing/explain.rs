@@ -65,7 +65,7 @@ impl House {
         }
         for _ in 0..LOOKS {
             let mut inner = self.outgoing().inner();
-            let (now, dice, rules) = (Tick(self.now_ms()), inner.dice.u64(..), inner.rules.clone());
+            let (now, dice, rules) = (Tick(self.now_ms()), inner.dice.u64(), inner.rules.clone());
             let resolver = RefCell::new(&mut inner.resolver);
             let facts = |query: &Query| resolver.borrow_mut().look_up(now, query);
             match route::route(&site, &rules, &facts, dice) {

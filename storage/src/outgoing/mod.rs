@@ -4,6 +4,7 @@
 //! dialled, its session asks for jobs and reports on them. `outbound` and `inquiry` are the offices of the sessions that travel, `report` tells senders,
 //! `operator` answers those who look after the queue. Nothing here waits while it holds the lock, except for bytes in memory.
 
+mod dice;
 mod explain;
 mod inquiry;
 mod operator;
@@ -19,6 +20,7 @@ pub(crate) use rules::rules;
 pub use trip::{Dial, Load, Transport, Traveller, Trip};
 
 use crate::house::House;
+use dice::Dice;
 use dns::{Query, Resolver};
 use mail::Stamp;
 use queue::{
@@ -69,7 +71,7 @@ struct Inner {
     said_of_site: BTreeMap<Box<str>, Said>,
     /// Reports that could not be written, and when they are tried again.
     put_off: BTreeMap<u64, u64>,
-    dice: fastrand::Rng,
+    dice: Dice,
 }
 
 /// A connection that is to be made.
@@ -131,9 +133,10 @@ impl Outgoing {
     /// # Errors
     /// If the configuration names files that cannot be read.
     pub(crate) fn new(config: &config::Config, rules: Rules, queue: Queue, seed: u64) -> io::Result<Outgoing> {
+        let mut dice = Dice::new(seed);
         let inner = Inner {
             queue,
-            resolver: Resolver::new(rules::resolver(config), seed),
+            resolver: Resolver::new(rules::resolver(config), dice.u64()),
             rules: Arc::new(rules),
             roads: BTreeMap::new(),
             asking: BTreeMap::new(),
@@ -142,7 +145,7 @@ impl Outgoing {
             said: BTreeMap::new(),
             said_of_site: BTreeMap::new(),
             put_off: BTreeMap::new(),
-            dice: fastrand::Rng::with_seed(seed),
+            dice,
         };
         let templates = RwLock::new(Arc::new(report::templates(config)?));
         Ok(Outgoing { inner: Mutex::new(inner), bell: RwLock::default(), templates })
@@ -162,7 +165,7 @@ impl Outgoing {
         let mut inner = self.inner();
         inner.rules = Arc::new(rules);
         inner.queue.set(crate::house::queue_settings(&config.queue));
-        let seed = inner.dice.u64(..);
+        let seed = inner.dice.u64();
         inner.resolver = Resolver::new(rules::resolver(config), seed);
         // Those who waited for the old one ask again.
         for ticket in std::mem::take(&mut inner.asking).into_values().flatten().collect::<BTreeSet<_>>() {
@@ -190,7 +193,7 @@ impl Outgoing {
 
     /// A name that nobody can guess, for a report on a message.
     pub(crate) fn unguessable(&self, id: u64) -> String {
-        format!("{id:x}.{:x}", self.inner().dice.u64(..))
+        format!("{id:x}.{:x}", self.inner().dice.u64())
     }
 
     pub(crate) fn templates(&self) -> Arc<Templates> {
@@ -303,7 +306,7 @@ impl Inner {
     /// Finds the hosts of a site, as far as is known.
     fn find_way(&mut self, house: &Arc<House>, now: Tick, ticket: Ticket) {
         let Some(road) = self.roads.get(&ticket) else { return };
-        let dice = self.dice.u64(..);
+        let dice = self.dice.u64();
         let resolver = RefCell::new(&mut self.resolver);
         let facts = |query: &Query| resolver.borrow_mut().look_up(now, query);
         match route::route(&road.site, &self.rules, &facts, dice) {
@@ -338,7 +341,7 @@ impl Inner {
     /// Dials a host.
     fn dial(&mut self, house: &Arc<House>, now: Tick, ticket: Ticket, hop: &Hop) {
         let config = house.config();
-        let nonce = std::iter::repeat_with(|| self.dice.alphanumeric()).take(24).collect::<String>();
+        let nonce = format!("{:016x}{:016x}", self.dice.u64(), self.dice.u64());
         let login = hop.login.as_ref().map(|login| client::Credentials {
             user: login.user.clone(),
             password: login.password.clone(),
