@@ -19,15 +19,14 @@ fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 
-fn fall_again_and_again(live: &mut Live, fall: &dyn Fn(&mut Live)) {
-    let ledger = Ledger::default();
+fn fall_again_and_again(ledger: &Ledger, live: &mut Live, fall: &dyn Fn(&mut Live)) {
     let seed = number("SEED", 1);
     for round in 0..number("ROUNDS", USUAL) {
         let mut random = fastrand::Rng::with_seed(seed + round);
         ledger.load(live, seed + round, Duration::from_millis(random.u64(50..1200)), fall);
         live.restart();
         match ledger.check(live) {
-            Ok(letters) => println!("{}: round {round}: {letters} letters", live.runtime.name()),
+            Ok(there) => println!("{}: round {round}: {there}", live.runtime.name()),
             Err(wrong) => panic!("{}, SEED={seed}, round {round}:\n{wrong}", live.runtime.name()),
         }
     }
@@ -38,7 +37,8 @@ fn fall_again_and_again(live: &mut Live, fall: &dyn Fn(&mut Live)) {
 }
 
 fn kill_nine(runtime: Runtime) {
-    fall_again_and_again(&mut Live::new(runtime), &Live::kill);
+    let ledger = Ledger::default();
+    fall_again_and_again(&ledger, &mut Live::start(runtime, &ledger.setup()), &Live::kill);
 }
 
 /// A file system of its own in a file.
@@ -115,10 +115,11 @@ fn power_cut(runtime: Runtime) {
         println!("skipped: no loop-mounted ext4 whose power can be cut here (it takes root, losetup, mkfs.ext4 and xfs_io)");
         return;
     };
-    let mut live = Live::start(runtime, &Setup { dir: Some(dir.clone()), ..Setup::default() });
+    let ledger = Ledger::default();
+    let mut live = Live::start(runtime, &Setup { dir: Some(dir.clone()), ..ledger.setup() });
     // Accounts were written there, too, and are not what is tested.
     output(Command::new("sync").arg("-f").arg(dir.join("store/accounts.ron"))).unwrap();
-    fall_again_and_again(&mut live, &|live| {
+    fall_again_and_again(&ledger, &mut live, &|live| {
         volume.cut_power();
         // What is acknowledged from here on would be a lie; give it time to be told.
         std::thread::sleep(Duration::from_millis(50));

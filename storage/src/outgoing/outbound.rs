@@ -153,13 +153,7 @@ impl Outbound {
             inner.hush(hand.id);
         }
         drop(inner);
-        let host = format!("{} [{}]", self.hop.host, self.hop.address);
-        let tried =
-            Tried { id: hand.id, at_ms: now_ms, host: &host, tls: self.tls.as_deref().unwrap_or(""), attempts: Attempts::new(&attempts) };
-        if let Err(error) = self.house.spool().jot(&[&Record::Tried(tried).encode()]) {
-            // It is sent again after a crash, and not otherwise.
-            tracing::error!(id = format!("{:x}", hand.id), %error, "an attempt is not in the log");
-        }
+        // The report's record settles whom it tells of, so it comes before ours: a crash in between would leave them done and untold.
         let relayed: Vec<(u16, Said)> = hand
             .recipients
             .iter()
@@ -171,6 +165,13 @@ impl Outbound {
             && let Err(error) = self.house.report_relayed(hand.id, &hand.record, &relayed)
         {
             tracing::error!(id = format!("{:x}", hand.id), %error, "a report that mail was passed on cannot be written");
+        }
+        let host = format!("{} [{}]", self.hop.host, self.hop.address);
+        let tried =
+            Tried { id: hand.id, at_ms: now_ms, host: &host, tls: self.tls.as_deref().unwrap_or(""), attempts: Attempts::new(&attempts) };
+        if let Err(error) = self.house.spool().jot(&[&Record::Tried(tried).encode()]) {
+            // It is sent again after a crash, and not otherwise.
+            tracing::error!(id = format!("{:x}", hand.id), %error, "an attempt is not in the log");
         }
         if done {
             self.house.depot().forget(hand.id);

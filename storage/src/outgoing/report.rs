@@ -180,7 +180,7 @@ impl House {
         let tells = if kind == Kind::Delayed { Tells::Delay } else { Tells::End };
         let recipient = Recipient { address: to.clone(), notify: Notify::NEVER, original: None };
         let envelope = Envelope { sender: None, recipients: vec![recipient], ..Envelope::default() };
-        let settles = (kind != Kind::Relayed).then_some((id, numbers, tells));
+        let settles = Some((id, numbers, tells));
         let leaving = Leaving { traits, settles, ..Leaving::default() };
         let report_id = self.submit(envelope, "report", leaving, |intake| {
             intake.feed(&message.head);

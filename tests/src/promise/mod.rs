@@ -1,12 +1,16 @@
 //! The promise, as books that are kept while a server is under load and compared with its mailboxes after it fell: nothing acknowledged is
-//! lost, nothing is there twice, nothing removed comes back, no UID is ever used again.
+//! lost, nothing is there twice, nothing removed comes back, no UID is ever used again. What is for others arrives there or comes back ([`post`]).
+
+pub mod post;
+pub mod sink;
 
 use crate::{
     imaptest::{Arg, Client},
-    live::{Live, Mailer, Ports, Talk},
+    live::{Live, Mailer, Ports, Setup, Talk},
     model::PASSWORD,
 };
 use fastrand::Rng;
+use post::{Addressee, Post};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -15,18 +19,24 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
+use storage::control::{Client as Operator, Effect, Listing};
 
 /// Who gets mail.
 pub const USERS: [&str; 2] = ["alice", "bob"];
-/// Connections that deliver or append, besides one that removes.
-const WRITERS: usize = 6;
+/// Who sends to others, and gets the reports.
+pub const SENDER: &str = "dave";
+/// Connections that deliver, send or append, besides one that removes.
+const WRITERS: usize = 8;
+/// How long what waits may take when nothing falls.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What was told to whom.
 #[derive(Debug, Default)]
 pub struct Ledger {
     next: AtomicU64,
+    post: Post,
     books: Mutex<Books>,
 }
 
@@ -51,10 +61,19 @@ enum Fate {
 }
 
 impl Ledger {
+    /// What a server has to be started with.
+    pub fn setup(&self) -> Setup {
+        let accounts = USERS.iter().chain([&SENDER]).map(|user| (*user).to_owned()).collect();
+        let extra = format!("relay: (clients: [\"127.0.0.0/8\"]), queue: (retry: List([1])), {}", self.post.sink.routes());
+        Setup { accounts, extra, dir: None }
+    }
+
     /// Loads a server for `time` and then calls `fall`, while the load goes on until every connection has failed.
     pub fn load(&self, live: &mut Live, seed: u64, time: Duration, fall: impl FnOnce(&mut Live)) {
         let ports = live.ports;
         let over = AtomicBool::new(false);
+        // What nobody took by then waits in the queue when it falls.
+        self.post.sink.set_busy(Rng::with_seed(seed).u8(0..3) == 0);
         thread::scope(|scope| {
             for number in 0..=WRITERS {
                 let over = &over;
@@ -63,6 +82,7 @@ impl Ledger {
                     // A connection that fails is the end of it: the server fell.
                     _ = match number {
                         WRITERS => self.remove(ports, random, over),
+                        6 | 7 => self.send(ports, random, over),
                         4 | 5 => self.append(ports, random, over),
                         _ => self.deliver(ports, random, number == 3, over),
                     };
@@ -70,6 +90,7 @@ impl Ledger {
             }
             thread::sleep(time);
             fall(live);
+            self.post.sink.fell();
             over.store(true, Ordering::Relaxed);
         });
     }
@@ -89,6 +110,19 @@ impl Ledger {
                 if replies.get(if lmtp { number } else { 0 }).is_some_and(|r| r.starts_with("250")) {
                     self.note(user, letter, Fate::Kept);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, ports: Ports, mut random: Rng, over: &AtomicBool) -> Result<(), String> {
+        let mut mailer = Mailer::try_new(Talk::try_plain(local(ports.smtp)).map_err(text)?, "EHLO").map_err(text)?;
+        while !over.load(Ordering::Relaxed) {
+            let letter = self.write(&mut random);
+            let users: &[&'static str] = if random.u8(0..4) == 0 { &USERS[..1] } else { &[] };
+            users.iter().for_each(|user| self.note(user, letter, Fate::Sent));
+            if self.post.send(&mut mailer.0, &Addressee::some(letter, &mut random), users, &words(letter)).map_err(text)? {
+                users.iter().for_each(|user| self.note(user, letter, Fate::Kept));
             }
         }
         Ok(())
@@ -137,11 +171,34 @@ impl Ledger {
         Ok(())
     }
 
-    /// Compares the books with the mailboxes and brings them up to date. Returns how many letters are there.
+    /// Waits until nothing is on its way, compares the books with what is there, and brings them up to date. Returns what there is, in words.
     ///
     /// # Errors
     /// Each broken promise.
-    pub fn check(&self, live: &Live) -> Result<usize, String> {
+    pub fn check(&self, live: &Live) -> Result<String, String> {
+        self.post.sink.set_busy(false);
+        drain(live)?;
+        let letters = self.check_mailboxes(live)?;
+        let begin = Instant::now();
+        loop {
+            let missing = self.post.check(live)?;
+            if missing.is_empty() {
+                break;
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(missing.join("\n"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        // What came of all that is in the log before the record of the next message, so nothing of it is ever done again.
+        let letter = self.next.fetch_add(1, Ordering::Relaxed) * 1_000_000;
+        Mailer::new(live.connect(live.ports.smtp), "EHLO").mail("carol@example.org", &["alice@example.test"], &words(letter));
+        self.note(USERS[0], letter, Fate::Kept);
+        let (sent, twice) = self.post.count();
+        Ok(format!("{letters} letters, {sent} recipients elsewhere, {twice} of them twice"))
+    }
+
+    fn check_mailboxes(&self, live: &Live) -> Result<usize, String> {
         let mut wrong = Vec::new();
         let mut count = 0;
         for user in USERS {
@@ -264,6 +321,24 @@ fn words(letter: u64) -> String {
         text += "\r\n";
     }
     text
+}
+
+/// Waits until the queue is empty.
+fn drain(live: &Live) -> Result<(), String> {
+    let operator = Operator::new(&live.dir.join("store/control.sock"));
+    let begin = Instant::now();
+    loop {
+        let queued: Listing = operator.get("/queue", &[]).map_err(|e| e.to_string())?;
+        if queued.messages.is_empty() {
+            return Ok(());
+        }
+        if begin.elapsed() > PATIENCE {
+            return Err(format!("the queue does not empty: {queued:?}"));
+        }
+        // Sites that were busy would rest for a minute.
+        let _: Effect = operator.post("/queue", br#"{"whom":{"all":{}},"action":"retry"}"#).map_err(|e| e.to_string())?;
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn login(ports: Ports, user: &str) -> Result<Client, String> {
