@@ -2,13 +2,9 @@
 
 use crate::{bell::Ear, line::Line};
 use blocking::unblock;
-use std::{
-    io,
-    sync::LazyLock,
-    time::{Duration, Instant},
-};
-use storage::tls::Keys;
-use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Tick, Want, Why};
+use std::io;
+use storage::{clock::now, tls::Keys};
+use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Want, Why};
 
 /// A session, who answers it, and what lies between it and its peer. In one box: it goes to where waiting is allowed and comes back.
 pub struct Desk<S, O> {
@@ -138,17 +134,4 @@ where
             Next::Read | Next::Flush | Next::StartTls(_) | Next::Close(_) => unreachable!("this is between the line and its peer"),
         }
     }
-}
-
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// The time that sessions know.
-pub fn now() -> Tick {
-    Tick(START.elapsed().as_millis() as u64)
-}
-
-/// The same moment as the system's clock says it.
-pub fn instant(tick: Tick) -> Instant {
-    // Farther than anybody waits, and still within what an `Instant` holds everywhere.
-    *START + Duration::from_millis(tick.0.min(1 << 40))
 }

@@ -1,7 +1,6 @@
 //! A connection to a peer, with or without TLS: read, write, shake hands, hang up. Never waits without a limit.
 
 use crate::bell::Ear;
-use crate::drive::{instant, now};
 use async_io::{Async, Timer};
 use futures_lite::{
     AsyncRead, AsyncWrite, AsyncWriteExt as _, FutureExt as _, Stream as _,
@@ -19,7 +18,10 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use storage::tls::{Handshake, describe};
+use storage::{
+    clock::{instant, now},
+    tls::{Handshake, describe},
+};
 use wire::{Inbox, Outbox, Tick, Tls};
 
 /// How long a peer may take to read anything at all of what is written to it.

@@ -2,7 +2,7 @@
 
 use crate::{
     bell::bell,
-    drive::{self, Desk, now},
+    drive::{self, Desk},
     line::Line,
     lobby::Lobby,
 };
@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 use storage::{
+    clock::now,
     house::{House, Seat},
     serve::{Caller, Door, Port, is_passing},
     tls::Keys,

@@ -2,7 +2,7 @@
 
 use crate::{
     bell::{Ear, bell},
-    drive::{self, Desk, now},
+    drive::{self, Desk},
     line::{Alarm, Line},
     lobby::Lobby,
 };
@@ -12,6 +12,7 @@ use blocking::unblock;
 use futures_lite::future::poll_fn;
 use std::{io, os::fd::OwnedFd, sync::Arc, task::Poll};
 use storage::{
+    clock::now,
     house::House,
     outgoing::{Dial, Load, Traveller, Trip},
     tls::Keys,

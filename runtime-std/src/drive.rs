@@ -1,9 +1,9 @@
 //! The loop that drives every session of every protocol. It decides nothing.
 
 use crate::{bell::Ear, line::Line};
-use std::{io, sync::LazyLock, time::Instant};
-use storage::tls::Keys;
-use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Tick, Why};
+use std::io;
+use storage::{clock::now, tls::Keys};
+use wire::{Inbox, News, Outbox, Question, Session, Sink, Step, Why};
 
 /// Drives a session until it ends, and hangs up. `keys` are for its handshakes.
 pub fn run<S, O>(session: &mut S, office: &mut O, mut line: Line, ear: &mut Ear, mut rx: Inbox, mut tx: Outbox, keys: &Keys) -> Why
@@ -53,10 +53,4 @@ where
         Err(e) if e.kind() == io::ErrorKind::TimedOut => Why::Timeout,
         Err(_) => Why::Gone,
     }
-}
-
-/// The time that sessions know.
-pub fn now() -> Tick {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    Tick(START.elapsed().as_millis() as u64)
 }

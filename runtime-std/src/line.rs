@@ -1,7 +1,6 @@
 //! A connection to a peer, with or without TLS: read, write, shake hands, hang up. Never blocks without a limit.
 
 use crate::bell::{Ear, wait_for};
-use crate::drive::now;
 use rustix::{
     event::PollFlags,
     net::{Shutdown, shutdown},
@@ -12,7 +11,10 @@ use std::{
     os::fd::OwnedFd,
     sync::Arc,
 };
-use storage::tls::{Handshake, describe};
+use storage::{
+    clock::now,
+    tls::{Handshake, describe},
+};
 use wire::{Inbox, Outbox, Tick, Tls};
 
 /// How long a peer may take to read anything at all of what is written to it.

@@ -3,7 +3,7 @@
 use crate::{
     bell::{bell, wait_for},
     crew::Crew,
-    drive::{self, now},
+    drive,
     line::Line,
     lobby::Lobby,
 };
@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 use storage::{
+    clock::now,
     house::{House, Seat},
     serve::{Caller, Door, Port, is_passing},
     tls::Keys,

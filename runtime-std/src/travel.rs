@@ -3,7 +3,7 @@
 use crate::{
     bell::{Ear, bell},
     crew::Crew,
-    drive::{self, now},
+    drive,
     line::Line,
     lobby::Lobby,
 };
@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 use storage::{
+    clock::now,
     house::House,
     outgoing::{Dial, Load, Traveller, Trip},
     tls::Keys,

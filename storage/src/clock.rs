@@ -1,7 +1,24 @@
 //! The time. Nothing else in storage reads a clock for what it decides, so that a test can hand in a time of its own.
 
 use crate::mailbox;
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
+use wire::Tick;
+
+/// Where the monotonic time of this process begins. There is one for all: houses say in it when runtimes are to ask again.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The monotonic time of the machine.
+pub fn now() -> Tick {
+    Tick(u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The same moment as the standard library has it. At most 34 years after the start: farther than anybody waits, and still what every system can say.
+pub fn instant(tick: Tick) -> Instant {
+    *START + std::time::Duration::from_millis(tick.0.min(1 << 40))
+}
 
 /// Monotonic milliseconds since some moment in the past.
 type Ticks = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -43,7 +60,6 @@ impl Clock {
 /// A time of day of one's own beside the monotonic clock of the machine.
 impl From<mailbox::Clock> for Clock {
     fn from(wall: mailbox::Clock) -> Clock {
-        let start = Instant::now();
-        Clock::new(wall, move || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Clock::new(wall, || now().0)
     }
 }
