@@ -11,7 +11,7 @@ use crate::{
 };
 use imap::Refusal;
 use mail::{Address, Flags, MailboxName, Stamp, Wishes};
-use queue::{Tells, Traits};
+use queue::{Tells, Traits, route::NoRoute};
 use std::{
     io,
     net::IpAddr,
@@ -56,6 +56,8 @@ pub struct Origin<'a> {
 pub(crate) struct Leaving<'a> {
     /// Recipients elsewhere, each with the sender it has for them if that is not the message's.
     pub to: &'a [(mail::Recipient, Option<Address>)],
+    /// Recipients of a message that nobody can be refused, who have no way, and why: the queue tells its sender.
+    pub nowhere: &'a [(mail::Recipient, NoRoute)],
     /// What the sender wishes.
     pub wishes: Wishes,
     /// What whoever sends it must know of it, besides what is seen in its content.
@@ -162,10 +164,11 @@ impl House {
             intake::Content::Inline(bytes) => taken.entry.commit(&[&head, bytes])?,
             intake::Content::Large => taken.entry.commit(&[&head])?,
         };
-        if !leaving.to.is_empty() {
+        if !leaving.to.is_empty() || !leaving.nowhere.is_empty() {
             // Before the entry ends: a checkpoint must find it in the queue.
             self.depot().note(id, at, matches!(taken.content, intake::Content::Large));
-            let sites: Vec<Box<str>> = leaving.to.iter().map(|(recipient, _)| self.outgoing().site(&recipient.address.domain)).collect();
+            let ways = leaving.to.iter().map(|(recipient, _)| self.outgoing().site(&recipient.address.domain));
+            let sites: Vec<Box<str>> = ways.chain(leaving.nowhere.iter().map(|(_, no)| no.site().unwrap_or_default().into())).collect();
             let sites: Vec<(u16, &str)> = (0..).zip(sites.iter().map(|site| &**site)).collect();
             let held = leaving.traits.has(Traits::HELD);
             let arrived_ms = self.queue_ms();
@@ -374,7 +377,7 @@ fn head(
     };
     let paths: Vec<(String, Option<String>)> =
         leaving.to.iter().map(|(recipient, sender)| (recipient.address.to_string(), sender.as_ref().map(ToString::to_string))).collect();
-    let remotes: Vec<queue::Remote<'_>> = leaving
+    let mut remotes: Vec<queue::Remote<'_>> = leaving
         .to
         .iter()
         .zip(&paths)
@@ -386,6 +389,14 @@ fn head(
             sender: sender.as_deref(),
         })
         .collect();
+    let nowhere: Vec<String> = leaving.nowhere.iter().map(|(recipient, _)| recipient.address.to_string()).collect();
+    remotes.extend(leaving.nowhere.iter().zip(&nowhere).map(|((recipient, no), path)| queue::Remote {
+        recipient: path,
+        notify: recipient.notify,
+        original: recipient.original.as_deref(),
+        route: no.site(),
+        sender: None,
+    }));
     let seen = [(Traits::EIGHT_BIT, taken.eight_bit), (Traits::UTF8, taken.utf8_header), (Traits::BINARY, taken.exact)];
     let traits = seen.into_iter().fold(leaving.traits, |traits, (one, holds)| traits.with_if(one, holds));
     let accept = queue::Accept {

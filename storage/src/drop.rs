@@ -83,9 +83,12 @@ pub fn write_envelope(letter: &Letter, out: &mut dyn Write) -> io::Result<()> {
     if letter.eight_bit {
         line("body 8bit".into())?;
     }
-    for Recipient { address: Address { local, domain }, notify, .. } in recipients {
+    for Recipient { address: Address { local, domain }, notify, original } in recipients {
         if !notify.is_unsaid() {
             line(format!("notify {}", notify.0))?;
+        }
+        if let Some(original) = original {
+            line(format!("orcpt {original}"))?;
         }
         line(format!("to {domain} {local}"))?;
     }
@@ -99,7 +102,7 @@ fn read_envelope(uid: u32, file: &mut dyn io::BufRead) -> io::Result<Letter> {
     let mut letter = Letter { uid, envelope: Envelope::default(), eight_bit: false };
     let mut lines = Read::take(file, ENVELOPE_MAX);
     let mut line = String::new();
-    let mut notify = Notify::default();
+    let (mut notify, mut original) = (Notify::default(), None);
     for n in 0.. {
         line.clear();
         lines.read_line(&mut line)?;
@@ -117,9 +120,10 @@ fn read_envelope(uid: u32, file: &mut dyn io::BufRead) -> io::Result<Letter> {
             "envid" if rest.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) => letter.envelope.wishes.envid = Some(rest.into()),
             "body" => letter.eight_bit = true,
             "notify" => notify = Notify(rest.parse().ok().filter(|bits| *bits < 16).ok_or_else(bad)?),
+            "orcpt" if rest.contains(';') && !rest.contains(char::is_control) => original = Some(rest.into()),
             "to" => {
                 let address = address().ok_or_else(bad)?;
-                letter.envelope.recipients.push(Recipient { address, notify: std::mem::take(&mut notify), original: None });
+                letter.envelope.recipients.push(Recipient { address, notify: std::mem::take(&mut notify), original: original.take() });
             }
             "" => break,
             _ => return Err(bad()),

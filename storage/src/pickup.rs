@@ -7,13 +7,13 @@ use crate::{
     house::House,
     places::Places,
 };
-use mail::Envelope;
 use nix::unistd::{Uid, User};
 use post::{Tidy, TidyFacts};
-use queue::Traits;
+use queue::{Traits, route::NoRoute};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::{
     io::{self, Read},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -36,65 +36,61 @@ impl House {
         let (now, config) = (self.now(), self.config());
         let sender = letter.envelope.sender.as_ref();
         let name = User::from_uid(Uid::from_raw(letter.uid)).ok().flatten().map(|user| user.name).unwrap_or_default();
-        let (mut good, mut unknown) = (letter.envelope.clone(), Vec::new());
+        let (mut good, mut nowhere) = (letter.envelope.clone(), Vec::new());
+        if good.recipients.iter().map(|r| &r.address).chain(sender).any(|address| smtp::path(&address.to_string()).is_none()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "an address that no command can hold"));
+        }
+        if good.recipients.len() > queue::REMOTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "more recipients than one message may have"));
+        }
+        // Whoever left it is gone and cannot be refused: the queue tells what became of those it cannot be delivered to.
+        let held = config.is_held(sender, &good.recipients, IpAddr::from([127, 0, 0, 1]));
         good.recipients.retain(|recipient| match self.follow(recipient, sender, &mut Places::default()) {
             Ok(()) => true,
             Err(refused) => {
-                unknown.push(format!("{}: {refused:?}", recipient.address));
+                nowhere.push((recipient.clone(), no_route(refused)));
                 false
             }
         });
-        if !good.recipients.is_empty() {
-            let traits = if letter.eight_bit { Traits::EIGHT_BIT } else { Traits::default() };
-            let leaving = Leaving { wishes: good.wishes.clone(), traits, ..Leaving::default() };
-            let id = self.submit(good, "sendmail", leaving, |intake| {
-                let trace =
-                    format!("Received: by {} (from uid {} {name}) with local;\n\t{}\n", config.hostname(), letter.uid, now.header());
-                intake.feed(trace.as_bytes());
-                let mut random = [0; 8];
-                SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("the system gives no random bytes"))?;
-                let mut tidy = Tidy::new(TidyFacts {
-                    from: sender,
-                    date: now,
-                    id: &format!("{:016x}", u64::from_ne_bytes(random)),
-                    hostname: config.hostname(),
-                });
-                let (mut buf, mut out) = (vec![0; CHUNK], Vec::new());
-                loop {
-                    let n = message.read(&mut buf)?;
-                    if n == 0 {
-                        tidy.finish(&mut out);
-                        intake.feed(&out);
-                        return Ok(());
-                    }
-                    tidy.feed(&buf[..n], &mut out);
+        let traits = Traits::default().with_if(Traits::EIGHT_BIT, letter.eight_bit).with_if(Traits::HELD, held);
+        let leaving = Leaving { wishes: good.wishes.clone(), traits, nowhere: &nowhere, ..Leaving::default() };
+        let client = format!("uid {} {name}", letter.uid);
+        let id = self.submit(good, "sendmail", client.trim_end(), leaving, |intake| {
+            let trace = format!("Received: by {} (from {}) with local;\n\t{}\n", config.hostname(), client.trim_end(), now.header());
+            intake.feed(trace.as_bytes());
+            let mut random = [0; 8];
+            SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+            let mut tidy = Tidy::new(TidyFacts {
+                from: sender,
+                date: now,
+                id: &format!("{:016x}", u64::from_ne_bytes(random)),
+                hostname: config.hostname(),
+            });
+            let (mut buf, mut out) = (vec![0; CHUNK], Vec::new());
+            loop {
+                let n = message.read(&mut buf)?;
+                if n == 0 {
+                    tidy.finish(&mut out);
                     intake.feed(&out);
-                    out.clear();
-                    if intake.is_full() {
-                        intake.drain();
-                    }
+                    return Ok(());
                 }
-            })?;
-            tracing::info!(id = format!("{id:x}"), uid = letter.uid, user = name, "taken from the drop folder");
-        }
-        match sender {
-            Some(sender) if !unknown.is_empty() => {
-                let text = format!(
-                    "From: MAILER-DAEMON <postmaster@{host}>\nTo: {sender}\nSubject: Mail that was not sent\nDate: {}\nAuto-Submitted: auto-replied\n\n\
-                     The message you left with sendmail could not be sent to:\n\n{}\n",
-                    now.header(),
-                    unknown.join("\n"),
-                    host = config.hostname()
-                );
-                let envelope = Envelope { recipients: vec![sender.clone().into()], ..Envelope::default() };
-                let leaving = Leaving { traits: Traits::REPORT, ..Leaving::default() };
-                self.submit(envelope, "sendmail", leaving, |intake| {
-                    intake.feed(text.as_bytes());
-                    Ok(())
-                })?;
+                tidy.feed(&buf[..n], &mut out);
+                intake.feed(&out);
+                out.clear();
+                if intake.is_full() {
+                    intake.drain();
+                }
             }
-            _ => {}
-        }
+        })?;
+        tracing::info!(id = format!("{id:x}"), uid = letter.uid, user = name, "taken from the drop folder");
         Ok(())
+    }
+}
+
+fn no_route(refused: post::Refused) -> NoRoute {
+    match refused {
+        post::Refused::NoMailbox => NoRoute::NoMailbox,
+        post::Refused::Loop => NoRoute::Circle,
+        post::Refused::TooMany => NoRoute::TooMany,
     }
 }

@@ -12,6 +12,7 @@ use post::{Destiny, Trace};
 use queue::{
     Traits,
     dsn::{About, HeaderOnly, Kind, Original, Report, Returned},
+    route::NoRoute,
 };
 use std::{io, net::IpAddr, sync::Arc};
 
@@ -70,7 +71,8 @@ impl House {
         if found { Ok(()) } else { Err(post::Refused::NoMailbox) }
     }
 
-    /// Takes a message that this server wrote: it is stored, delivered here, and sent to others. Returns its id.
+    /// Takes a message that this server wrote, or a program of this host: it is stored, delivered here, and sent to others. `client` is how the story
+    /// calls who made it. Returns its id.
     ///
     /// # Errors
     /// If it could not be made durable; nothing was done then.
@@ -78,6 +80,7 @@ impl House {
         self: &Arc<House>,
         envelope: Envelope,
         by: &'static str,
+        client: &str,
         leaving: Leaving<'_>,
         fill: impl FnOnce(&mut Intake) -> io::Result<()>,
     ) -> io::Result<u64> {
@@ -95,7 +98,7 @@ impl House {
                 tracing::warn!(id = shown, to = %recipient.address, ?refused, "a message of this server goes nowhere");
             }
         }
-        if places.mailboxes.is_empty() && places.remotes.is_empty() {
+        if places.mailboxes.is_empty() && places.remotes.is_empty() && leaving.nowhere.is_empty() {
             // RFC 5321 §6.1: what cannot be returned is for the postmaster to see.
             let postmaster = Recipient::from(Address::new("postmaster", config.hostname()));
             if let Err(refused) = self.follow(&postmaster, None, &mut places) {
@@ -128,22 +131,44 @@ impl House {
             Err(Refused::Binary(_)) => unreachable!("lines are not converted"),
         };
         let size = taken.stored;
+        if places.remotes.len() + leaving.nowhere.len() > queue::REMOTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it has more recipients than one message may"));
+        }
+        let mut nowhere = leaving.nowhere.to_vec();
+        if taken.is_loop() && !leaving.traits.has(Traits::REPORT) {
+            // RFC 5321 §6.3: a program here that sends on what it gets would do so for ever.
+            places = Places::default();
+            nowhere.extend(envelope.recipients.iter().map(|recipient| (recipient.clone(), NoRoute::Circle)));
+        }
         let mut to = Vec::with_capacity(places.mailboxes.len());
         for (account, recipient) in &places.mailboxes {
             let opened = self.destination(account, MailboxName::inbox(), Flags::default(), stamp, Some(&recipient.address));
             to.push(opened.map_err(|error| io::Error::other(format!("{}: {error:?}", account.address)))?);
         }
         let about = leaving.settles.map(|(about, ..)| format!("{about:x}"));
-        let leaving = Leaving { to: &places.remotes, ..leaving };
+        let told = Success::of(id, stamp, &envelope, &places, &taken);
+        let leaving = Leaving { to: &places.remotes, nowhere: &nowhere, ..leaving };
+        let held = leaving.traits.has(Traits::HELD);
         let origin =
             Origin { sender: envelope.sender.as_ref(), helo: "localhost", peer, with: "local", login: None, eight_bit: false, utf8: false };
+        let message_id = taken.structure.envelope.message_id.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
         self.accept(taken, stamp, Some(&origin), &to, &leaving)?;
         let sender = envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
-        let recipients = envelope.recipients.iter().map(|r| r.address.to_string()).collect();
-        self.tell(id, Deed::Accepted { sender, recipients, size, by: by.into(), client: "this server".into(), message_id: None, about });
+        let unknown = leaving.nowhere.iter().map(|(recipient, _)| recipient).filter(|r| !envelope.recipients.contains(r));
+        let recipients = envelope.recipients.iter().chain(unknown).map(|r| r.address.to_string()).collect();
+        self.tell(id, Deed::Accepted { sender, recipients, size, by: by.into(), client: client.into(), message_id, about });
         for destination in &to {
             let account = destination.account.address.to_string();
             self.tell(id, Deed::Delivered { recipient: destination.recipient.clone(), account, delay_s: 0 });
+        }
+        if held && !places.remotes.is_empty() {
+            self.tell(id, Deed::Held { by: "a rule of the configuration".into() });
+        }
+        if let Some(told) = told
+            && let Err(error) = self.tell_success(&told)
+        {
+            // The message is there; only the news of it is lost.
+            tracing::error!(id = shown, %error, "a report of delivery cannot be written");
         }
         Ok(id)
     }
@@ -234,7 +259,7 @@ impl House {
             let recipient = Recipient { address: success.to.clone(), notify: Notify::NEVER, original: None };
             let envelope = Envelope { sender: None, recipients: vec![recipient], ..Envelope::default() };
             let leaving = Leaving { traits: Traits::REPORT, ..Leaving::default() };
-            self.submit(envelope, "report", leaving, |intake| {
+            self.submit(envelope, "report", "this server", leaving, |intake| {
                 for part in [&message.head, &success.header, &message.tail] {
                     intake.feed(part);
                 }

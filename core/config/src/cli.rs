@@ -92,8 +92,9 @@ pub enum Command {
         after_help = "Also done if the program is called `sendmail`, by a link of that name. The message goes into the drop folder of the\n\
             store, whether the server runs or not. Exit codes are those of sysexits.h.\n\n\
             Options: -t recipients from the header; -i no end at a lone dot; -f ADDRESS sender; -F NAME; -B 7BIT|8BITMIME;\n\
-            -N never|success,failure,delay; -R full|hdrs; -V ENVID; -v; -C FILE configuration; -bm send, -bp list the queue,\n\
-            -bi read the aliases again, -bv say where mail would go; -q try again what waits. Other old options are ignored.\n\n\
+            -N never|success,failure,delay; -R full|hdrs; -V ENVID; -v; -C FILE configuration; -bm send, -bs speak SMTP,\n\
+            -bp list the queue, -bi read the aliases again, -bv say where mail would go; -q try again what waits, -qIID,\n\
+            -qRDOMAIN, -qRADDRESS or -qSADDRESS some of it. Other old options are ignored.\n\n\
             Example:\n  printf 'Subject: hello\\n\\nhi\\n' | hikyaku sendmail alice@example.org"
     )]
     Sendmail {

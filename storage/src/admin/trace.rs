@@ -34,6 +34,11 @@ pub(super) fn explain(address: &str, json: bool, client: &Client, console: &mut 
     if json {
         return print(&explanation, console);
     }
+    print_explanation(&explanation, console)
+}
+
+/// For people.
+pub(super) fn print_explanation(explanation: &Explanation, console: &mut Console<'_>) -> Done {
     writeln!(console.out, "{}", explanation.address)?;
     let rows: Vec<Vec<String>> = explanation.steps.iter().map(|s| vec![String::new(), s.what.clone(), s.so.clone()]).collect();
     Ok(console.out.write_all(table(&rows).as_bytes())?)

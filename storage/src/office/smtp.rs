@@ -176,7 +176,7 @@ impl Smtp {
         let held = house.config().is_held(sender, &envelope.recipients, origin.peer);
         let traits = Traits::default().with_if(Traits::HELD, held);
         let told = Success::of(open.id, open.stamp, envelope, &places, &taken);
-        let leaving = Leaving { to: &places.remotes, wishes: envelope.wishes.clone(), traits, settles: None };
+        let leaving = Leaving { to: &places.remotes, wishes: envelope.wishes.clone(), traits, ..Leaving::default() };
         if !to.is_empty() || !places.remotes.is_empty() {
             house.accept(taken, open.stamp, Some(&origin), &to, &leaving).map_err(|error| disk(&error))?;
         }

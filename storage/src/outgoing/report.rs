@@ -79,8 +79,10 @@ impl House {
         let said = self.last_said(id, recipients, &remotes);
         let config = self.config();
         let policy = self.report_policy();
-        let known =
-            accept.trace.is_some_and(|trace| !trace.login.is_empty() || trace.peer.parse().is_ok_and(|peer| config.is_relay_client(peer)));
+        // `local` says that a program of this host left it, and no client can say that.
+        let known = accept.trace.is_some_and(|trace| {
+            !trace.login.is_empty() || trace.with == "local" || trace.peer.parse().is_ok_and(|peer| config.is_relay_client(peer))
+        });
         let mut telling = Telling::new();
         let mut nobody = Vec::new();
         for (number, said) in recipients.iter().zip(&said) {
@@ -182,7 +184,7 @@ impl House {
         let envelope = Envelope { sender: None, recipients: vec![recipient], ..Envelope::default() };
         let settles = Some((id, numbers, tells));
         let leaving = Leaving { traits, settles, ..Leaving::default() };
-        let report_id = self.submit(envelope, "report", leaving, |intake| {
+        let report_id = self.submit(envelope, "report", "this server", leaving, |intake| {
             intake.feed(&message.head);
             self.feed_original(id, accept, message.returned, intake)?;
             intake.feed(&message.tail);

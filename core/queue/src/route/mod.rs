@@ -62,6 +62,12 @@ pub enum NoRoute {
     BadRoute,
     /// DNS could not say. Another time, perhaps.
     Later,
+    /// The domain is served here and has no such mailbox.
+    NoMailbox,
+    /// The message, or the address by aliases and forwards, comes back to where it was.
+    Circle,
+    /// The address stands for more places than anybody means.
+    TooMany,
 }
 
 impl NoRoute {
@@ -76,7 +82,9 @@ impl NoRoute {
             NoRoute::NullMx => "5.1.10",
             NoRoute::NoSuchDomain | NoRoute::BadName => "5.1.2",
             NoRoute::Nowhere => "5.4.4",
-            NoRoute::Loop => "5.4.6",
+            NoRoute::Loop | NoRoute::Circle => "5.4.6",
+            NoRoute::NoMailbox => "5.1.1",
+            NoRoute::TooMany => "5.7.1",
             NoRoute::BadRoute => "4.3.5",
             NoRoute::Later => "4.4.3",
         }
@@ -92,7 +100,25 @@ impl NoRoute {
             NoRoute::BadName => "the domain is not a valid name",
             NoRoute::BadRoute => "the route that is configured leads to no host",
             NoRoute::Later => "the domain could not be looked up",
+            NoRoute::NoMailbox => "there is no such mailbox here",
+            NoRoute::Circle => "it goes round in a circle",
+            NoRoute::TooMany => "the address leads to too many places",
         }
+    }
+
+    /// The site of a recipient of whom it was known when its message was taken that it has no way: [`route`] says so again, whenever it is
+    /// asked, and the queue tells the sender as of any other failure. Nothing for what only DNS or the operator's rules can say.
+    pub const fn site(self) -> Option<&'static str> {
+        match self {
+            NoRoute::NoMailbox => Some("!mailbox"),
+            NoRoute::Circle => Some("!circle"),
+            NoRoute::TooMany => Some("!many"),
+            _ => None,
+        }
+    }
+
+    fn of_site(site: &str) -> Option<NoRoute> {
+        [NoRoute::NoMailbox, NoRoute::Circle, NoRoute::TooMany].into_iter().find(|no| no.site() == Some(site))
     }
 }
 
@@ -134,6 +160,9 @@ enum Place {
 
 impl<F: Fn(&Query) -> Option<Found>> Way<'_, F> {
     fn find(&mut self, site: &str, dice: u64) -> Result<(), NoRoute> {
+        if let Some(no) = NoRoute::of_site(site) {
+            return Err(no);
+        }
         if let Some(target) = site.strip_prefix(['=', '@']) {
             self.route = self.rules.leading_to(site);
             self.named = true;

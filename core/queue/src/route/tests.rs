@@ -361,3 +361,14 @@ fn whatever_a_zone_says_we_never_dial_ourselves() {
     }
     assert!(found > 100 && lost > 100, "{found} {lost}");
 }
+
+#[test]
+fn a_dead_end_stays_one_whatever_the_rules_say() {
+    let rules =
+        Rules { routes: vec![Route::new(Pattern::parse("*").expect("a pattern"), To::Host("relay.test".into()))], ..Rules::default() };
+    for no in [NoRoute::NoMailbox, NoRoute::Circle, NoRoute::TooMany] {
+        assert!(no.permanent());
+        assert_eq!(Zone::new("").ways(no.site().expect("it has one"), &rules, 0), Err(no));
+    }
+    assert_eq!((NoRoute::Loop.site(), NoRoute::of_site("!other")), (None, None));
+}

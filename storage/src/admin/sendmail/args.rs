@@ -14,8 +14,23 @@ pub(super) enum Mode {
     Aliases,
     /// Say what would become of mail to the recipients (`-bv`).
     Verify,
-    /// Try again what waits (`-q`).
-    Flush,
+    /// Speak SMTP on standard input and output (`-bs`).
+    Speak,
+    /// Try again what waits (`-q`), or a part of it.
+    Flush(Option<Part>),
+}
+
+/// What of the queue is meant (`-qI`, `-qS`, `-qR`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// One message.
+    Id(String),
+    /// What is from that address, or `@domain`.
+    Sender(String),
+    /// What is for that address, or `@domain`.
+    Recipient(String),
+    /// What is for that next hop.
+    Site(String),
 }
 
 /// Everything that was said.
@@ -40,7 +55,7 @@ pub(super) struct Said {
 }
 
 /// Options with a value, attached or in the next argument.
-const WITH_VALUE: &str = "AbBCDFfhLMNOopRrVX";
+const WITH_VALUE: &str = "AbBCDeFfhLMNOopRrVX";
 /// Options with a value only if it is attached.
 const MAY_HAVE_VALUE: &str = "dq";
 /// Options without.
@@ -87,12 +102,13 @@ pub(super) fn read(args: &[OsString]) -> Result<Said, String> {
             }
             if MAY_HAVE_VALUE.contains(letter) {
                 if letter == 'q' {
-                    said.mode = Mode::Flush;
+                    said.mode = Mode::Flush(part(letters)?);
                 }
                 break;
             }
             match letter {
                 'i' => said.dots = true,
+                'I' => said.mode = Mode::Aliases,
                 't' => said.from_header = true,
                 'v' => said.verbose = true,
                 letter if ALONE.contains(letter) => {}
@@ -111,8 +127,8 @@ fn option(letter: char, value: &str, said: &mut Said) -> Result<(), String> {
                 "p" => Mode::Queue,
                 "i" => Mode::Aliases,
                 "v" => Mode::Verify,
-                "d" | "D" => return Err("the server is started with `hikyaku serve`".into()),
-                "s" => return Err("-bs is not offered: speak SMTP to the server's port".into()),
+                "s" => Mode::Speak,
+                "d" | "D" | "l" => return Err("the server is started with `hikyaku serve`".into()),
                 mode => return Err(format!("there is no mode -b{mode}")),
             }
         }
@@ -152,6 +168,21 @@ fn option(letter: char, value: &str, said: &mut Said) -> Result<(), String> {
     Ok(())
 }
 
+/// What stands behind `-q`. A time, as for a daemon that does it again and again, means now: the server has its own times.
+fn part(text: &str) -> Result<Option<Part>, String> {
+    let Some(letter) = text.chars().next() else { return Ok(None) };
+    let value =
+        || Some(text[1..].to_owned()).filter(|value| !value.is_empty()).ok_or_else(|| format!("-q{letter} needs a value behind it"));
+    Ok(match letter {
+        'I' => Some(Part::Id(value()?)),
+        'S' => Some(Part::Sender(value()?)),
+        'R' if text.contains('@') => Some(Part::Recipient(value()?)),
+        'R' => Some(Part::Site(value()?)),
+        'f' | 'p' | '0'..='9' => None,
+        _ => return Err(format!("there is no -q{letter}")),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,14 +203,18 @@ mod tests {
         assert_eq!((mutt.notify, mutt.ret, mutt.dots), (Notify::SUCCESS.with(Notify::DELAY), Some(Ret::Headers), true));
         assert_eq!(said("-ti").unwrap().dots, said("-i -t").unwrap().from_header);
         assert_eq!(said("-bp").unwrap().mode, Mode::Queue);
-        assert_eq!(said("-q15m").unwrap().mode, Mode::Flush);
+        assert_eq!(said("-q15m").unwrap().mode, Mode::Flush(None));
+        assert_eq!(said("-qR@x.test").unwrap().mode, Mode::Flush(Some(Part::Recipient("@x.test".into()))));
+        assert_eq!(said("-qRx.test").unwrap().mode, Mode::Flush(Some(Part::Site("x.test".into()))));
+        assert_eq!(said("-qI1f").unwrap().mode, Mode::Flush(Some(Part::Id("1f".into()))));
+        assert_eq!(said("-bs").unwrap().mode, Mode::Speak);
         assert_eq!(said("-f <> x").unwrap().sender.as_deref(), Some(""));
         assert_eq!(said("-V 7 -d0.1 -O X=y -om -h 3 a").unwrap().recipients, ["a"]);
     }
 
     #[test]
     fn what_is_refused() {
-        for bad in ["-bd", "-bD", "-bs", "-bx", "-Z", "-f", "-N never,delay", "-N x", "-R all", "-B 9BIT", "-V \u{e9}"] {
+        for bad in ["-bd", "-bD", "-bx", "-q!", "-qI", "-qx", "-Z", "-f", "-N never,delay", "-N x", "-R all", "-B 9BIT", "-V \u{e9}"] {
             assert!(said(bad).is_err(), "{bad}");
         }
     }

@@ -103,15 +103,28 @@ pub(super) fn recipients(header: &[u8], host: &str) -> Result<Vec<Address>, Stri
     let names: [&[u8]; 3] = if again { [b"Resent-To", b"Resent-Cc", b"Resent-Bcc"] } else { [b"To", b"Cc", b"Bcc"] };
     let mut found = Vec::new();
     for field in mime::fields(header).filter(|f| names.iter().any(|name| f.is(name))) {
-        for piece in split(&field.unfolded()) {
-            found.extend(addresses(piece, host)?);
-        }
+        found.extend(addresses(&field.unfolded(), host)?);
     }
     Ok(found)
 }
 
-/// The addresses of an argument or of a piece of a field; a name alone is of this host.
+/// The addresses of an argument or of a field; a name alone is of this host.
 pub(super) fn addresses(text: &[u8], host: &str) -> Result<Vec<Address>, String> {
+    let mut found = Vec::new();
+    for piece in split(text) {
+        found.extend(of_piece(piece, host)?);
+    }
+    Ok(found)
+}
+
+fn of_piece(text: &[u8], host: &str) -> Result<Vec<Address>, String> {
+    let bare = text.trim_ascii();
+    if !bare.iter().any(|b| b"<\"(:".contains(b))
+        && (bare.iter().any(u8::is_ascii_whitespace) || memchr::memchr_iter(b'@', bare).count() > 1)
+    {
+        // Whoever reads messages makes something of it; mail would go to somebody who is not meant.
+        return Err(format!("no address: {}", String::from_utf8_lossy(bare)));
+    }
     let mut scanner = mime::Scanner::new();
     scanner.feed(b"To: ");
     scanner.feed(text);
@@ -124,11 +137,12 @@ pub(super) fn addresses(text: &[u8], host: &str) -> Result<Vec<Address>, String>
         let (Ok(local), Ok(domain)) = (std::str::from_utf8(local), std::str::from_utf8(host)) else {
             return Err(format!("not UTF-8: {}", String::from_utf8_lossy(text)));
         };
-        let odd = |c: char| c.is_control();
-        if local.is_empty() || local.contains(odd) || domain.contains(|c: char| odd(c) || c.is_whitespace()) {
+        // As it would stand in a command: one that nobody can be told is found out now, while there is somebody to tell.
+        let address = Address::new(local, domain);
+        if smtp::path(&address.to_string()).is_none() {
             return Err(format!("no address: {}", String::from_utf8_lossy(text)));
         }
-        found.push(Address::new(local, domain));
+        found.push(address);
     }
     Ok(found)
 }
@@ -199,6 +213,10 @@ mod tests {
         let header = b"To: \"A, b\" <a@x.test>, root\nCc: list: c@x.test, d@y.test;\nBcc: (x) e@x.test\nFrom: f@x.test\n\n";
         let found: Vec<String> = recipients(header, "here.test").unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(found, ["a@x.test", "root@here.test", "c@x.test", "d@y.test", "e@x.test"]);
+        assert_eq!(addresses(b"a@x.test, b", "h.test").unwrap().len(), 2);
+        for bad in ["a b@x.test", "a@b@c.test", "a@x.test b@y.test", "a@x..test"] {
+            assert!(addresses(bad.as_bytes(), "h.test").is_err(), "{bad}");
+        }
         let many = format!("To: {}\n\n", vec!["a@x.test"; 5000].join(", "));
         assert_eq!(recipients(many.as_bytes(), "h").unwrap().len(), 5000);
         assert_eq!(recipients(b"To: a@x\nResent-To: b@x\n\n", "h").unwrap().len(), 1);

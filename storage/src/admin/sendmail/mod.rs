@@ -3,25 +3,25 @@
 //! A message always goes into the drop folder ([`crate::drop`]), whether the server runs or not: when this ends with 0, it survives a power cut.
 
 mod args;
+mod draft;
 mod message;
+mod speak;
 
-use super::{Console, Failure, Source, find};
+use super::{Console, Source, find, trace};
 use crate::{
-    control::Client,
-    drop::{self, Letter, NEW},
+    control::{AskError, Client, Explanation},
+    drop::{self, Letter},
 };
-use args::{Mode, Said};
+use args::{Mode, Part, Said};
 use config::{Config, cli};
+use draft::Draft;
 use mail::{Address, Envelope, Recipient};
 use message::Lines;
 use nix::unistd::{Uid, User};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
-    io::{self, BufWriter},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    io::{self, Write as _},
+    path::Path,
 };
 
 /// Codes of sysexits.h, by which programs that call `sendmail` know what to do.
@@ -29,7 +29,9 @@ const USAGE: u8 = 64;
 const DATA: u8 = 65;
 const NO_USER: u8 = 67;
 const UNAVAILABLE: u8 = 69;
+const OUTPUT: u8 = 74;
 const TEMPORARY: u8 = 75;
+const NO_PERMISSION: u8 = 77;
 const CONFIG: u8 = 78;
 
 /// Why it ends otherwise than well, with its code.
@@ -72,22 +74,72 @@ pub(super) fn run(name: &str, file: Option<&Path>, args: &[OsString], console: &
 fn obey(said: &Said, file: Option<&Path>, console: &mut Console<'_>) -> Ended {
     let path = find(said.config.as_ref().map(Path::new).or(file)).map_err(|e| (CONFIG, e.to_string()))?;
     let config = Source::File(path).read().map_err(|e| (CONFIG, e.to_string()))?;
-    let client = Client::new(&config.control_socket());
-    let asked = |done: Result<(), Failure>| done.map_err(|e| (UNAVAILABLE, e.to_string()));
-    let which = cli::Which::default();
-    match said.mode {
+    match &said.mode {
         Mode::Send => send(said, &config, console),
-        Mode::Queue => asked(super::queue::obey(cli::Queue::List { which, most: u64::from(u32::MAX), json: false }, &client, console)),
-        Mode::Flush => asked(super::queue::obey(cli::Queue::Flush { site: None }, &client, console)),
-        Mode::Aliases => asked(super::status::reload(&client, console)),
-        Mode::Verify => {
-            for recipient in &said.recipients {
-                let address = one(recipient, &host(&config))?.ok_or_else(|| (USAGE, format!("no address: {recipient}")))?;
-                asked(super::trace::explain(&address.to_string(), false, &client, console))?;
+        Mode::Speak => speak::speak(&config, config.store.join(drop::FOLDER), Uid::current().as_raw(), super::now(), console),
+        Mode::Queue => {
+            let list = cli::Queue::List { which: cli::Which::default(), most: u64::from(u32::MAX), json: false };
+            operate(list, &config, console)
+        }
+        Mode::Flush(part) => {
+            let retry = |ids, which| cli::Queue::Retry(cli::Whom { ids, all: false, which });
+            let which = cli::Which::default();
+            let flush = match part.clone() {
+                Some(Part::Id(id)) => retry(vec![id], which),
+                Some(Part::Sender(sender)) => retry(Vec::new(), cli::Which { sender: Some(sender), ..which }),
+                Some(Part::Recipient(to)) => retry(Vec::new(), cli::Which { recipient: Some(to), ..which }),
+                Some(Part::Site(site)) => cli::Queue::Flush { site: Some(site) },
+                None => cli::Queue::Flush { site: None },
+            };
+            operate(flush, &config, console)
+        }
+        Mode::Aliases => match reach(&config) {
+            Ok(client) => super::status::reload(&client, console).map_err(|e| (CONFIG, e.to_string())),
+            Err((UNAVAILABLE, _)) => {
+                // Nothing is made of them in advance, so there is nothing to fail at.
+                let _ = writeln!(console.err, "no server is running; it reads the aliases when it starts");
+                Ok(())
             }
-            Ok(())
+            Err(error) => Err(error),
+        },
+        Mode::Verify => verify(&said.recipients, &config, console),
+    }
+}
+
+/// The running server, if it answers whoever asks.
+fn reach(config: &Config) -> Result<Client, (u8, String)> {
+    let client = Client::new(&config.control_socket());
+    match client.get::<serde_json::Value>("/status", &[]) {
+        Ok(_) => Ok(client),
+        Err(error) => {
+            let code = match &error {
+                AskError::NoServer(_, why) if why.kind() == io::ErrorKind::PermissionDenied => NO_PERMISSION,
+                AskError::Refused(403, _) => NO_PERMISSION,
+                _ => UNAVAILABLE,
+            };
+            Err((code, error.to_string()))
         }
     }
+}
+
+fn operate(command: cli::Queue, config: &Config, console: &mut Console<'_>) -> Ended {
+    super::queue::obey(command, &reach(config)?, console).map_err(|e| (UNAVAILABLE, e.to_string()))
+}
+
+/// Says where mail to each would go; the code tells whether it goes anywhere.
+fn verify(recipients: &[String], config: &Config, console: &mut Console<'_>) -> Ended {
+    let client = reach(config)?;
+    let mut refused = Vec::new();
+    for recipient in recipients {
+        let address = one(recipient, &host(config))?.ok_or_else(|| (USAGE, format!("no address: {recipient}")))?;
+        let explanation: Explanation =
+            client.get("/explain", &[("address", &address.to_string())]).map_err(|e| (UNAVAILABLE, e.to_string()))?;
+        if explanation.steps.iter().any(|step| step.what == "refused") {
+            refused.push(explanation.address.clone());
+        }
+        trace::print_explanation(&explanation, console).map_err(|e| (OUTPUT, e.to_string()))?;
+    }
+    if refused.is_empty() { Ok(()) } else { Err((NO_USER, format!("not taken: {}", refused.join(", ")))) }
 }
 
 /// What stands behind the @ of a name alone: the name of this host if mail for it comes here, else the first domain.
@@ -112,7 +164,10 @@ fn send(said: &Said, config: &Config, console: &mut Console<'_>) -> Ended {
     let sender = match said.sender.as_deref() {
         None => Some(Address::new(&login, &host)),
         Some("") => None,
-        Some(text) => Some(one(text, &host)?.ok_or_else(|| (USAGE, format!("-f is no address: {text}")))?),
+        Some(text) => {
+            let address = one(text, &host).ok().flatten();
+            Some(address.ok_or_else(|| (USAGE, format!("-f is no address: {text}")))?)
+        }
     };
     let mut to = Vec::new();
     for recipient in &said.recipients {
@@ -149,17 +204,18 @@ fn send(said: &Said, config: &Config, console: &mut Console<'_>) -> Ended {
         header = [from_field(full.as_deref().unwrap_or(""), from).as_bytes(), &header].concat();
     }
     let dir = config.store.join(drop::FOLDER);
-    leave(&dir, &letter, &mut |out| {
-        out.write_all(&header)?;
-        out.write_all(&rest)?;
-        lines.copy(out)
-    })
-    .map_err(|error| match error.kind() {
+    let left = Draft::begin(&dir, &letter, config.limits.message).and_then(|mut draft| {
+        draft.write_all(&header)?;
+        draft.write_all(&rest)?;
+        lines.copy(&mut draft)?;
+        draft.leave()
+    });
+    left.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => (TEMPORARY, format!("{}: there is no drop folder; the server makes it when it starts", dir.display())),
         io::ErrorKind::PermissionDenied => {
             (TEMPORARY, format!("{}: {error}; users need the right to pass (x) the directories above it", dir.display()))
         }
-        io::ErrorKind::InvalidInput => (NO_USER, error.to_string()),
+        io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => (DATA, error.to_string()),
         _ => (TEMPORARY, format!("{}: {error}", dir.display())),
     })?;
     if said.verbose {
@@ -178,58 +234,9 @@ fn from_field(name: &str, address: &Address) -> String {
     format!("From: \"{quoted}\" <{address}>\n")
 }
 
-/// Writes a letter so that it survives a power cut, or leaves nothing.
-fn leave(dir: &Path, letter: &Letter, message: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
-    let mut random = [0; 16];
-    SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("the system gives no random bytes"))?;
-    let name = format!("{:x}-{:032x}", super::now().seconds, u128::from_ne_bytes(random));
-    let new = dir.join(format!("{NEW}{name}"));
-    // The server's user reads it; others would have to guess its name.
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
-    let remove = Remove(new);
-    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
-    let mut out = BufWriter::new(file);
-    drop::write_envelope(letter, &mut out)?;
-    message(&mut out)?;
-    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()?;
-    fs::rename(&remove.0, dir.join(&name))?;
-    std::mem::forget(remove);
-    sync_name(dir, &file)
-}
-
-/// Makes the name durable. Who may not list a folder cannot open it to flush it; then everything is flushed.
-fn sync_name(dir: &Path, file: &File) -> io::Result<()> {
-    match File::open(dir) {
-        Ok(dir) => dir.sync_all(),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            #[cfg(target_os = "linux")]
-            rustix::fs::syncfs(file)?;
-            #[cfg(not(target_os = "linux"))]
-            {
-                file.sync_all()?;
-                rustix::fs::sync();
-            }
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Takes a file away that did not get its name.
-struct Remove(PathBuf);
-
-impl Drop for Remove {
-    fn drop(&mut self) {
-        // Nobody looks at it under this name, so it does no harm if it stays.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Posix;
 
     #[test]
     fn it_is_known_by_its_names() {
@@ -237,28 +244,6 @@ mod tests {
         assert_eq!(called(&args("/usr/sbin/sendmail -t")).map(|(n, rest)| (n, rest.len())), Some(("sendmail", 1)));
         assert_eq!(called(&args("hikyaku mailq")).map(|(n, rest)| (n, rest.len())), Some(("mailq", 0)));
         assert_eq!(called(&args("hikyaku serve")), None);
-    }
-
-    #[test]
-    fn what_is_left_can_be_taken_in() {
-        let dir = std::env::temp_dir().join(format!("hikyaku-sendmail-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        drop::prepare(&dir).unwrap();
-        let envelope = Envelope { recipients: vec![Address::new("b", "x.test").into()], ..Envelope::default() };
-        let letter = Letter { uid: Uid::current().as_raw(), envelope, eight_bit: false };
-        leave(&dir, &letter, &mut |out| out.write_all(b"hi\n")).unwrap();
-        assert!(leave(&dir, &letter, &mut |_| Err(io::ErrorKind::StorageFull.into())).is_err());
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "what failed leaves nothing");
-        let mut seen = 0;
-        let taken = drop::take_in(&Posix, &dir, 100, &mut |taken, message| {
-            let mut text = String::new();
-            message.read_to_string(&mut text)?;
-            assert_eq!((taken, &*text), (&letter, "hi\n"));
-            seen += 1;
-            Ok(())
-        });
-        assert_eq!((taken.unwrap(), seen), (1, 1));
-        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
