@@ -23,6 +23,8 @@ const MAGIC: &str = "hikyaku drop 1";
 const ENVELOPE_MAX: u64 = 4 << 20;
 /// Its name in the store.
 pub const FOLDER: &str = "drop";
+/// The socket in the store where the server hears that something was left.
+pub const BELL: &str = "drop.sock";
 /// Before the name of a file that is being written.
 pub const NEW: &str = ".new-";
 /// Behind the name of a file that cannot be taken in. It stays for the operator.

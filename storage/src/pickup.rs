@@ -23,6 +23,8 @@ const CHUNK: usize = 64 << 10;
 impl House {
     /// Takes in what programs of this host left. What cannot be taken now stays there.
     pub(crate) fn take_in(self: &Arc<House>) {
+        // One at a time: two would take in the same file twice.
+        let _alone = self.taking();
         let config = self.config();
         let dir = config.store.join(drop::FOLDER);
         match drop::take_in(&Posix, &dir, config.limits.message, &mut |letter, message| self.take_letter(letter, message)) {

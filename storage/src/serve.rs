@@ -49,23 +49,29 @@ pub fn begin(config: &Config) -> Result<Vec<Port>, ServeError> {
     Ok(ports)
 }
 
-/// Binds the local socket of a house that is open: nobody else has the store now, so a socket that is there already is one that was left behind.
-/// `None` if it cannot be had and nobody asked for it by name: a path may be too long for a socket, and mail goes on without.
+/// Binds the local sockets of a house that is open: nobody else has the store now, so a socket that is there already is one that was left behind.
+/// One that cannot be had is left out if nobody asked for it by name: a path may be too long for a socket, and mail goes on without.
 ///
 /// # Errors
 /// If it cannot be had.
-pub fn control(house: &House) -> Result<Option<Port>, ServeError> {
+pub fn control(house: &House) -> Result<Vec<Port>, ServeError> {
     let config = house.config();
-    let path = config.control_socket();
-    let on = path.display().to_string();
-    match unix(&path, config.control.group.as_deref()) {
-        Ok(listener) => Ok(Some(Port { door: Door::Control, on, listener: Listener::Unix(listener, path) })),
-        Err(error) if config.control.socket.is_none() && config.control.group.is_none() => {
-            tracing::error!(on, %error, "no control socket");
-            Ok(None)
+    let mut ports = Vec::new();
+    let asked_for = config.control.socket.is_some() || config.control.group.is_some();
+    let sockets = [
+        (Door::Control, config.control_socket(), 0o660, config.control.group.as_deref(), asked_for),
+        // Whoever may leave a message may say so.
+        (Door::Drop, config.store.join(crate::drop::BELL), 0o666, None, false),
+    ];
+    for (door, path, mode, group, asked_for) in sockets {
+        let on = path.display().to_string();
+        match unix(&path, mode, group) {
+            Ok(listener) => ports.push(Port { door, on, listener: Listener::Unix(listener, path) }),
+            Err(error) if !asked_for => tracing::error!(on, ?door, %error, "no local socket"),
+            Err(error) => return Err(ServeError::Bind(on, error)),
         }
-        Err(error) => Err(ServeError::Bind(on, error)),
     }
+    Ok(ports)
 }
 
 /// Reads the configuration again and takes it.
@@ -96,6 +102,8 @@ pub enum Door {
     Metrics,
     /// Control, for those who may.
     Control,
+    /// The bell of the drop folder, for every process of this host.
+    Drop,
 }
 
 /// Who is at the other end of a connection.
@@ -127,7 +135,7 @@ impl Port {
         let on = listener.local_addr()?.to_string();
         match &door {
             Door::Mail(listen) => tracing::info!(on, speak = ?listen.speak, tls = ?listen.tls, "listening"),
-            Door::Metrics | Door::Control => tracing::info!(on, "metrics"),
+            Door::Metrics | Door::Control | Door::Drop => tracing::info!(on, "metrics"),
         }
         Ok(Port { door, on, listener: Listener::Tcp(listener) })
     }
@@ -191,7 +199,7 @@ fn tcp(on: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
+fn unix(path: &Path, mode: u32, group: Option<&str>) -> io::Result<UnixListener> {
     match fs::symlink_metadata(path) {
         Ok(there) if std::os::unix::fs::FileTypeExt::is_socket(&there.file_type()) => fs::remove_file(path)?,
         // Whatever it is, it is not ours.
@@ -200,7 +208,7 @@ fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
         Err(error) => return Err(error),
     }
     let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     if let Some(name) = group {
         let group =
             Group::from_name(name)?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no group {name:?}")))?;
@@ -292,7 +300,7 @@ mod tests {
         let path = dir.join("sock");
         // As after a crash: nobody listens, the name is still there.
         drop(UnixListener::bind(&path).unwrap());
-        let listener = unix(&path, None).unwrap();
+        let listener = unix(&path, 0o660, None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
         let port = Port { door: Door::Control, on: String::new(), listener: Listener::Unix(listener, path.clone()) };
         assert_eq!(port.accept().err().map(|e| e.kind()), Some(io::ErrorKind::WouldBlock));
@@ -302,9 +310,9 @@ mod tests {
         drop(port);
         assert!(!path.exists());
         fs::write(&path, "precious").unwrap();
-        assert_eq!(unix(&path, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(unix(&path, 0o660, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"precious");
-        assert!(unix(&dir.join("other"), Some("no-such-group")).unwrap_err().to_string().contains("there is no group"));
+        assert!(unix(&dir.join("other"), 0o660, Some("no-such-group")).unwrap_err().to_string().contains("there is no group"));
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -67,8 +67,13 @@ impl House {
             Caller::Net(peer) => peer,
             Caller::Local(_) => nowhere,
         };
-        // The two doors have places of their own.
-        let listener = SocketAddr::new(nowhere.ip(), u16::from(*door == Door::Metrics));
+        // Each door has places of its own.
+        let number = match door {
+            Door::Mail(_) | Door::Control => 0,
+            Door::Metrics => 1,
+            Door::Drop => 2,
+        };
+        let listener = SocketAddr::new(nowhere.ip(), number);
         let guest = self.guest_at(listener, peer, bell, CALLERS_MAX).map_err(|_| REFUSED.to_vec())?;
         let clerk = Clerk { house: self.clone(), guest, door: door.clone(), caller, list: None };
         Ok(Seat::Http(Box::new(http::Server::new(now)), Box::new(clerk)))
@@ -88,6 +93,15 @@ impl Clerk {
             return match &path[..] {
                 ["metrics"] if !is_post => self.metrics(),
                 _ => Err(Response::text(404, "GET /metrics is all there is")),
+            };
+        }
+        if self.door == Door::Drop {
+            return match &path[..] {
+                ["drop"] if is_post => {
+                    self.house.take_in();
+                    json(&serde_json::json!({}))
+                }
+                _ => Err(trouble(404, "POST /drop is all there is")),
             };
         }
         let who = self.who().ok_or_else(|| trouble(403, "only root, the user of the server and members of control.group may ask here"))?;

@@ -125,3 +125,28 @@ fn what_happened_is_told_at_once() {
     assert_eq!(tales[0].told[0].deed, Deed::Held { by: "alice".into() });
     assert_eq!(desk.get("/trace?of=30").1, "[]\n");
 }
+
+#[test]
+fn whoever_leaves_a_message_rings_and_may_do_nothing_else() {
+    let desk = desk("drop");
+    let nobody = Caller::Local(None);
+    let folder = desk.at.join(crate::drop::FOLDER);
+    let letter = crate::drop::Letter {
+        uid: 65_533,
+        envelope: mail::Envelope { recipients: vec![mail::Address::new("a", "far.example").into()], ..mail::Envelope::default() },
+        eight_bit: false,
+    };
+    let mut bytes = Vec::new();
+    crate::drop::write_envelope(&letter, &mut bytes).unwrap();
+    std::fs::write(folder.join("1"), &bytes).unwrap();
+    for (method, target) in
+        [(Method::Get, "/status"), (Method::Post, "/stop"), (Method::Post, "/queue"), (Method::Get, "/metrics"), (Method::Get, "/drop")]
+    {
+        assert_eq!(desk.ask_as(Door::Drop, nobody, method, target, "").0, 404, "{target}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    assert_eq!(desk.ask_as(Door::Drop, nobody, Method::Post, "/drop", "").0, 200);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    let listing: Listing = serde_json::from_str(&desk.get("/queue").1).unwrap();
+    assert_eq!(listing.messages.len(), 1);
+}

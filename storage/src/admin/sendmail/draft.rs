@@ -1,7 +1,8 @@
 //! A file of the drop folder while it is written.
 
 use crate::drop::{self, Letter, NEW};
-use ring::rand::{SecureRandom as _, SystemRandom};
+use ::ring::rand::{SecureRandom as _, SystemRandom};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
@@ -56,7 +57,12 @@ impl Draft {
         file.sync_all()?;
         fs::rename(&self.remove.0, self.dir.join(&self.name))?;
         std::mem::forget(self.remove);
-        sync_name(&self.dir, &file)
+        sync_name(&self.dir, &file)?;
+        // Whether it runs or not: it looks every second anyway.
+        if let Err(error) = ring(&self.dir) {
+            tracing::debug!(%error, "the server does not hear that something was left");
+        }
+        Ok(())
     }
 }
 
@@ -73,6 +79,18 @@ impl Write for Draft {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// Tells the server that something was left, and does not wait for its answer.
+fn ring(dir: &Path) -> io::Result<()> {
+    let address = SocketAddrUnix::new(dir.with_file_name(drop::BELL))?;
+    let fd = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    // A server that hangs has a full backlog, and would be waited for.
+    rustix::io::ioctl_fionbio(&fd, true)?;
+    connect(&fd, &address)?;
+    let request = http::client::request(http::Method::Post, "/drop", b"");
+    rustix::io::write(&fd, &request)?;
+    Ok(())
 }
 
 /// Makes the name durable. Who may not list a folder cannot open it to flush it; then everything is flushed.

@@ -5,7 +5,7 @@
 //! that are unknown.
 
 use super::{DATA, Ended, NO_PERMISSION, OUTPUT, draft::Draft};
-use crate::{admin::Console, drop::Letter};
+use crate::{admin::Console, clock, drop::Letter};
 use config::Config;
 use mail::{Address, Recipient, Stamp};
 use rustix::net::getpeername;
@@ -15,9 +15,8 @@ use std::{
     io::{self, BufRead, Write},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    time::Instant,
 };
-use wire::{Fault, Inbox, News, Outbox, Question as _, Session as _, Sink, Step, Tick};
+use wire::{Fault, Inbox, News, Outbox, Question as _, Session as _, Sink, Step};
 
 /// Speaks until the other side is done.
 pub(super) fn speak(config: &Config, dir: PathBuf, uid: u32, now: Stamp, console: &mut Console<'_>) -> Ended {
@@ -26,8 +25,6 @@ pub(super) fn speak(config: &Config, dir: PathBuf, uid: u32, now: Stamp, console
         let _ = console.out.write_all(b"554 5.7.1 This host may not send mail here\r\n").and_then(|()| console.out.flush());
         return Err((NO_PERMISSION, format!("{ip} speaks over a network and is not in relay.clients")));
     }
-    let begin = Instant::now();
-    let tick = || Tick(u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX));
     let settings = smtp::Settings {
         hostname: config.hostname().into(),
         role: smtp::Role::Relay,
@@ -41,19 +38,19 @@ pub(super) fn speak(config: &Config, dir: PathBuf, uid: u32, now: Stamp, console
         mails_max: 0,
         clock: now,
     };
-    let mut session = smtp::Server::new(settings, tick());
+    let mut session = smtp::Server::new(settings, clock::now());
     let mut office = Folder { dir, uid, largest: config.limits.message, open: None, err: &mut *console.err };
     let (mut rx, mut tx) = (Inbox::new(smtp::INBOX_LIMIT), Outbox::new(smtp::OUTBOX_MARK));
     let mut ends = Ends::default();
     loop {
-        match session.step(tick(), &mut rx, &mut tx) {
+        match session.step(clock::now(), &mut rx, &mut tx) {
             Step::Read => {
                 flush(&mut tx, &mut *console.out)?;
                 hear(&mut *console.input, &mut rx, &mut ends).map_err(|error| (DATA, error.to_string()))?;
             }
             Step::Flush => flush(&mut tx, &mut *console.out)?,
             Step::Body(bytes) => office.body(bytes),
-            Step::Ask(ask) => session.tell(tick(), News::Answer(ask.put_to(&mut office)), &mut tx),
+            Step::Ask(ask) => session.tell(clock::now(), News::Answer(ask.put_to(&mut office)), &mut tx),
             Step::StartTls(_) => unreachable!("TLS is not offered"),
             Step::Close(_) => return flush(&mut tx, &mut *console.out),
         }
