@@ -59,6 +59,7 @@ fn all(runtime: Runtime) {
         let output = Command::new(&script)
             .envs(numbers.map(|(name, port)| (name, port.to_string())))
             .env("HOST", "localhost")
+            .env("BIN", runtime.binary())
             .env("CA", live.authority())
             .env("ADDRESS", format!("{name}@example.test"))
             .env("PASSWORD", PASSWORD)

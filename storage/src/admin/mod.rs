@@ -98,8 +98,8 @@ type Done = Result<(), Failure>;
 /// completions.
 pub fn run(program: &'static str, args: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Outcome {
     let args: Vec<OsString> = args.into_iter().collect();
-    if let Some((name, rest)) = sendmail::called(&args) {
-        return Outcome::Exit(ExitCode::from(sendmail::run(name, None, rest, console)));
+    if let Some((name, rest, file)) = sendmail::called(&args) {
+        return Outcome::Exit(ExitCode::from(sendmail::run(name, file, rest, console)));
     }
     let cli = match Cli::read(args) {
         Ok(cli) => cli,

@@ -7,7 +7,7 @@ mod draft;
 mod message;
 mod speak;
 
-use super::{Console, Source, find, trace};
+use super::{CONFIG_PATHS, Console, Source, find, trace};
 use crate::{
     control::{AskError, Client, Explanation},
     drop::{self, Letter},
@@ -37,16 +37,18 @@ const CONFIG: u8 = 78;
 /// Why it ends otherwise than well, with its code.
 type Ended = Result<(), (u8, String)>;
 
-/// Whether this is one of the names, called by it or as the first argument; and the arguments that follow.
-pub(super) fn called(args: &[OsString]) -> Option<(&'static str, &[OsString])> {
+/// Whether this is one of the names, called by it or as the first argument; the arguments that follow; and the only configuration that counts, if
+/// that is so.
+pub(super) fn called(args: &[OsString]) -> Option<(&'static str, &[OsString], Option<&'static Path>)> {
     let name = |arg: &OsString| {
         let base = Path::new(arg).file_name()?;
         ["sendmail", "mailq", "newaliases"].into_iter().find(|known| base == *known)
     };
     let (first, rest) = args.split_first()?;
     match (name(first), rest.split_first()) {
-        (Some(known), _) => Some((known, rest)),
-        (None, Some((second, rest))) if !second.to_string_lossy().contains('/') => name(second).map(|known| (known, rest)),
+        // Called from anywhere by programs that think of no configuration: one that lies where they happen to be is somebody else's.
+        (Some(known), _) => Some((known, rest, Some(Path::new(CONFIG_PATHS[0])))),
+        (None, Some((second, rest))) if !second.to_string_lossy().contains('/') => name(second).map(|known| (known, rest, None)),
         _ => None,
     }
 }
@@ -241,9 +243,12 @@ mod tests {
     #[test]
     fn it_is_known_by_its_names() {
         let args = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(called(&args("/usr/sbin/sendmail -t")).map(|(n, rest)| (n, rest.len())), Some(("sendmail", 1)));
-        assert_eq!(called(&args("hikyaku mailq")).map(|(n, rest)| (n, rest.len())), Some(("mailq", 0)));
-        assert_eq!(called(&args("hikyaku serve")), None);
+        assert_eq!(
+            called(&args("/usr/sbin/sendmail -t")).map(|(n, rest, file)| (n, rest.len(), file.is_some())),
+            Some(("sendmail", 1, true))
+        );
+        assert_eq!(called(&args("hikyaku mailq")).map(|(n, rest, file)| (n, rest.len(), file.is_some())), Some(("mailq", 0, false)));
+        assert!(called(&args("hikyaku serve")).is_none());
     }
 
     #[test]
