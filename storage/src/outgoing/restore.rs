@@ -60,10 +60,14 @@ pub(crate) fn replay(queue: &mut Queue, depot: &Depot, rules: &Rules, now_ms: u6
             settles.id
         }
         Record::Tried(tried) => {
+            // The clock was set back since.
+            let ahead_ms = tried.at_ms.saturating_sub(now_ms);
             for attempt in tried.attempts.iter() {
                 match attempt.fate {
                     Fate::Delivered | Fate::Relayed | Fate::Expanded | Fate::Failed => queue.settled(tried.id, &[attempt.recipient]),
-                    Fate::Later { attempts, next_ms } => queue.again(tried.id, attempt.recipient, attempts, next_ms),
+                    Fate::Later { attempts, next_ms } => {
+                        queue.again(tried.id, attempt.recipient, attempts, next_ms.saturating_sub(ahead_ms));
+                    }
                     // No report on it came to be: the next attempt leads to one.
                     Fate::Owed => {}
                 }
@@ -99,7 +103,8 @@ fn admit(queue: &mut Queue, rules: &Rules, now_ms: u64, accept: &Accept<'_>) {
     let sites: Vec<(u16, &str)> = (0..).zip(sites.iter().map(|site| &**site)).collect();
     let wishes = accept.wishes.into();
     let held = accept.traits.has(Traits::HELD);
-    let arrived_ms = u64::try_from(accept.stamp.seconds).unwrap_or(0) * 1000;
+    // Nothing arrives in the future: a clock that was set back would keep it for longer than anybody waits.
+    let arrived_ms = (u64::try_from(accept.stamp.seconds).unwrap_or(0) * 1000).min(now_ms);
     queue.admit(now_ms, &Admission { id: accept.id, stamp: accept.stamp, arrived_ms, wishes: &wishes, held, sites: &sites }.entry());
 }
 

@@ -1,13 +1,14 @@
 //! The comparison of the books when everything is over.
 //!
 //! Each house answers for each message that it took, by the id it gave to it, which is in the trace field it wrote: one file in each mailbox it
-//! meant, and for each recipient elsewhere a copy at the next host or a report to the sender. So a message is followed hop by hop.
+//! meant, and for each recipient elsewhere a copy at the next host or a report to the sender. So a message is followed hop by hop. A report that a house
+//! makes itself is followed as well: it arrives where it was sent, or the postmaster has a report that holds it.
 
 use super::{
     Stage,
     books::{Fate, Taken},
     host::Host,
-    letters::{self, Found},
+    letters::{self, Found, Report},
     plan::{Plan, USERS},
 };
 use std::{
@@ -62,16 +63,18 @@ pub fn check(plan: &Plan, hosts: &[Host], stage: &mut Stage) {
             wrong.push(format!("{count} letters were acknowledged on #{conn}, and {accepted} taken"));
         }
     }
+    let ledger = Ledger { plan, stage, taken: &taken, found: &found };
     for (t, letter) in &taken {
         let duty = duty(plan, t);
         match t.fate {
             Fate::Accepted => {
                 boxes(plan, t, letter, &duty, &found, &mut wrong);
-                remotes(plan, stage, t, &duty, &taken, &found, &mut wrong);
+                ledger.remotes(t, &duty, &mut wrong);
             }
             Fate::Unsure => {}
         }
     }
+    ledger.own_reports(&mut wrong);
     strays(plan, &taken, &found, &mut wrong);
     reports(&found, &mut wrong);
     for what in wrong {
@@ -178,72 +181,111 @@ fn boxes(plan: &Plan, t: &Taken, letter: &Found, duty: &Duty, found: &[(Place, F
     }
 }
 
-/// A copy at the next host for each recipient elsewhere, or a report.
-fn remotes(
-    plan: &Plan,
-    stage: &Stage,
-    t: &Taken,
-    duty: &Duty,
-    taken: &[(&Taken, Found)],
-    found: &[(Place, Found)],
-    wrong: &mut Vec<String>,
-) {
-    for (address, n) in &duty.remotes {
-        let recipient = &t.recipients[*n];
-        let mut handovers: Vec<Handover> = Vec::new();
-        for (place, f) in found {
-            let Place::Site(copy) = place else { continue };
-            let copy = &stage.books.copies[*copy];
-            if came_by(plan, f, t.host, &t.id) && copy.recipients.contains(address) {
-                handovers.push(Handover { at: copy.at, shaky: stage.net.was_faulty(copy.conn) });
+/// Everything that was taken, and everything that lies somewhere.
+struct Ledger<'a> {
+    plan: &'a Plan,
+    stage: &'a Stage,
+    taken: &'a [(&'a Taken, Found)],
+    found: &'a [(Place, Found)],
+}
+
+impl Ledger<'_> {
+    /// A copy at the next host for each recipient elsewhere, or a report.
+    fn remotes(&self, t: &Taken, duty: &Duty, wrong: &mut Vec<String>) {
+        for (address, n) in &duty.remotes {
+            let recipient = &t.recipients[*n];
+            let (all, sure) = self.handovers(t.host, &t.id, address);
+            let reported = self.reported(t.host, &t.id, &[address, &recipient.address.to_string()]);
+            let what = || format!("house {} took {} from {:?} for {address}", t.host, t.id, t.sender);
+            if sure > 1 {
+                wrong.push(format!("{}: handed on {all} times, {sure} times with nothing in between", what()));
+            }
+            if reported.len() > 1 {
+                wrong.push(format!("{}: {} reports of its failure", what(), reported.len()));
+            }
+            if sure > 0 && !reported.is_empty() {
+                wrong.push(format!("{}: handed on and reported as failed", what()));
+            }
+            // Without a sender, it is the postmaster who hears of it.
+            let wanted = t.sender.is_none() || recipient.notify.on_failure();
+            if all == 0 && reported.is_empty() && wanted {
+                wrong.push(format!("{}: neither handed on nor reported", what()));
+            }
+            if !reported.is_empty() && !wanted {
+                wrong.push(format!("{}: reported although nobody wanted that", what()));
             }
         }
-        for (next, f) in taken {
+    }
+
+    /// How often somebody elsewhere took a message of a house for an address, and how often of these the house must know of it.
+    fn handovers(&self, host: usize, id: &str, address: &str) -> (usize, usize) {
+        let mut handovers: Vec<Handover> = Vec::new();
+        for (place, f) in self.found {
+            let Place::Site(copy) = place else { continue };
+            let copy = &self.stage.books.copies[*copy];
+            if came_by(self.plan, f, host, id) && copy.recipients.iter().any(|r| r == address) {
+                handovers.push(Handover { at: copy.at, shaky: self.stage.net.was_faulty(copy.conn) });
+            }
+        }
+        for (next, f) in self.taken {
             let named = next.recipients.iter().any(|r| r.address.to_string() == *address);
-            if named && came_by(plan, f, t.host, &t.id) {
-                let shaky = stage.net.was_faulty(next.conn) || next.fate == Fate::Unsure;
+            if named && came_by(self.plan, f, host, id) {
+                let shaky = self.stage.net.was_faulty(next.conn) || next.fate == Fate::Unsure;
                 handovers.push(Handover { at: next.at, shaky });
             }
         }
-        handovers.sort_by_key(|h| h.at);
         // What is remembered of a delivery is written with the next group, or by chores: a crash soon after may forget it, and so may a bad disk.
-        let troubled = plan.hosts[t.host].restarted;
-        let crashed = |at: u64| stage.books.crashes.iter().any(|c| c.host == t.host && c.at >= at && (troubled || c.at <= at + JOTTED_MS));
-        let sure = handovers.iter().filter(|h| !h.shaky && !crashed(h.at)).count();
-        let about = |f: &Found| {
-            let names = [address.clone(), recipient.address.to_string()];
-            f.report.as_ref().is_some_and(|r| {
-                r.about.as_ref().is_some_and(|(by, id)| *by == hostname(plan, t.host) && *id == t.id)
-                    && r.fates.iter().any(|(who, action)| action == "failed" && names.contains(who))
-            })
-        };
+        let troubled = self.plan.hosts[host].restarted;
+        let crashed =
+            |at: u64| self.stage.books.crashes.iter().any(|c| c.host == host && c.at >= at && (troubled || c.at <= at + JOTTED_MS));
+        (handovers.len(), handovers.iter().filter(|h| !h.shaky && !crashed(h.at)).count())
+    }
+
+    /// Reports on the failure of a message of a house, by their names: those that are somewhere, and those that a report for the postmaster holds.
+    fn reported(&self, host: usize, id: &str, names: &[&str]) -> BTreeSet<&str> {
         // On its way to a sender elsewhere, a report is the next house's duty.
-        let carried = taken.iter().filter(|(t, _)| t.fate == Fate::Accepted).map(|(_, f)| f);
-        let all = found.iter().map(|(_, f)| f).chain(carried);
-        let reported: BTreeSet<&str> = all.filter(|f| about(f)).map(|f| f.message_id.as_str()).collect();
-        let what = || format!("house {} took {} from {:?} for {address}", t.host, t.id, t.sender);
-        if sure > 1 {
-            wrong.push(format!("{}: handed on {} times, {sure} times with nothing in between", what(), handovers.len()));
+        let carried = self.taken.iter().filter(|(t, _)| t.fate == Fate::Accepted).map(|(_, f)| f);
+        let all = self.found.iter().map(|(_, f)| f).chain(carried);
+        let tells = |report: &Report| came_by(self.plan, &report.of, host, id) && names.iter().any(|name| report.is_failure_of(name));
+        let each = all.flat_map(|f| [Some(f), f.report.as_ref().map(|r| &*r.of)]).flatten();
+        each.filter(|f| f.report.as_ref().is_some_and(tells)).map(|f| f.message_id.as_str()).collect()
+    }
+
+    /// What houses wrote themselves and sent to others arrives once, or the postmaster hears of it.
+    fn own_reports(&self, wrong: &mut Vec<String>) {
+        let own = |f: &Found| {
+            let (by, id) = f.way.first().filter(|_| f.report.is_some())?;
+            let host = self.plan.hosts.iter().position(|h| hostname(self.plan, h.number) == *by)?;
+            let brought = self.taken.iter().any(|(t, _)| t.host == host && t.id == *id);
+            (!brought).then(|| (host, id.clone()))
+        };
+        let mut reports: BTreeSet<(usize, String, String)> = BTreeSet::new();
+        for (place, f) in self.found {
+            if let (Place::Site(copy), Some((host, id))) = (place, own(f)) {
+                reports.extend(self.stage.books.copies[*copy].recipients.iter().map(|to| (host, id.clone(), to.clone())));
+            }
+            if let Some(report) = &f.report
+                && let Some((host, id)) = own(&report.of)
+            {
+                reports.extend(report.fates.iter().map(|(to, _)| (host, id.clone(), to.clone())));
+            }
         }
-        if reported.len() > 1 {
-            wrong.push(format!("{}: {} reports of its failure", what(), reported.len()));
+        for (next, f) in self.taken {
+            if let Some((host, id)) = own(f) {
+                reports.extend(next.recipients.iter().map(|to| (host, id.clone(), to.address.to_string())));
+            }
         }
-        if sure > 0 && !reported.is_empty() {
-            wrong.push(format!("{}: handed on and reported as failed", what()));
-        }
-        if handovers.is_empty() && reported.is_empty() && is_owed(t, recipient) {
-            wrong.push(format!("{}: neither handed on nor reported", what()));
-        }
-        if t.sender.is_some() && !recipient.notify.on_failure() && !reported.is_empty() {
-            wrong.push(format!("{}: reported although nobody wanted that", what()));
+        for (host, id, to) in reports {
+            let ((all, sure), reported) = (self.handovers(host, &id, &to), self.reported(host, &id, &[&to]));
+            let what = || format!("house {host} made report {id} for {to}");
+            if sure > 1 {
+                wrong.push(format!("{}: handed on {all} times, {sure} times with nothing in between", what()));
+            }
+            if reported.len() > 1 || sure > 0 && !reported.is_empty() {
+                wrong.push(format!("{}: handed on {all} times, and {} reports that it failed", what(), reported.len()));
+            }
         }
     }
-}
-
-/// Whether a failure has to arrive at the sender: not if there is none, not if none is wanted, and not if the sender cannot be reached.
-fn is_owed(t: &Taken, recipient: &mail::Recipient) -> bool {
-    let reachable = t.sender.as_ref().is_some_and(|s| !s.starts_with("bad") && !s.ends_with("@dead1.test"));
-    reachable && recipient.notify.on_failure()
 }
 
 /// Nothing is in a mailbox that nobody brought, and what may have been taken is there once at most.
@@ -275,7 +317,7 @@ fn strays(plan: &Plan, taken: &[(&Taken, Found)], found: &[(Place, Found)], wron
 fn reports(found: &[(Place, Found)], wrong: &mut Vec<String>) {
     for (place, f) in found {
         let Some(report) = &f.report else { continue };
-        if report.of_report && *place != Place::Box(postmaster_of(place), USERS[0]) {
+        if report.is_double() && *place != Place::Box(postmaster_of(place), USERS[0]) {
             wrong.push(format!("a report on a report is at {place:?}: {}", f.message_id));
         }
     }

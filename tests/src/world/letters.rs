@@ -18,12 +18,22 @@ pub struct Found {
 /// A report.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The host that reports, and what it called the message that it reports on.
-    pub about: Option<(String, String)>,
+    /// What it reports on, as far as it came back.
+    pub of: Box<Found>,
     /// Recipients and actions.
     pub fates: Vec<(String, String)>,
-    /// Whether what it reports on is a report.
-    pub of_report: bool,
+}
+
+impl Report {
+    /// Whether it says that the message failed for that recipient.
+    pub fn is_failure_of(&self, who: &str) -> bool {
+        self.fates.iter().any(|(of, action)| of == who && action == "failed")
+    }
+
+    /// Whether it reports on a report.
+    pub fn is_double(&self) -> bool {
+        self.of.report.is_some()
+    }
 }
 
 /// Reads a message with either kind of line ends.
@@ -34,18 +44,13 @@ pub fn read(text: &[u8]) -> Found {
     let find = |name: &str| fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str());
     let message_id = find("Message-ID").unwrap_or_default().to_owned();
     let number = number(&message_id);
-    let is_report = find("Content-Type").is_some_and(is_report);
-    let report = is_report.then(|| report(body));
+    let report = find("Content-Type").filter(|kind| kind.to_ascii_lowercase().contains("multipart/report")).map(|kind| report(kind, body));
     Found { number, message_id, way: way(&fields), body: body.to_owned(), report }
 }
 
 /// The number of one of our letters.
 fn number(message_id: &str) -> Option<u32> {
     message_id.strip_prefix("<t")?.strip_suffix("@world.test>")?.parse().ok()
-}
-
-fn is_report(content_type: &str) -> bool {
-    content_type.to_ascii_lowercase().contains("multipart/report")
 }
 
 /// Header fields, unfolded.
@@ -78,9 +83,21 @@ fn way(fields: &[(String, String)]) -> Vec<(String, String)> {
         .collect()
 }
 
-fn report(body: &str) -> Report {
+/// The parts of a report: for people, for programs, and what it reports on, which may be a report itself.
+fn report(kind: &str, body: &str) -> Report {
+    let boundary = kind.split_once("boundary=\"").and_then(|(_, rest)| rest.split_once('"')).map_or("", |(boundary, _)| boundary);
+    // What comes back of a report has its own boundary; of a header without its body there is none to be found.
+    let body = format!("\n{body}");
+    let line = format!("\n--{boundary}\n");
+    let mut parts = body.split(&line).skip(2).map(|part| part.split_once("\n\n").map_or("", |(_, content)| content));
+    let (programs, original) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let original = original.split_once(&format!("\n--{boundary}--")).map_or(original, |(original, _)| original);
+    Report { of: Box::new(read(original.as_bytes())), fates: fates(programs) }
+}
+
+fn fates(programs: &str) -> Vec<(String, String)> {
     let mut fates: Vec<(String, String)> = Vec::new();
-    for line in body.lines() {
+    for line in programs.lines() {
         let Some((name, value)) = line.split_once(':') else { continue };
         match name.to_ascii_lowercase().as_str() {
             "final-recipient" => {
@@ -95,9 +112,5 @@ fn report(body: &str) -> Report {
             _ => {}
         }
     }
-    // What it reports on comes last; the host that reports was the last to write into its header.
-    let original = fields(body);
-    let about = way(&original).into_iter().next();
-    let of_report = original.iter().any(|(name, value)| name.eq_ignore_ascii_case("Content-Type") && is_report(value));
-    Report { about, fates, of_report }
+    fates
 }

@@ -85,12 +85,14 @@ pub fn whom_to_tell<'a>(case: &Case<'a>, policy: &'a Policy) -> Told<'a> {
 }
 
 /// How much of a message comes back (RFC 3461 §4.3, §6.2): all of it only if it failed, is not too large, can be put into a message (binary
-/// content cannot), and comes from somebody who is known: what is sent to a forged address should be small and of little use.
+/// content cannot), and comes from somebody who is known: what is sent to a forged address should be small and of little use. The postmaster gets
+/// all of it as well: what comes back is most likely a report, and without its body nobody would know what it told.
 pub fn returned(kind: Kind, ret: Option<Ret>, size: u64, binary: bool, known: bool, policy: &Policy) -> Returned {
     let max = match ret {
         Some(Ret::Full) => policy.full_max,
         Some(Ret::Headers) => return Returned::Header,
         None => policy.unsaid_max,
     };
-    if kind == Kind::Failed && known && !binary && size <= max { Returned::Whole } else { Returned::Header }
+    let trusted = kind == Kind::Double || kind == Kind::Failed && known;
+    if trusted && !binary && size <= max { Returned::Whole } else { Returned::Header }
 }

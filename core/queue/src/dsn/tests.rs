@@ -344,7 +344,9 @@ fn how_much_comes_back() {
     assert!(!whole(Kind::Failed, Some(Ret::Headers), 1, false, true));
     assert!(!whole(Kind::Failed, Some(Ret::Full), 1, true, true), "binary");
     assert!(!whole(Kind::Failed, Some(Ret::Full), 1, false, false), "a stranger");
-    for kind in [Kind::Delayed, Kind::Delivered, Kind::Relayed, Kind::Expanded, Kind::Double] {
+    assert!(whole(Kind::Double, None, 100, false, false), "for the postmaster");
+    assert!(!whole(Kind::Double, None, 101, false, false));
+    for kind in [Kind::Delayed, Kind::Delivered, Kind::Relayed, Kind::Expanded] {
         assert!(!whole(kind, Some(Ret::Full), 1, false, true), "{kind:?}");
     }
 }

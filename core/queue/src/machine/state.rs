@@ -4,6 +4,7 @@ use super::{
     Queue,
     message::{Message, Owed, State},
     operate::PartState,
+    seconds,
 };
 use crate::wire::Cursor;
 use alloc::vec::Vec;
@@ -76,16 +77,20 @@ impl Queue {
             return Err(BadState);
         }
         let arrived_s = rest.u32().map_err(bad)?;
-        let from_s = rest.u32().map_err(bad)?;
-        let give_up_s = rest.u32().map_err(bad)?;
-        let due_s = rest.u32().map_err(bad)?;
+        // Nothing arrives in the future: the clock was set back since, and all times of the message with it, or it would be kept for longer than
+        // anybody waits.
+        let ahead_s = arrived_s.saturating_sub(seconds(now_ms));
+        let arrived_s = arrived_s - ahead_s;
+        let from_s = rest.u32().map_err(bad)?.saturating_sub(ahead_s);
+        let give_up_s = rest.u32().map_err(bad)?.saturating_sub(ahead_s);
+        let due_s = rest.u32().map_err(bad)?.saturating_sub(ahead_s);
         let priority = rest.u8().map_err(bad)? as i8;
         let flags = rest.u8().map_err(bad)?;
         let mut parts: Vec<(&str, u16, u64, Vec<u16>)> = Vec::new();
         while !rest.is_empty() {
             let name = rest.text(SITE_MAX).map_err(bad)?;
             let attempts = rest.u16().map_err(bad)?;
-            let when = rest.u64().map_err(bad)?;
+            let when = rest.u64().map_err(bad)?.saturating_sub(u64::from(ahead_s) * 1000);
             let count = rest.u16().map_err(bad)?;
             let mut numbers = Vec::with_capacity(usize::from(count).min(rest.0.len() / 2));
             for _ in 0..count {

@@ -287,6 +287,24 @@ fn it_comes_back_from_its_state() {
 
 /// Any order of events: what must hold holds, and in the end everybody has got an answer.
 #[test]
+fn a_clock_that_was_set_back_keeps_nothing_longer() {
+    let settings = Settings { warn_after_s: 10, give_up_after_s: 100, retry: Retry::List(vec![30_000]), ..Settings::default() };
+    let mut queue = Queue::new(settings.clone(), 1);
+    let day = 86_400_000;
+    queue.admit(day, &Entry { arrived_ms: day, ..entry(1, &[(0, "a.test")]) });
+    let (ticket, _) = connect(&mut queue, day);
+    queue.take(ticket, 1).unwrap();
+    queue.settle(day, ticket, &[(0, Outcome::Later)]);
+    let mut state = Vec::new();
+    queue.save(1, &mut state);
+    let mut again = Queue::new(settings, 1);
+    again.restore(5_000, 1, &state, |_| None).unwrap();
+    let listed = again.show(1).unwrap();
+    assert_eq!((listed.arrived_ms, listed.give_up_ms), (5_000, 105_000));
+    assert!(matches!(listed.recipients[0].3, PartState::Waiting(when) if when <= 40_000), "{listed:?}");
+}
+
+#[test]
 fn under_dice() {
     for seed in 0..100u64 {
         let mut dice = fastrand::Rng::with_seed(seed);
