@@ -111,6 +111,13 @@ fn store(config: &Config, found: &mut Findings) {
     if facts.mode() & 0o066 != 0 {
         found.worth(&name, format!("others may look into the store (mode {:o}); 711 is better", facts.mode() & 0o777));
     }
+    if facts.mode() & 0o001 == 0 {
+        let mode = facts.mode() & 0o777;
+        found.worth(
+            &name,
+            format!("other users may not pass the store (mode {mode:o}), so their programs cannot send by sendmail; 711 lets them"),
+        );
+    }
     if facts.mode() & 0o700 != 0o700 {
         found.bad(&name, format!("its owner may not use the store (mode {:o})", facts.mode() & 0o777));
     }
