@@ -1,6 +1,6 @@
 //! What senders say in words of their own: ENVID and ORCPT (RFC 3461 §4, RFC 6533 §3).
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 /// Decodes an ENVID (RFC 3461 §4.4). What comes out is printable ASCII, so it cannot break the report it will stand in.
 pub(super) fn envid(value: &str) -> Option<Box<str>> {
@@ -8,18 +8,24 @@ pub(super) fn envid(value: &str) -> Option<Box<str>> {
     (value.len() <= ENVID_MAX && decoded.chars().all(is_printable)).then(|| decoded.into())
 }
 
-/// Decodes an ORCPT (RFC 3461 §4.2): `rfc822;alice@example.org`, its type as it came.
+/// Decodes an ORCPT (RFC 3461 §4.2): `rfc822;alice@example.org`, its type as it came. Postfix hides UTF-8 in an xtext and calls it `rfc822`; it
+/// becomes the type that has such letters, because refusing it would refuse all mail of Postfix for addresses beyond ASCII.
 pub(super) fn orcpt(value: &str) -> Option<Box<str>> {
     let (kind, address) = value.split_once(';')?;
     if value.len() > ORCPT_MAX || kind.is_empty() || !kind.bytes().all(is_atom) || address.is_empty() {
         return None;
     }
     let beyond = |c: char| !c.is_ascii() && !c.is_control();
-    let address = if kind.eq_ignore_ascii_case("utf-8") {
-        // The 7-bit form may hide control characters, which no address has; they would break the report.
-        unitext(address).filter(|text| text.chars().all(|c| is_printable(c) || beyond(c)))?
+    // The encoded forms may hide control characters, which no address has; they would break the report.
+    let (kind, address) = if kind.eq_ignore_ascii_case("utf-8") {
+        (kind, unitext(address).filter(|text| text.chars().all(|c| is_printable(c) || beyond(c)))?)
     } else {
-        xtext(address).filter(|text| text.chars().all(is_printable))?
+        let address = xtext(address).filter(|text| text.chars().all(|c| is_printable(c) || beyond(c)))?;
+        match address.is_ascii() {
+            true => (kind, address),
+            false if kind.eq_ignore_ascii_case("rfc822") => ("utf-8", address),
+            false => return None,
+        }
     };
     let mut text = String::with_capacity(kind.len() + 1 + address.len());
     text.push_str(kind);
@@ -49,17 +55,16 @@ pub(super) fn is_xtext(value: &str) -> bool {
     true
 }
 
-/// Decodes an xtext of ASCII.
+/// Decodes an xtext of UTF-8.
 fn xtext(value: &str) -> Option<String> {
     if !is_xtext(value) {
         return None;
     }
-    let (mut text, mut bytes) = (String::with_capacity(value.len()), value.bytes());
+    let (mut text, mut bytes) = (Vec::with_capacity(value.len()), value.bytes());
     while let Some(b) = bytes.next() {
-        let b = if b == b'+' { hex(bytes.next())? << 4 | hex(bytes.next())? } else { b };
-        text.push(char::from(b).is_ascii().then(|| char::from(b))?);
+        text.push(if b == b'+' { hex(bytes.next())? << 4 | hex(bytes.next())? } else { b });
     }
-    Some(text)
+    String::from_utf8(text).ok()
 }
 
 /// Decodes an address of the type `utf-8` (RFC 6533 §3): UTF-8 where the line allows it, and `\x{...}` for any character. Senders that
@@ -118,6 +123,7 @@ mod tests {
         for (value, text) in [
             ("rfc822;Carol@Ivory.EDU", "rfc822;Carol@Ivory.EDU"),
             ("rfc822;George+20Q.+20Public@x.test", "rfc822;George Q. Public@x.test"),
+            ("rfc822;gr+C3+BC+C3+9Fe@x.test", "utf-8;gr\u{fc}\u{df}e@x.test"),
             ("x400;/C=US", ""),
             ("x400;/C+3DUS/", "x400;/C=US/"),
             (r"utf-8;jos\x{E9}@x.test", "utf-8;jos\u{e9}@x.test"),
@@ -143,6 +149,9 @@ mod tests {
             "rf c;a",
             "rfc822;a+0Ab",
             "rfc822;\u{e9}",
+            "rfc822;+C3",
+            "rfc822;+C2+85",
+            "x400;+C3+A9",
             r"utf-8;\x{0A}",
             r"utf-8;\x{D800}",
             r"utf-8;\x{110000}",
