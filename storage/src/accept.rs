@@ -62,6 +62,8 @@ pub(crate) struct Leaving<'a> {
     pub wishes: Wishes,
     /// What whoever sends it must know of it, besides what is seen in its content.
     pub traits: Traits,
+    /// The file of the drop folder it was in, as its record names it.
+    pub file: Option<&'a str>,
     /// For a report: the message it is about, which of its recipients, and what it tells.
     pub settles: Option<(u64, &'a [u16], Tells)>,
 }
@@ -173,6 +175,10 @@ impl House {
             let held = leaving.traits.has(Traits::HELD);
             let arrived_ms = self.queue_ms();
             self.outgoing().admit(arrived_ms, &Admission { id, stamp, arrived_ms, wishes: &leaving.wishes, held, sites: &sites });
+        }
+        if let Some(file) = leaving.file {
+            // Before the entry ends too: the next checkpoint lets go of this record, and tells of the file again while it is there.
+            self.folder().note(file);
         }
         if let Some((about, recipients, Tells::End)) = leaving.settles {
             // Before the entry ends as well: a snapshot that still had them would be believed, and they be reported twice.
@@ -407,6 +413,7 @@ fn head(
         targets: queue::Targets::new(&targets),
         remotes: queue::Remotes::new(&remotes),
         wishes: queue::Wishes::from(&leaving.wishes),
+        file: leaving.file,
         settles: leaving.settles.map(|(id, recipients, tells)| queue::Settles { id, recipients: queue::Indexes::new(recipients), tells }),
         traits,
         wire_size: taken.wire(),

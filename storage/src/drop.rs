@@ -4,17 +4,19 @@
 //! not looked at (`.new-`), renamed, and the folder flushed; then its mail is promised. Its name is random, so that those who may not list cannot
 //! read it, although the server's user must. Whose mail it is says the owner of the file, not what is in it.
 //!
-//! A file goes after its mail is durable in the log. Whoever pulls the plug in between gets it twice; lost it is never.
+//! A file goes after its mail is durable in the log, whose record has the name of the file. So after a crash in between, or if the file cannot be removed, it is
+//! known to be taken. The log keeps telling of it until its removal is durable.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, File, Stat};
 use mail::{Address, Envelope, Notify, Recipient, Ret};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::Mode;
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
-    fs::File,
-    io::{self, BufRead as _, BufReader, Read, Seek as _, Write},
+    io::{self, BufRead as _, BufReader, Read, Write},
     os::unix::ffi::OsStrExt as _,
-    path::Path,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The first line of a file.
@@ -31,6 +33,9 @@ pub const NEW: &str = ".new-";
 const BAD: &str = ".bad";
 /// Files that are taken in at one time; the rest waits for the next.
 const BATCH: usize = 1000;
+/// Seconds after which nobody goes on with a file that is being written: a job that says nothing for so long is told when it ends that its message was not
+/// taken.
+const STALE_S: i64 = 5 * 86_400;
 
 /// What a file says besides its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,8 +103,8 @@ pub fn write_envelope(letter: &Letter, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(text.as_bytes())
 }
 
-/// Reads the envelope; the message follows.
-fn read_envelope(uid: u32, file: &mut dyn io::BufRead) -> io::Result<Letter> {
+/// Reads the envelope. Returns where the message begins.
+fn read_envelope(uid: u32, file: &mut dyn io::BufRead) -> io::Result<(Letter, u64)> {
     let bad = || io::Error::from(io::ErrorKind::InvalidData);
     let mut letter = Letter { uid, envelope: Envelope::default(), eight_bit: false };
     let mut lines = Read::take(file, ENVELOPE_MAX);
@@ -131,80 +136,171 @@ fn read_envelope(uid: u32, file: &mut dyn io::BufRead) -> io::Result<Letter> {
             _ => return Err(bad()),
         }
     }
-    if letter.envelope.recipients.is_empty() { Err(bad()) } else { Ok(letter) }
+    if letter.envelope.recipients.is_empty() { Err(bad()) } else { Ok((letter, ENVELOPE_MAX - lines.limit())) }
 }
 
-/// Takes in what lies in the folder, the oldest names first. `take` makes a letter and its message durable; what it fails at stays for the next time. Gives how
-/// many were taken.
-///
-/// # Errors
-/// If the folder cannot be listed.
-pub fn take_in(
-    disk: &dyn Disk,
-    dir: &Path,
-    largest: u64,
-    take: &mut dyn FnMut(&Letter, &mut dyn Read) -> io::Result<()>,
-) -> io::Result<usize> {
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    disk.list(dir, &mut |name| {
-        if !name.starts_with(b".") && !name.ends_with(BAD.as_bytes()) {
-            names.push(name.to_vec());
-        }
-    })?;
-    names.sort();
-    let mut taken = 0;
-    for name in names.into_iter().take(BATCH) {
-        let path = dir.join(OsStr::from_bytes(&name));
-        match take_one(&path, largest, take) {
-            Ok(()) => {
-                disk.unlink(&path)?;
-                taken += 1;
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge) => {
-                tracing::error!(path = %path.display(), %error, "a file of the drop folder is no mail that can be taken; it is put aside");
-                let mut aside = path.clone().into_os_string();
-                aside.push(BAD);
-                disk.rename(&path, Path::new(&aside))?;
-            }
-            Err(error) => tracing::error!(path = %path.display(), %error, "a file of the drop folder cannot be taken in now"),
-        }
-    }
-    if taken > 0 {
-        disk.sync_dir(dir)?;
-    }
-    Ok(taken)
+/// What makes a letter of that name and its message durable, together with the name.
+pub type Take<'a> = &'a mut dyn FnMut(&str, &Letter, &mut dyn Read) -> io::Result<()>;
+
+/// The folder, and which of its files were taken in.
+#[derive(Debug)]
+pub struct Folder {
+    dir: PathBuf,
+    /// Held while files are taken in: two at a time would take the same.
+    alone: Mutex<()>,
+    state: Mutex<State>,
 }
 
-fn take_one(path: &Path, largest: u64, take: &mut dyn FnMut(&Letter, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
-    // What is no file of its own is not followed and not waited for: a link would send somebody else's.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|error| match error {
-        rustix::io::Errno::LOOP | rustix::io::Errno::ACCESS | rustix::io::Errno::NXIO => io::Error::new(io::ErrorKind::InvalidData, error),
-        error => error.into(),
-    })?;
-    let stat = rustix::fs::fstat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a file of its own"));
+#[derive(Debug, Default)]
+struct State {
+    /// Taken in, and their names may still be there after a crash. The log has to tell of them.
+    taken: BTreeSet<Box<str>>,
+    /// Names whose trouble is in the log of this run.
+    told: BTreeSet<Vec<u8>>,
+    /// A flush of the folder failed: what was removed before may come back whatever a later flush says.
+    doubtful: bool,
+}
+
+impl Folder {
+    /// Of the store's.
+    pub fn new(dir: PathBuf) -> Folder {
+        Folder { dir, alone: Mutex::default(), state: Mutex::default() }
     }
-    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-    if size > largest.saturating_add(ENVELOPE_MAX) {
-        return Err(io::ErrorKind::FileTooLarge.into());
+
+    /// A file was taken in: the log says so.
+    pub fn note(&self, name: &str) {
+        self.state().taken.insert(name.into());
     }
-    let mut file = BufReader::new(File::from(file));
-    let mut letter = read_envelope(stat.st_uid, &mut file)?;
-    // Few programs say that a message is 8-bit.
-    let at = file.stream_position()?;
-    while !letter.eight_bit {
-        let piece = file.fill_buf()?;
-        if piece.is_empty() {
-            break;
+
+    /// Files that were taken in and may still be there, or again.
+    pub fn taken(&self) -> Vec<Box<str>> {
+        self.state().taken.iter().cloned().collect()
+    }
+
+    /// Takes in what lies in the folder, the oldest names first. What `take` fails at stays for the next time. Gives how many were taken.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed or flushed.
+    pub fn take_in(&self, disk: &dyn Disk, largest: u64, now_s: i64, take: Take<'_>) -> io::Result<usize> {
+        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut names, mut drafts) = (BTreeSet::new(), BTreeSet::new());
+        disk.list(&self.dir, &mut |name| {
+            if name.starts_with(NEW.as_bytes()) {
+                drafts.insert(name.to_vec());
+            } else if !name.starts_with(b".") && !name.ends_with(BAD.as_bytes()) {
+                names.insert(name.to_vec());
+            }
+        })?;
+        self.state().told.retain(|name| names.contains(name) || drafts.contains(name));
+        let mut gone: Vec<Box<str>> = self.taken().into_iter().filter(|name| !names.contains(name.as_bytes())).collect();
+        let mut count = 0;
+        for name in &names {
+            if count == BATCH {
+                break;
+            }
+            let path = self.dir.join(OsStr::from_bytes(name));
+            match self.take_one(disk, name, &path, largest, take) {
+                Ok(new) => {
+                    count += usize::from(new);
+                    match disk.unlink(&path) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            self.complain(name, &error, "a file of the drop folder was taken in and cannot be removed");
+                        }
+                        _ => gone.extend(str::from_utf8(name).ok().map(Into::into)),
+                    }
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge) => {
+                    self.complain(name, &error, "a file of the drop folder is no mail that can be taken; it is put aside");
+                    let mut aside = path.clone().into_os_string();
+                    aside.push(BAD);
+                    if let Err(error) = disk.rename(&path, Path::new(&aside)) {
+                        tracing::debug!(path = %path.display(), %error, "it cannot be put aside");
+                    }
+                }
+                // Whose it is took it back.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.complain(name, &error, "a file of the drop folder cannot be taken in now"),
+            }
         }
-        letter.eight_bit = !piece.is_ascii();
-        let n = piece.len();
-        file.consume(n);
+        for name in drafts {
+            let path = self.dir.join(OsStr::from_bytes(&name));
+            let is_old = |stat: Stat| now_s.saturating_sub(i64::try_from(stat.modified_ns / 1_000_000_000).unwrap_or(i64::MAX)) > STALE_S;
+            if disk.stat(&path).is_ok_and(is_old)
+                && let Err(error) = disk.unlink(&path)
+            {
+                self.complain(&name, &error, "what a program of this host did not finish cannot be removed");
+            }
+        }
+        if gone.is_empty() || self.state().doubtful {
+            return Ok(count);
+        }
+        let flushed = disk.sync_dir(&self.dir);
+        let mut state = self.state();
+        match &flushed {
+            Ok(()) => gone.iter().for_each(|name| _ = state.taken.remove(name)),
+            Err(_) => state.doubtful = true,
+        }
+        flushed.map(|()| count)
     }
-    file.seek(io::SeekFrom::Start(at))?;
-    take(&letter, &mut file.take(size))
+
+    /// Takes a file in, unless it was before. Returns whether it had to.
+    fn take_one(&self, disk: &dyn Disk, name: &[u8], path: &Path, largest: u64, take: Take<'_>) -> io::Result<bool> {
+        let name = str::from_utf8(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if self.state().taken.contains(name) {
+            return Ok(false);
+        }
+        let (file, left) = disk.open_left(path)?;
+        // Another name of a file may be somebody else's wish to send it.
+        if !left.is_file || left.links != 1 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a file of its own"));
+        }
+        if left.len > largest.saturating_add(ENVELOPE_MAX) {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let from = |at| BufReader::new(Bytes { file: &*file, at, end: left.len });
+        let mut bytes = from(0);
+        let (mut letter, at) = read_envelope(left.uid, &mut bytes)?;
+        // Few programs say that a message is 8-bit.
+        while !letter.eight_bit {
+            let piece = bytes.fill_buf()?;
+            if piece.is_empty() {
+                break;
+            }
+            letter.eight_bit = !piece.is_ascii();
+            let n = piece.len();
+            bytes.consume(n);
+        }
+        take(name, &letter, &mut from(at))?;
+        self.note(name);
+        Ok(true)
+    }
+
+    /// Says once in a run what is wrong with a file.
+    fn complain(&self, name: &[u8], error: &io::Error, what: &str) {
+        if self.state().told.insert(name.to_vec()) {
+            tracing::error!(file = %name.escape_ascii(), %error, "{what}");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of a file from one place to another.
+struct Bytes<'a> {
+    file: &'a dyn File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Bytes<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let room = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buf.len());
+        let n = self.file.read_at(&mut buf[..room], self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +340,8 @@ mod tests {
         put(&dir, "1", b"one\n");
         put(&dir, ".new-3", b"not yet\n");
         let mut seen = Vec::new();
-        let mut take = |letter: &Letter, message: &mut dyn Read| {
+        let folder = Folder::new(dir.clone());
+        let mut take = |_: &str, letter: &Letter, message: &mut dyn Read| {
             let mut text = String::new();
             message.read_to_string(&mut text)?;
             if text == "two\n" && seen.len() == 1 {
@@ -254,9 +351,10 @@ mod tests {
             seen.push((letter.clone(), text));
             Ok(())
         };
-        assert_eq!(take_in(&Posix, &dir, 1000, &mut take).unwrap(), 1);
-        assert_eq!(take_in(&Posix, &dir, 1000, &mut take).unwrap(), 1);
-        assert_eq!(take_in(&Posix, &dir, 1000, &mut take).unwrap(), 0);
+        for count in [1, 1, 0] {
+            assert_eq!(folder.take_in(&Posix, 1000, 0, &mut take).unwrap(), count);
+            assert!(folder.taken().is_empty(), "their names are gone for good");
+        }
         let texts: Vec<&str> = seen.iter().map(|(_, text)| &**text).collect();
         assert_eq!(texts, ["one\n", "", "two\n"]);
         assert_eq!(seen[0].0, letter());
@@ -274,7 +372,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", dir.join("5")).unwrap();
         put(&dir, "6", &[b'x'; 6 << 20]);
         fs::create_dir(dir.join("7")).unwrap();
-        let taken = take_in(&Posix, &dir, 1000, &mut |_, _| panic!("nothing is to be taken")).unwrap();
+        let taken = Folder::new(dir.clone()).take_in(&Posix, 1000, 0, &mut |_, _, _| panic!("nothing is to be taken")).unwrap();
         assert_eq!(taken, 0);
         for name in 1..=7 {
             assert!(dir.join(format!("{name}.bad")).symlink_metadata().is_ok(), "{name}");

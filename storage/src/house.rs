@@ -8,6 +8,7 @@ use crate::{
     control::Clerk,
     depot::{self, Depot},
     disk::Disk,
+    drop::Folder,
     mailbox::{self, Mailboxes},
     metrics::Metrics,
     office::{
@@ -22,6 +23,7 @@ use crate::{
 };
 use config::{Config, Listen, Speak, TlsMode};
 use mail::Stamp;
+use queue::{Accept, Record};
 use rustls::ServerConfig;
 use std::{
     fmt, io,
@@ -33,6 +35,7 @@ use wire::{Ring, Tick, Tls};
 
 /// What all connections share.
 pub struct House {
+    disk: Arc<dyn Disk>,
     config: RwLock<Arc<Config>>,
     certificates: RwLock<Option<Arc<ServerConfig>>>,
     clients: RwLock<Arc<tls::Clients>>,
@@ -41,6 +44,7 @@ pub struct House {
     mailboxes: Mailboxes,
     spool: Arc<Spool>,
     depot: Depot,
+    folder: Folder,
     outgoing: Outgoing,
     rates: Mutex<post::Rates>,
     /// What monotonic milliseconds count from, as the time of day said when the house was opened: the queue's time never goes back.
@@ -151,7 +155,8 @@ impl House {
         let (rules, seed) = (outgoing::rules(&config).map_err(OpenError::Ways)?, options.seed);
         let mut waiting = queue::Queue::new(queue_settings(&config.queue), seed);
         let mut unreadable = None;
-        let depot = Depot::open(disk, &depot_dir, depot::Options::default(), &mut |id, state, record| {
+        let folder = Folder::new(config.store.join(crate::drop::FOLDER));
+        let depot = Depot::open(disk.clone(), &depot_dir, depot::Options::default(), &mut |id, state, record| {
             if let Err(error) = restore::restore(&mut waiting, &rules, wall_ms, id, state, record) {
                 unreadable.get_or_insert(error);
             }
@@ -160,6 +165,9 @@ impl House {
         let spool = locked.open(options, &mut |at, bytes| match decode(bytes) {
             Ok(record) => {
                 replay.add(at, &record);
+                if let Record::Accept(Accept { file: Some(file), .. }) | Record::Taken { file } = record {
+                    folder.note(file);
+                }
                 if at >= depot.upto() {
                     restore::replay(&mut waiting, &depot, &rules, wall_ms, at, &record);
                 }
@@ -175,6 +183,7 @@ impl House {
         }
         let outgoing = Outgoing::new(&config, rules, waiting, seed).map_err(OpenError::Ways)?;
         let house = House {
+            disk,
             config: RwLock::new(Arc::new(config)),
             certificates: RwLock::new(certificates),
             clients: RwLock::new(Arc::new(clients)),
@@ -183,6 +192,7 @@ impl House {
             mailboxes,
             spool: Arc::new(spool),
             depot,
+            folder,
             outgoing,
             rates: Mutex::default(),
             start_ms: wall_ms.saturating_sub(now),
@@ -258,6 +268,11 @@ impl House {
         let mark = self.spool.mark();
         self.depot.checkpoint(&self.spool, mark, &mut |put| self.outgoing.states(put))?;
         self.mailboxes.checkpoint().map_err(|refusal| io::Error::other(format!("mailboxes cannot be synced: {refusal:?}")))?;
+        for file in self.folder.taken() {
+            // The log lets go of the record that says so, and the file may be there.
+            self.spool.jot(&[&Record::Taken { file: &file }.encode()])?;
+        }
+        self.spool.flush()?;
         self.spool.release(mark)
     }
 
@@ -510,6 +525,14 @@ impl House {
 
     pub(crate) fn outgoing(&self) -> &Outgoing {
         &self.outgoing
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     pub(crate) fn depot(&self) -> &Depot {

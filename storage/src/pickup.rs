@@ -1,12 +1,6 @@
 //! Takes in what lies in the drop folder: tidied like any submission, traced to the user who left it, told when a recipient is unknown.
 
-use crate::{
-    accept::Leaving,
-    disk::Posix,
-    drop::{self, Letter},
-    house::House,
-    places::Places,
-};
+use crate::{accept::Leaving, drop::Letter, house::House, places::Places};
 use nix::unistd::{Uid, User};
 use post::{Tidy, TidyFacts};
 use queue::{Traits, route::NoRoute};
@@ -26,15 +20,15 @@ impl House {
         // One at a time: two would take in the same file twice.
         let _alone = self.taking();
         let config = self.config();
-        let dir = config.store.join(drop::FOLDER);
-        match drop::take_in(&Posix, &dir, config.limits.message, &mut |letter, message| self.take_letter(letter, message)) {
+        let mut take = |name: &str, letter: &Letter, message: &mut dyn Read| self.take_letter(name, letter, message);
+        match self.folder().take_in(self.disk(), config.limits.message, self.now().seconds, &mut take) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::error!(%error, "the drop folder cannot be read"),
+            Err(error) => tracing::error!(%error, "the drop folder cannot be read or flushed"),
         }
     }
 
-    fn take_letter(self: &Arc<House>, letter: &Letter, message: &mut dyn Read) -> io::Result<()> {
+    fn take_letter(self: &Arc<House>, file: &str, letter: &Letter, message: &mut dyn Read) -> io::Result<()> {
         let (now, config) = (self.now(), self.config());
         let sender = letter.envelope.sender.as_ref();
         let name = User::from_uid(Uid::from_raw(letter.uid)).ok().flatten().map(|user| user.name).unwrap_or_default();
@@ -55,7 +49,7 @@ impl House {
             }
         });
         let traits = Traits::default().with_if(Traits::EIGHT_BIT, letter.eight_bit).with_if(Traits::HELD, held);
-        let leaving = Leaving { wishes: good.wishes.clone(), traits, nowhere: &nowhere, ..Leaving::default() };
+        let leaving = Leaving { wishes: good.wishes.clone(), traits, nowhere: &nowhere, file: Some(file), ..Leaving::default() };
         let client = format!("uid {} {name}", letter.uid);
         let id = self.submit(good, "sendmail", client.trim_end(), leaving, |intake| {
             let trace = format!("Received: by {} (from {}) with local;\n\t{}\n", config.hostname(), client.trim_end(), now.header());

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use storage::{
-    disk::{Disk, File, How, Lock, Posix, Stat},
+    disk::{Disk, File, How, Left, Lock, Posix, Stat},
     spool::{Options, Spool},
 };
 
@@ -102,6 +102,9 @@ struct CountingFile(Box<dyn File>, Arc<AtomicU64>);
 impl Disk for Counting {
     fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn File>> {
         Ok(Box::new(CountingFile(Posix.open(path, how)?, self.0.clone())))
+    }
+    fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)> {
+        Posix.open_left(path)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         Posix.rename(from, to)

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 use storage::{
-    disk::{Disk, File, How, Lock, Stat},
+    disk::{Disk, File, How, Left, Lock, Stat},
     mailbox::{Content, Cursor, Deposit, Mailbox, Mailboxes, Options, Placed, Reserved},
 };
 
@@ -30,6 +30,9 @@ struct Plain(Crashing);
 impl Disk for Plain {
     fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn File>> {
         self.0.open(path, how)
+    }
+    fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)> {
+        self.0.open_left(path)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.rename(from, to)

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 use storage::{
-    disk::{Disk, File, How, Lock, Stat},
+    disk::{Disk, File, How, Left, Lock, Stat},
     house::{House, Seat},
     mailbox, office, spool,
 };
@@ -78,6 +78,9 @@ impl Disk for Ruled {
     fn open(&self, path: &Path, how: How) -> std::io::Result<Box<dyn File>> {
         self.ask(if how == How::Create { "create" } else { "open" }, path)?;
         self.disk.open(path, how)
+    }
+    fn open_left(&self, path: &Path) -> std::io::Result<(Box<dyn File>, Left)> {
+        self.disk.open_left(path)
     }
     fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
         self.ask("rename", from)?;
@@ -405,4 +408,77 @@ fn a_record_without_its_file_keeps_no_mail_away() {
     let (house, _) = power_cut(house, &disk);
     send(&house, &["bob"], b"Subject: small\r\n\r\n").unwrap();
     assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
+}
+
+/// Leaves a message in the drop folder.
+fn leave(disk: &Ruled, file: &str, to: &str) {
+    let dir = Path::new("/store/drop");
+    if disk.disk.stat(dir).is_err() {
+        disk.disk.make_dir(dir).unwrap();
+    }
+    let recipients = vec![Address::parse(to).unwrap().into()];
+    let envelope = Envelope { sender: Address::parse("alice@example.test"), recipients, wishes: Wishes::default() };
+    let mut bytes = Vec::new();
+    storage::drop::write_envelope(&storage::drop::Letter { uid: 0, envelope, eight_bit: false }, &mut bytes).unwrap();
+    bytes.extend_from_slice(b"Subject: left\n\n");
+    disk.disk.open(&dir.join(file), How::Create).unwrap().append(&bytes).unwrap();
+    disk.disk.sync_all(dir).unwrap();
+}
+
+#[test]
+fn what_was_left_and_cannot_be_removed_is_taken_in_once() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    leave(&disk, "1", "bob@example.test");
+    disk.fail("unlink", "/store/drop/");
+    for _ in 0..3 {
+        house.chores();
+        house.checkpoint().unwrap();
+    }
+    assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
+    // Of its record the log has let go; that the file was taken in it tells at every checkpoint.
+    let (mut house, mut disk) = (house, disk);
+    for clean in [false, true, false] {
+        if clean {
+            house.close();
+        }
+        (house, disk) = power_cut(house, &disk);
+        disk.fail("unlink", "/store/drop/");
+        house.chores();
+        assert_eq!(uids(&house, "bob", "INBOX").len(), 1, "after a restart, clean: {clean}");
+    }
+    // A removal that may not be durable is told of as well, and one that is gone for good is not.
+    let dir = Path::new("/store/drop");
+    for keeps in [true, false] {
+        disk.rule(move |op, path| match op {
+            "sync_dir" if keeps && path == Path::new("/store/drop") => Err(std::io::Error::from_raw_os_error(EIO)),
+            "sync_all" => Err(std::io::ErrorKind::Unsupported.into()),
+            _ => Ok(()),
+        });
+        house.chores();
+        assert!(disk.disk.stat(&dir.join("1")).is_err());
+        house.checkpoint().unwrap();
+        (house, disk) = power_cut(house, &disk);
+        assert_eq!(disk.disk.stat(&dir.join("1")).is_ok(), keeps);
+        house.chores();
+        assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
+    }
+    leave(&disk, "1", "bob@example.test");
+    house.chores();
+    assert_eq!(uids(&house, "bob", "INBOX").len(), 2, "another file of the same name");
+}
+
+#[test]
+fn what_cannot_be_taken_in_keeps_nothing_else_out() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    leave(&disk, "1", "bob@example.test");
+    leave(&disk, "3", "bob@example.test");
+    disk.disk.open(Path::new("/store/drop/2"), How::Create).unwrap().append(b"nonsense").unwrap();
+    disk.fail("rename", "/store/drop/2");
+    house.chores();
+    assert_eq!(uids(&house, "bob", "INBOX").len(), 2);
+    disk.heal();
+    house.chores();
+    assert_eq!(disk.disk.content(Path::new("/store/drop/2.bad")).unwrap(), b"nonsense");
 }

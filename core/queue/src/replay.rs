@@ -69,7 +69,7 @@ impl Replay {
                 self.removed.push(place);
             }
             // What leaves is in no mailbox: see `Queue::replay`.
-            Record::Tried(_) | Record::Changed(_) | Record::Warned(_) | Record::Unknown { .. } => {}
+            Record::Tried(_) | Record::Changed(_) | Record::Warned(_) | Record::Taken { .. } | Record::Unknown { .. } => {}
         }
     }
 

@@ -67,6 +67,7 @@ fn check(config: &Config, console: &mut Console<'_>) -> Done {
             Some(Record::Renamed { .. } | Record::Removed { .. }) => "of mailboxes",
             Some(Record::Tried(_)) => "tried",
             Some(Record::Changed(_) | Record::Warned(_)) => "of the queue",
+            Some(Record::Taken { .. }) => "of the drop folder",
             Some(Record::Unknown { skip: true, .. }) => "of a later version",
             // Mail may hang on it, and this version would not know.
             Some(Record::Unknown { skip: false, .. }) | None => {

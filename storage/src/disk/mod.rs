@@ -17,6 +17,11 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As open(2).
     fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn File>>;
+    /// Opens a file that somebody else left, to read: no link is followed and nothing is waited for.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is a link, nothing that can be read, or must not be read; else as open(2).
+    fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)>;
     /// rename(2): atomic, replaces.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// link(2): fails if `to` exists.
@@ -60,6 +65,19 @@ pub enum How {
     Create,
     /// To read and append; made if it does not exist.
     Append,
+}
+
+/// Facts about an open file that somebody else left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Whose it is.
+    pub uid: u32,
+    /// Whether it is an ordinary file.
+    pub is_file: bool,
+    /// How many names it has.
+    pub links: u64,
+    /// Bytes.
+    pub len: u64,
 }
 
 /// An open file. Shared by threads: positions are explicit.

@@ -1,6 +1,6 @@
 //! The file system of the machine, with nothing but POSIX calls; what a system has beyond them is used where it exists.
 
-use super::{Disk, File, How, Lock, Stat};
+use super::{Disk, File, How, Left, Lock, Stat};
 use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::{
     io,
@@ -27,6 +27,20 @@ impl Disk for Posix {
             How::Append => OFlags::RDWR | OFlags::CREATE | OFlags::APPEND,
         };
         Ok(Box::new(Open(retry(|| fs::open(path, flags | OFlags::CLOEXEC, FILE_MODE))?)))
+    }
+
+    fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)> {
+        use rustix::io::Errno;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = retry(|| fs::open(path, flags, Mode::empty())).map_err(|error| match error {
+            // FreeBSD says EMLINK of a link.
+            Errno::LOOP | Errno::MLINK | Errno::ACCESS | Errno::NXIO | Errno::OPNOTSUPP => {
+                io::Error::new(io::ErrorKind::InvalidData, error)
+            }
+            error => error.into(),
+        })?;
+        let facts = left(&fs::fstat(&file)?);
+        Ok((Box::new(Open(file)), facts))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -185,6 +199,16 @@ fn facts(stat: &fs::Stat) -> Stat {
         modified_ns: stat.st_mtime as i128 * 1_000_000_000 + stat.st_mtime_nsec as i128,
         is_dir: FileType::from_raw_mode(stat.st_mode as _) == FileType::Directory,
         inode: stat.st_ino as u64,
+    }
+}
+
+#[allow(clippy::unnecessary_cast)]
+fn left(stat: &fs::Stat) -> Left {
+    Left {
+        uid: stat.st_uid as u32,
+        is_file: FileType::from_raw_mode(stat.st_mode as _) == FileType::RegularFile,
+        links: stat.st_nlink as u64,
+        len: stat.st_size as u64,
     }
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn replay(queue: &mut Queue, depot: &Depot, rules: &Rules, now_ms: u6
             queue.warned(warned.id);
             warned.id
         }
-        Record::Gone(_) | Record::Renamed { .. } | Record::Removed { .. } | Record::Unknown { .. } => return,
+        Record::Gone(_) | Record::Renamed { .. } | Record::Removed { .. } | Record::Taken { .. } | Record::Unknown { .. } => return,
     };
     if !queue.contains(id) {
         depot.forget(id);

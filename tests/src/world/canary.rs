@@ -13,7 +13,7 @@ use std::{
     },
 };
 use storage::{
-    disk::{Disk, File, How, Lock, Stat},
+    disk::{Disk, File, How, Left, Lock, Stat},
     office,
 };
 use wire::{Fault, Sink};
@@ -104,6 +104,10 @@ impl Disk for Lazy {
     fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn File>> {
         let file = self.disk.open(path, how)?;
         if path.starts_with("/store/spool") { Ok(Box::new(LazyFile { file, count: self.count.clone() })) } else { Ok(file) }
+    }
+
+    fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)> {
+        self.disk.open_left(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -19,6 +19,8 @@ pub struct Book {
     /// The whole of each letter in each mailbox (trace fields differ by recipient).
     pub texts: BTreeMap<(Place, Letter), Vec<u8>>,
     pub bodies: BTreeMap<Letter, Vec<u8>>,
+    /// Letters that were left in the drop folder: they must be in these mailboxes when the folder was looked at.
+    pub left: BTreeSet<(Place, Letter)>,
     /// Letters that are being moved, from where and to where: they must be at one of both places.
     pub moving: Vec<(Letter, Place, Place)>,
     /// Mailboxes that are being renamed, and may have either name.
@@ -68,6 +70,13 @@ impl Book {
         }
         for (letter, _) in there.iter().filter(|(_, fate)| **fate == Fate::Kept) {
             assert!(found.contains(letter), "letter {letter} is lost from {place:?}");
+        }
+    }
+
+    /// The drop folder was looked at.
+    pub fn taken_in(&mut self) {
+        for (place, letter) in std::mem::take(&mut self.left) {
+            self.set(place, letter, Fate::Kept);
         }
     }
 

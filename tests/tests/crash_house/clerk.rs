@@ -2,7 +2,7 @@
 
 use crate::{
     book::{Book, Fate, Shared},
-    stage::{Letter, Place, RENAMED, body, feed, imap, letter_of, name, open, proof, read, seat, send},
+    stage::{Letter, Place, RENAMED, body, feed, imap, leave, letter_of, name, open, proof, read, seat, send},
 };
 use config::Speak;
 use fastrand::Rng;
@@ -78,6 +78,22 @@ impl Clerk {
         for user in users {
             self.book().set((*user, 0), letter, Fate::Kept);
         }
+    }
+
+    /// Leaves a letter in the drop folder, as a program does that knows nothing of the house.
+    pub fn leave(&mut self) {
+        let (letter, text) = self.letter();
+        let users: &[usize] = if self.dice.bool() { &[0] } else { &[0, 1] };
+        for user in users {
+            self.book().set((*user, 0), letter, Fate::Open);
+        }
+        leave(&self.disk, letter, users, &text);
+        self.book().left.extend(users.iter().map(|user| ((*user, 0), letter)));
+    }
+
+    pub fn chores(&mut self) {
+        self.house().chores();
+        self.book().taken_in();
     }
 
     pub fn append(&mut self) {
@@ -287,7 +303,7 @@ impl Clerk {
     }
 
     pub fn step(&mut self) {
-        match self.dice.u8(..22) {
+        match self.dice.u8(..26) {
             0..=6 => self.deliver(),
             7..=9 => self.append(),
             10 | 11 => self.copy(false),
@@ -295,7 +311,8 @@ impl Clerk {
             14 | 15 => self.expunge(),
             16 => self.pop(),
             17 => self.house().checkpoint().unwrap(),
-            18 => self.house().chores(),
+            18 | 22 => self.chores(),
+            23..=25 => self.leave(),
             19 => self.rename(),
             20 => self.remake(),
             _ => self.reopen(),

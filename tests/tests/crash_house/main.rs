@@ -30,6 +30,9 @@ static CRASHES: AtomicUsize = AtomicUsize::new(0);
 fn check(disk: &Crashing, book: &Book) -> Arc<House> {
     CRASHES.fetch_add(1, Ordering::Relaxed);
     let house = open(disk, 99);
+    house.chores();
+    let mut book = book.clone();
+    book.taken_in();
     let mut found = BTreeSet::new();
     for place in PLACES {
         let mut seen = try_read(&house, place, name(place.1));
@@ -80,6 +83,7 @@ fn twice(disk: &Crashing, book: &Book, dice: &mut Rng) {
     let house = check(&again, book);
     // What clients see now is promised from now on.
     let mut book = book.clone();
+    book.taken_in();
     for place in PLACES {
         if book.making.contains_key(&place) || book.renaming.contains(&place) {
             continue;

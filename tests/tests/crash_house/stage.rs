@@ -20,6 +20,9 @@ pub const USERS: [&str; 2] = ["alice@example.test", "bob@example.test"];
 /// Every account has these.
 pub const MAILBOXES: [&str; 2] = ["INBOX", "Archive"];
 
+/// Where programs of this host leave mail.
+const DROP: &str = "/store/drop";
+
 /// What the second is called for a while.
 pub const RENAMED: &str = "Attic/Old";
 
@@ -50,8 +53,30 @@ pub fn disk() -> Crashing {
     let account = |name: &str| format!("(address: \"{name}\", hash: \"{{SSHA}}ev3P3p8pGsxpYfBqdhSjbVQRyidzYWx0\")");
     let file = disk.open(Path::new("/store/accounts.ron"), How::Create).unwrap();
     file.append(format!("(version: 1, accounts: [{}, {}])", account(USERS[0]), account(USERS[1])).as_bytes()).unwrap();
+    disk.make_dir(Path::new(DROP)).unwrap();
     disk.sync_all(Path::new("/")).unwrap();
     disk
+}
+
+/// Leaves a letter as a program of this host does. When this returns, it is promised.
+pub fn leave(disk: &Crashing, number: Letter, users: &[usize], text: &[u8]) {
+    let recipients = users.iter().map(|user| Address::parse(USERS[*user]).unwrap().into()).collect();
+    let envelope = Envelope { sender: Address::parse(USERS[0]), recipients, wishes: Wishes::default() };
+    let mut bytes = Vec::new();
+    storage::drop::write_envelope(&storage::drop::Letter { uid: 0, envelope, eight_bit: false }, &mut bytes).unwrap();
+    // Nothing that a submission needs is missing, so nothing is added.
+    bytes.extend_from_slice(
+        format!("From: alice@example.test\nDate: Thu, 1 Jan 2026 00:00:00 +0000\nMessage-ID: <{number}@x>\n").as_bytes(),
+    );
+    bytes.extend(text.iter().filter(|byte| **byte != b'\r'));
+    let (draft, name) = (Path::new(DROP).join(format!(".new-{number}")), Path::new(DROP).join(format!("{number}")));
+    let file = disk.open(&draft, How::Create).unwrap();
+    for piece in bytes.chunks(8192) {
+        file.append(piece).unwrap();
+    }
+    file.sync().unwrap();
+    disk.rename(&draft, &name).unwrap();
+    disk.sync_dir(Path::new(DROP)).unwrap();
 }
 
 pub fn open(disk: &Crashing, seed: u64) -> Arc<House> {

@@ -1,8 +1,8 @@
 //! Bytes to a record. They passed a checksum, but a checksum is no proof of anything: whatever they are, this gives a record or says why not.
 
 use super::{
-    ACCEPT, Accept, Bases, CHANGED, Content, GONE, Gone, Keywords, NotRecord, REMOVED, RENAMED, Record, Remotes, SKIP, TRIED, Target,
-    Targets, Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
+    ACCEPT, Accept, Bases, CHANGED, Content, GONE, Gone, Keywords, NotRecord, REMOVED, RENAMED, Record, Remotes, SKIP, TAKEN, TRIED,
+    Target, Targets, Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
 };
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
@@ -45,6 +45,15 @@ impl<'a> Record<'a> {
             TRIED => leave::tried(rest).map(Record::Tried),
             CHANGED => leave::changed(rest).map(Record::Changed),
             WARNED => leave::warned(rest).map(Record::Warned),
+            TAKEN => {
+                let mut seen = None;
+                while !rest.is_empty() {
+                    if let (tag::FILE, mut body) = field(&mut rest)? {
+                        seen = Some(body.text(NAME_MAX)?);
+                    }
+                }
+                Ok(Record::Taken { file: seen.ok_or(NotRecord::Missing)? })
+            }
             kind => Ok(Record::Unknown { kind, skip: kind & SKIP != 0 }),
         }
     }
@@ -53,7 +62,7 @@ impl<'a> Record<'a> {
 fn accept<'a>(mut rest: Cursor<'a>) -> Result<Accept<'a>, NotRecord> {
     let all = rest.0;
     let (mut id, mut stamp_seen, mut sender, mut trace_seen, mut wire_size, mut content) = (None, None, None, None, None, None);
-    let (mut wishes, mut settles, mut traits) = (Wishes::default(), None, Traits::default());
+    let (mut wishes, mut file, mut settles, mut traits) = (Wishes::default(), None, None, Traits::default());
     let (mut targets, mut remotes) = (0, 0);
     while !rest.is_empty() {
         let (tag, mut body) = field(&mut rest)?;
@@ -71,6 +80,7 @@ fn accept<'a>(mut rest: Cursor<'a>) -> Result<Accept<'a>, NotRecord> {
                 leave::remote(body)?;
             }
             tag::WISHES => wishes = leave::wishes(body)?,
+            tag::FILE => file = Some(body.text(NAME_MAX)?),
             tag::SETTLES => settles = Some(leave::settles(body)?),
             tag::TRAITS => traits = Traits(body.u8()?),
             tag::WIRE_SIZE => wire_size = Some(body.u64()?),
@@ -90,6 +100,7 @@ fn accept<'a>(mut rest: Cursor<'a>) -> Result<Accept<'a>, NotRecord> {
         targets: Targets::read(all),
         remotes: Remotes::read(all),
         wishes,
+        file,
         settles,
         traits,
         wire_size: wire_size.ok_or(NotRecord::Missing)?,

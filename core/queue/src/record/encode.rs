@@ -1,6 +1,6 @@
 //! A record to bytes.
 
-use super::{ACCEPT, Accept, Content, GONE, Gone, REMOVED, RENAMED, Record, Target, Traits, Wishes, encode_leave as leave, tag};
+use super::{ACCEPT, Accept, Content, GONE, Gone, REMOVED, RENAMED, Record, TAKEN, Target, Traits, Wishes, encode_leave as leave, tag};
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
     wire::{put_bytes, put_field},
@@ -44,6 +44,9 @@ impl Accept<'_> {
         assert!(count <= REMOTES_MAX, "remote recipients over their limit");
         if self.wishes != Wishes::default() {
             put_field(&mut out, tag::WISHES, |out| leave::put_wishes(out, &self.wishes));
+        }
+        if let Some(file) = self.file {
+            put_field(&mut out, tag::FILE, |out| put_bytes(out, file.as_bytes(), NAME_MAX));
         }
         if let Some(settles) = self.settles {
             put_field(&mut out, tag::SETTLES, |out| leave::put_settles(out, &settles));
@@ -117,6 +120,12 @@ impl Record<'_> {
             Record::Tried(tried) => tried.encode(),
             Record::Changed(changed) => changed.encode(),
             Record::Warned(warned) => warned.encode(),
+            Record::Taken { file } => {
+                let mut out = Vec::new();
+                out.push(TAKEN);
+                put_field(&mut out, tag::FILE, |out| put_bytes(out, file.as_bytes(), NAME_MAX));
+                out
+            }
             Record::Unknown { .. } => panic!("nobody can write what nobody knows"),
         }
     }

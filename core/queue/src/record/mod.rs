@@ -25,6 +25,7 @@ const REMOVED: u8 = 4;
 const TRIED: u8 = 5;
 const CHANGED: u8 = 6;
 const WARNED: u8 = 7;
+const TAKEN: u8 = 8;
 
 /// The bit of a kind that may be skipped.
 const SKIP: u8 = 0x80;
@@ -49,6 +50,7 @@ mod tag {
     pub const PEER: u8 = 16;
     pub const ATTEMPT: u8 = 17;
     pub const CHANGE: u8 = 18;
+    pub const FILE: u8 = 19;
     /// The last field, so that all before it can be made without copying the content.
     pub const INLINE: u8 = 255;
 }
@@ -83,6 +85,11 @@ pub enum Record<'a> {
     Changed(Changed<'a>),
     /// A sender need not be told again that a message is late.
     Warned(Warned),
+    /// A message that a program of this host left in a file was accepted, and the file may still be there.
+    Taken {
+        /// Its name, and what of it was done if that is not all.
+        file: &'a str,
+    },
     /// Written by a later version.
     Unknown {
         /// Its kind.
@@ -110,6 +117,8 @@ pub struct Accept<'a> {
     pub remotes: Remotes<'a>,
     /// What its sender wishes.
     pub wishes: Wishes<'a>,
+    /// The file that a program of this host left it in, as [`Record::Taken`] names it: whoever finds the file again must not accept it again.
+    pub file: Option<&'a str>,
     /// What is settled by its being accepted, for it is a report; in the same record, so that no crash comes between the two.
     pub settles: Option<Settles<'a>>,
     /// What whoever sends or reports on it must know of its content.
@@ -131,6 +140,7 @@ impl Default for Accept<'_> {
             targets: Targets::NONE,
             remotes: Remotes::NONE,
             wishes: Wishes::default(),
+            file: None,
             settles: None,
             traits: Traits::default(),
             wire_size: 0,

@@ -78,6 +78,8 @@ fn samples(mut each: impl FnMut(Record<'_>)) {
     each(Record::Gone(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[b"a", b"", b"\xff"]) }));
     each(Record::Renamed { account: "alice@example.test", from: "a", to: "b/c" });
     each(Record::Removed { account: "alice@example.test", mailbox: "a" });
+    each(Record::Accept(Accept { file: Some("6a05-00ff"), ..accept }));
+    each(Record::Taken { file: "6a05-00ff" });
 }
 
 #[test]

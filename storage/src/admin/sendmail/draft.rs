@@ -144,7 +144,7 @@ mod tests {
         drop(large);
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "what failed leaves nothing");
         let mut seen = 0;
-        let taken = drop::take_in(&Posix, &dir, 100, &mut |taken, message| {
+        let taken = drop::Folder::new(dir.clone()).take_in(&Posix, 100, 0, &mut |_, taken, message| {
             let mut text = String::new();
             message.read_to_string(&mut text)?;
             assert_eq!((taken, &*text), (&letter, "hi\n"));

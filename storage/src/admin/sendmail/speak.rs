@@ -204,13 +204,14 @@ mod tests {
         let mut console = Console { input: &mut input, out: &mut out, err: &mut err, terminal: false, colours: false };
         speak(&config, dir.clone(), 7, Stamp::utc(0), &mut console).unwrap();
         let mut left = Vec::new();
-        drop::take_in(&Posix, &dir, 1 << 20, &mut |letter, message| {
-            let mut text = String::new();
-            message.read_to_string(&mut text)?;
-            left.push((letter.clone(), text));
-            Ok(())
-        })
-        .unwrap();
+        drop::Folder::new(dir.clone())
+            .take_in(&Posix, 1 << 20, 0, &mut |_, letter, message| {
+                let mut text = String::new();
+                message.read_to_string(&mut text)?;
+                left.push((letter.clone(), text));
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "nothing else lies there");
         fs::remove_dir_all(dir).unwrap();
         (String::from_utf8(out).unwrap(), left)
