@@ -71,6 +71,8 @@ struct Inner {
     said_of_site: BTreeMap<Box<str>, Said>,
     /// Reports that could not be written, and when they are tried again.
     put_off: BTreeMap<u64, u64>,
+    /// When who takes trips asks again by itself; never, if it has not been said.
+    asks_at: u64,
     dice: Dice,
 }
 
@@ -145,6 +147,7 @@ impl Outgoing {
             said: BTreeMap::new(),
             said_of_site: BTreeMap::new(),
             put_off: BTreeMap::new(),
+            asks_at: u64::MAX,
             dice,
         };
         let templates = RwLock::new(Arc::new(report::templates(config)?));
@@ -182,8 +185,22 @@ impl Outgoing {
 
     /// Takes a message into the queue. The depot knows of it, and its entry of the spool has not ended.
     pub(crate) fn admit(&self, now_ms: u64, admission: &Admission<'_>) {
-        self.inner().queue.admit(now_ms, &admission.entry());
-        self.ring();
+        let mut inner = self.inner();
+        inner.queue.admit(now_ms, &admission.entry());
+        self.stir(inner, now_ms);
+    }
+
+    /// The queue was told something: rings for whom that means something. In a busy queue that is at most a connection that has nothing to do; who
+    /// takes trips is left alone, for to wake it would cost as much as to send the message.
+    fn stir(&self, mut inner: MutexGuard<'_, Inner>, now_ms: u64) {
+        let wakes: Vec<Ticket> = std::iter::from_fn(|| inner.queue.wake()).collect();
+        let bells: Vec<_> = wakes.iter().filter_map(|ticket| inner.bells.get(ticket).cloned()).collect();
+        let trips = inner.queue.is_due(now_ms) || inner.queue.deadline().is_some_and(|at| at < inner.asks_at);
+        drop(inner);
+        bells.iter().for_each(|bell| bell.ring(Nudge::Changed));
+        if trips {
+            self.ring();
+        }
     }
 
     /// Puts the state of every queued message, for a snapshot.
@@ -277,9 +294,10 @@ impl House {
         if self.is_closing() {
             return None;
         }
-        let inner = self.outgoing().inner();
+        let mut inner = self.outgoing().inner();
         let (now_ms, now) = (self.queue_ms(), Tick(self.now_ms()));
         let queue = inner.queue.deadline().into_iter().chain(inner.put_off.values().copied()).min();
+        inner.asks_at = queue.unwrap_or(u64::MAX);
         let queue = queue.map(|at| now.after(at.saturating_sub(now_ms)));
         [queue, inner.resolver.deadline()].into_iter().flatten().min()
     }

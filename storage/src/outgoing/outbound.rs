@@ -130,7 +130,7 @@ impl Outbound {
         let mut inner = outgoing.inner();
         let verdicts = inner.queue.settle(now_ms, self.ticket, &outcomes);
         let mut attempts = Vec::with_capacity(results.len());
-        for (((number, recipient), (_, fate, said)), verdict) in hand.recipients.iter().zip(&results).zip(&verdicts) {
+        for (((number, _), (_, fate, said)), verdict) in hand.recipients.iter().zip(&results).zip(&verdicts) {
             let fate = match verdict {
                 Verdict::AsSaid => *fate,
                 Verdict::Again { attempts, next_ms } => queue::Fate::Later { attempts: *attempts, next_ms: *next_ms },
@@ -139,13 +139,6 @@ impl Outbound {
             attempts.push(Attempt { recipient: *number, fate, code: said.code, reply: &said.text });
             if fate != queue::Fate::Delivered {
                 inner.say(hand.id, *number, said.clone());
-            }
-            let (id, to, reply) = (format!("{:x}", hand.id), recipient.address.to_string(), &*said.text);
-            let (host, peer) = (&*self.hop.host, self.hop.address);
-            match fate {
-                queue::Fate::Delivered | queue::Fate::Relayed => tracing::info!(id, to, host, %peer, reply, "sent"),
-                queue::Fate::Later { .. } => tracing::info!(id, to, host, %peer, reply, "deferred"),
-                _ => tracing::info!(id, to, host, %peer, reply, "failed"),
             }
         }
         let done = !inner.queue.contains(hand.id);
@@ -177,7 +170,13 @@ impl Outbound {
             self.house.depot().forget(hand.id);
         }
         for ((_, recipient), (attempt, (.., said))) in hand.recipients.iter().zip(attempts.iter().zip(&results)) {
-            let (recipient, reply) = (recipient.address.to_string(), spoken(said));
+            let (id, to, host, peer) = (format!("{:x}", hand.id), recipient.address.to_string(), &*self.hop.host, self.hop.address);
+            match attempt.fate {
+                queue::Fate::Delivered | queue::Fate::Relayed => tracing::info!(id, to, host, %peer, reply = said.text, "sent"),
+                queue::Fate::Later { .. } => tracing::info!(id, to, host, %peer, reply = said.text, "deferred"),
+                _ => tracing::info!(id, to, host, %peer, reply = said.text, "failed"),
+            }
+            let (recipient, reply) = (to, spoken(said));
             let delay_s = u64::try_from(now.seconds - hand.arrived_s).unwrap_or(0);
             let deed = match attempt.fate {
                 queue::Fate::Delivered | queue::Fate::Relayed => Deed::Relayed { recipient, peer: self.peer(), reply, delay_s },
@@ -189,7 +188,7 @@ impl Outbound {
             };
             self.house.tell(hand.id, deed);
         }
-        outgoing.ring();
+        outgoing.stir(outgoing.inner(), now_ms);
     }
 
     fn said(&self, outcome: &smtp::client::Outcome) -> Said {
@@ -259,7 +258,11 @@ impl Office for Outbound {
             self.hand = self.take(&offer);
             // From the first job on the road is a road no more: there is no other host for this connection.
             self.proved |= self.hand.is_some();
-            self.house.outgoing().inner().roads.remove(&self.ticket);
+            let outgoing = self.house.outgoing();
+            let mut inner = outgoing.inner();
+            inner.roads.remove(&self.ticket);
+            // It got through, so its site may want more of them.
+            outgoing.stir(inner, self.house.queue_ms());
         }
         self.group()
     }

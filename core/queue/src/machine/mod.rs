@@ -188,13 +188,30 @@ impl Queue {
                 }
             }
         }
+        self.wake().map(Action::Wake).or_else(|| self.connect(now_ms))
+    }
+
+    /// The next connection to wake. [`Queue::poll`] says so too; whoever has just told of something that can go need not wait for who polls.
+    pub fn wake(&mut self) -> Option<Ticket> {
         while let Some(ticket) = self.wakes.pop_front() {
             // It may have been closed meanwhile, or have asked by itself.
             if self.connections.get(&ticket).is_some_and(|c| c.coming && c.job.is_none()) {
-                return Some(Action::Wake(Ticket(ticket)));
+                return Some(Ticket(ticket));
             }
         }
-        self.connect(now_ms)
+        None
+    }
+
+    /// Whether [`Queue::poll`] has something to do. It may say yes where there is nothing, never the other way round: most of what is told of a busy
+    /// queue changes nothing for who polls, and to wake it each time would cost as much as to send the message.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        let room = self.connections.len() < self.settings.connections as usize || !self.idle.is_empty();
+        let connects = room && now_ms >= self.paused_until && !(self.hungry.is_empty() && self.strangers.is_empty());
+        connects
+            || !(self.wakes.is_empty() && self.reports.is_empty())
+            || self.waiting.first().is_some_and(|w| w.0 <= now_ms)
+            || self.resting.first().is_some_and(|r| r.0 <= now_ms)
+            || self.late.first().is_some_and(|l| u64::from(l.0) * 1000 <= now_ms)
     }
 
     /// The next connection to ask for.
@@ -202,6 +219,8 @@ impl Queue {
         if now_ms < self.paused_until {
             return None;
         }
+        // Or it would be a deadline for ever, and be polled for again and again while all connections are in use.
+        self.paused_until = 0;
         // Sites that may not be there never get all connections: a quarter is left for those that answered.
         let probes_max = (self.settings.connections - self.settings.connections / 4).max(1);
         loop {
@@ -321,6 +340,7 @@ impl Queue {
         if !proved {
             let settings = self.settings.clone();
             self.site(number).succeeded(&settings);
+            self.look_at(number);
         }
         self.land(now_ms, id, at, outcomes)
     }
@@ -633,7 +653,7 @@ impl Queue {
     /// A site may want a connection now.
     fn look_at(&mut self, number: u32) {
         let Some(site) = &self.sites[number as usize] else { return };
-        if site.dead_until.is_none() && !site.ready.is_empty() {
+        if site.wants(&self.settings) {
             let set = if site.answered { &mut self.hungry } else { &mut self.strangers };
             set.insert((site.served, number));
         }

@@ -156,6 +156,42 @@ fn trouble_of_this_host_is_no_reason_to_hurry() {
 }
 
 #[test]
+fn a_pause_that_is_over_is_no_deadline_while_all_connections_are_in_use() {
+    let mut queue = Queue::new(Settings { connections: 1, ..Settings::default() }, 1);
+    queue.admit(0, &entry(1, &[(0, "a.test")]));
+    let (ticket, _) = connect(&mut queue, 0);
+    queue.closed(0, ticket, Ended::Ours);
+    let (ticket, _) = connect(&mut queue, 1_000);
+    queue.take(ticket, 9).unwrap();
+    queue.admit(1_000, &entry(2, &[(0, "b.test")]));
+    assert_eq!((queue.poll(1_000), queue.is_due(1_000)), (None, false));
+    assert!(queue.deadline().unwrap() > 1_000, "or its host would poll without end");
+}
+
+#[test]
+fn who_polls_is_not_needed_for_every_message() {
+    let mut queue = Queue::new(Settings { per_site: 1, ..Settings::default() }, 1);
+    assert!(!queue.is_due(0));
+    queue.admit(0, &entry(1, &[(0, "a.test")]));
+    assert!(queue.is_due(0));
+    let (ticket, _) = connect(&mut queue, 0);
+    assert!(!queue.is_due(0), "{:?}", queue.poll(0));
+    queue.admit(0, &entry(2, &[(0, "a.test")]));
+    assert!(!queue.is_due(0), "it has its connection");
+    for _ in 0..2 {
+        queue.take(ticket, 9).unwrap();
+        queue.settle(0, ticket, &[(0, Outcome::Done)]);
+        assert!(!queue.is_due(0));
+    }
+    assert_eq!(queue.take(ticket, 9), None);
+    queue.admit(0, &entry(3, &[(0, "a.test")]));
+    assert!(queue.is_due(0));
+    assert_eq!((queue.wake(), queue.wake(), queue.is_due(0)), (Some(ticket), None, false));
+    queue.admit(0, &entry(4, &[(0, "b.test")]));
+    assert!(queue.is_due(0));
+}
+
+#[test]
 fn an_idle_connection_works_although_all_are_in_use() {
     let mut queue = Queue::new(Settings { connections: 1, ..Settings::default() }, 1);
     queue.admit(0, &entry(1, &[(0, "a.test")]));
@@ -330,7 +366,10 @@ fn under_dice() {
                 all.extend(list.iter().map(|r| (step, r.0)));
                 queue.admit(now, &Entry { arrived_ms: now, priority: dice.i8(-2..3), held: dice.u8(0..9) == 0, ..entry(step, &list) });
             }
-            match queue.poll(now) {
+            let due = queue.is_due(now);
+            let action = queue.poll(now);
+            assert!(due || action.is_none(), "{action:?} would have waited");
+            match action {
                 Some(Action::Connect { ticket, site }) => {
                     if *site == *"dead" && !quiet {
                         queue.closed(now, ticket, Ended::Failed);
