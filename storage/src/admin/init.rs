@@ -1,6 +1,7 @@
 //! `init`: a configuration, a certificate and a store for a domain, and what is left to do.
 
 use super::{Console, Done, Failure, certificate::self_signed};
+use crate::drop;
 use config::{Config, cli, is_domain};
 use nix::unistd::{Gid, Uid, User, chown};
 use std::{
@@ -38,6 +39,10 @@ pub(super) fn init(program: &str, init: &cli::Init, file: Option<&Path>, console
     directory(base, 0o755, None)?;
     // Users pass it on their way to the drop folder; what else is in it is closed to them.
     directory(&config.store, 0o711, owner.as_ref())?;
+    // So that programs can send from now on; the server takes it in when it begins.
+    let folder = config.store.join(drop::FOLDER);
+    drop::prepare(&folder).map_err(|e| Failure::at(&folder, e))?;
+    give(&folder, owner.as_ref())?;
     let pair = &config.certificates[0];
     if !pair.chain.exists() && !pair.key.exists() {
         self_signed(&[config.hostname(), &domain], &pair.chain, &pair.key, super::now())?;

@@ -186,7 +186,7 @@ fn what_is_wrong_is_said() {
     desk.type_in("serv", "").wrong("tip: a similar subcommand exists: 'serve'");
     desk.type_in("account add a@b --config /nowhere/x.ron", "").wrong("cannot be used multiple times");
     fs::set_permissions(desk.dir.join("tls/key.pem"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    fs::remove_dir(desk.dir.join("store")).unwrap();
+    fs::remove_dir_all(desk.dir.join("store")).unwrap();
     let said = desk.type_in("check", "").wrong("2 things are wrong");
     assert!(said.out.contains("WRONG  ") && said.out.contains("chmod 600"), "{}", said.out);
     fs::write(desk.config(), "(domian: [])").unwrap();

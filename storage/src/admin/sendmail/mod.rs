@@ -213,7 +213,9 @@ fn send(said: &Said, config: &Config, console: &mut Console<'_>) -> Ended {
         draft.leave()
     });
     left.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => (TEMPORARY, format!("{}: there is no drop folder; the server makes it when it starts", dir.display())),
+        io::ErrorKind::NotFound => {
+            (TEMPORARY, format!("{}: there is no drop folder; `hikyaku init` makes it, or the server when it starts", dir.display()))
+        }
         io::ErrorKind::PermissionDenied => {
             (TEMPORARY, format!("{}: {error}; users need the right to pass (x) the directories above it", dir.display()))
         }
