@@ -15,6 +15,8 @@ use wire::{Fault, Ring, Sink, Tick, Why};
 use content::Content;
 
 mod content;
+#[cfg(test)]
+mod tests;
 
 /// The office of a session that sends.
 pub struct Outbound {
@@ -312,6 +314,8 @@ impl Office for Outbound {
     }
 
     fn trouble(&mut self, trouble: Trouble) {
+        // Between two transactions for one message: what came of the first stands.
+        self.land();
         let reply = &trouble.reply;
         let (class, subject, detail) = reply.status;
         let said = Said {

@@ -1,0 +1,39 @@
+//! What became of a message that goes in several transactions stands, wherever the line breaks.
+
+use super::*;
+use crate::{accept::Leaving, disk::Posix, outgoing::Load};
+use mail::Envelope;
+use smtp::client::{Outcome as Heard, Reply, Stage};
+
+#[test]
+fn what_came_of_one_transaction_stands_when_the_line_breaks_before_the_next() {
+    let at = std::env::temp_dir().join(format!("hikyaku-outbound-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&at);
+    std::fs::create_dir(&at).unwrap();
+    // What is forwarded has another sender, so that it goes in a transaction of its own.
+    let fred = r#"(address: "fred@example.test", hash: "{SSHA}ev3P3p8pGsxpYfBqdhSjbVQRyidzYWx0", forward: ["two@[192.0.2.1]"])"#;
+    std::fs::write(at.join("accounts.ron"), format!("(version: 1, accounts: [{fred}])")).unwrap();
+    let config = config::Config { domains: vec!["example.test".into()], store: at.clone(), ..config::Config::default() };
+    let house = House::open(config, Arc::new(Posix)).unwrap();
+    let recipients = ["one@[192.0.2.1]", "fred@example.test"].map(|to| Address::parse(to).unwrap().into());
+    let envelope = Envelope { sender: Address::parse("alice@far.test"), recipients: recipients.into(), ..Envelope::default() };
+    let id = house
+        .submit(envelope, "test", "a test", Leaving::default(), |intake| {
+            intake.feed(b"Subject: hello\n\nhello\n");
+            Ok(())
+        })
+        .unwrap();
+    let trip = house.next_trip(Tick(house.now_ms())).expect("an address needs no names");
+    let Load::Smtp(session, mut office) = trip.load else { panic!("{:?} is no mail server", trip.dial) };
+    let first = office.next(Offer::default()).expect("a job");
+    assert_eq!(first.recipients.len(), 1, "the senders differ");
+    let reply = |code| Reply { code, status: (2, 0, 0), text: "so".into() };
+    office.report(Report { each: vec![Heard { fate: Fate::Delivered, reply: reply(250), by_peer: true }] });
+    office.trouble(Trouble { at: Stage::Ready, reply: reply(450), without_tls: false });
+    office.closed(*session, Why::Gone);
+    let listed = house.outgoing().inner().queue.show(id).expect("one recipient is left");
+    assert_eq!(listed.recipients.len(), 1, "the other has it: {listed:?}");
+    house.close();
+    drop(house);
+    std::fs::remove_dir_all(&at).unwrap();
+}
