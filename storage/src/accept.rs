@@ -58,6 +58,8 @@ pub(crate) struct Leaving<'a> {
     pub to: &'a [(mail::Recipient, Option<Address>)],
     /// Recipients of a message that nobody can be refused, who have no way, and why: the queue tells its sender.
     pub nowhere: &'a [(mail::Recipient, NoRoute)],
+    /// Whether each recipient elsewhere gets a sender that names it.
+    pub verp: bool,
     /// What the sender wishes.
     pub wishes: Wishes,
     /// What whoever sends it must know of it, besides what is seen in its content.

@@ -46,6 +46,8 @@ pub struct Letter {
     pub envelope: Envelope,
     /// Whether it was said to be 8-bit.
     pub eight_bit: bool,
+    /// Whether each recipient elsewhere gets a sender that names it (VERP).
+    pub verp: bool,
 }
 
 /// Makes the folder.
@@ -90,6 +92,9 @@ pub fn write_envelope(letter: &Letter, out: &mut dyn Write) -> io::Result<()> {
     if letter.eight_bit {
         line("body 8bit".into())?;
     }
+    if letter.verp {
+        line("verp".into())?;
+    }
     for Recipient { address: Address { local, domain }, notify, original } in recipients {
         if !notify.is_unsaid() {
             line(format!("notify {}", notify.0))?;
@@ -106,7 +111,7 @@ pub fn write_envelope(letter: &Letter, out: &mut dyn Write) -> io::Result<()> {
 /// Reads the envelope. Returns where the message begins.
 fn read_envelope(uid: u32, file: &mut dyn io::BufRead) -> io::Result<(Letter, u64)> {
     let bad = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut letter = Letter { uid, envelope: Envelope::default(), eight_bit: false };
+    let mut letter = Letter { uid, envelope: Envelope::default(), eight_bit: false, verp: false };
     let mut lines = Read::take(file, ENVELOPE_MAX);
     let mut line = String::new();
     let (mut notify, mut original) = (Notify::default(), None);
@@ -126,6 +131,7 @@ fn read_envelope(uid: u32, file: &mut dyn io::BufRead) -> io::Result<(Letter, u6
             "ret" => letter.envelope.wishes.ret = Some(if rest == "full" { Ret::Full } else { Ret::Headers }),
             "envid" if rest.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) => letter.envelope.wishes.envid = Some(rest.into()),
             "body" => letter.eight_bit = true,
+            "verp" => letter.verp = true,
             "notify" => notify = Notify(rest.parse().ok().filter(|bits| *bits < 16).ok_or_else(bad)?),
             "orcpt" if rest.contains(';') && !rest.contains(char::is_control) => original = Some(rest.into()),
             "to" => {
@@ -322,7 +328,7 @@ mod tests {
         envelope.recipients.push(Recipient { notify: Notify::DELAY, ..Address::new("d", "z.test").into() });
         envelope.wishes.ret = Some(Ret::Headers);
         envelope.wishes.envid = Some("1 2".into());
-        Letter { uid: rustix::process::getuid().as_raw(), envelope, eight_bit: true }
+        Letter { uid: rustix::process::getuid().as_raw(), envelope, eight_bit: true, verp: true }
     }
 
     fn put(dir: &Path, name: &str, text: &[u8]) {

@@ -49,7 +49,8 @@ impl House {
             }
         });
         let traits = Traits::default().with_if(Traits::EIGHT_BIT, letter.eight_bit).with_if(Traits::HELD, held);
-        let leaving = Leaving { wishes: good.wishes.clone(), traits, nowhere: &nowhere, file: Some(file), ..Leaving::default() };
+        let leaving =
+            Leaving { wishes: good.wishes.clone(), traits, nowhere: &nowhere, verp: letter.verp, file: Some(file), ..Leaving::default() };
         let client = format!("uid {} {name}", letter.uid);
         let id = self.submit(good, "sendmail", client.trim_end(), leaving, |intake| {
             let trace = format!("Received: by {} (from {}) with local;\n\t{}\n", config.hostname(), client.trim_end(), now.header());

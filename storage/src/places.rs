@@ -98,6 +98,12 @@ impl House {
                 tracing::warn!(id = shown, to = %recipient.address, ?refused, "a message of this server goes nowhere");
             }
         }
+        if let Some(sender) = envelope.sender.as_ref().filter(|_| leaving.verp) {
+            // A forward has one of its own already, which leads back to where it was forwarded.
+            for (recipient, own) in places.remotes.iter_mut().filter(|(_, own)| own.is_none()) {
+                *own = post::verp(sender, config.detail_separator, &recipient.address);
+            }
+        }
         if places.mailboxes.is_empty() && places.remotes.is_empty() && leaving.nowhere.is_empty() {
             // RFC 5321 §6.1: what cannot be returned is for the postmaster to see.
             let postmaster = Recipient::from(Address::new("postmaster", config.hostname()));

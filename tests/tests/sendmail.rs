@@ -112,6 +112,9 @@ fn all(runtime: Runtime) {
     // What nobody sent comes to the postmaster, who is the first account.
     send(&live, &["-f", "<>", "void"], "Subject: void\n\nhi\n");
     wait_for(&live, "alice", &["Final-Recipient: rfc822; void@example.test"]);
+    // A report tells by its own recipient whom it is about.
+    send(&live, &["-XV", "-f", "alice", "bob@[127.0.0.1]"], "Subject: verp\n\nhi\n");
+    wait_for(&live, "alice", &["Delivered-To: \"alice+bob=[127.0.0.1]\"@example.test\n", "Subject: verp"]);
     // A program that sends on whatever it gets comes to an end.
     send(&live, &["-f", "alice", "bob"], &format!("{}Subject: round\n\nhi\n", "Received: from here by here; now\n".repeat(120)));
     wait_for(&live, "alice", &["Final-Recipient: rfc822; bob@example.test", "Status: 5.4.6"]);
@@ -144,7 +147,7 @@ fn all(runtime: Runtime) {
     let bob: Vec<String> = inbox(&live, "bob");
     assert_eq!(bob.len(), 5, "each once: {bob:#?}");
     assert!(!inbox(&live, "alice").iter().any(|m| m.contains("never@example.test")), "who wishes to hear nothing hears nothing");
-    assert_eq!(inbox(&live, "alice").len(), 6, "a report each");
+    assert_eq!(inbox(&live, "alice").len(), 7, "a report each");
     let empty = call(&live, "mailq", &[], "");
     assert!(empty.status.success() && empty.stdout.is_empty(), "{empty:?}");
 }

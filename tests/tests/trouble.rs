@@ -419,7 +419,7 @@ fn leave(disk: &Ruled, file: &str, to: &str) {
     let recipients = vec![Address::parse(to).unwrap().into()];
     let envelope = Envelope { sender: Address::parse("alice@example.test"), recipients, wishes: Wishes::default() };
     let mut bytes = Vec::new();
-    storage::drop::write_envelope(&storage::drop::Letter { uid: 0, envelope, eight_bit: false }, &mut bytes).unwrap();
+    storage::drop::write_envelope(&storage::drop::Letter { uid: 0, envelope, eight_bit: false, verp: false }, &mut bytes).unwrap();
     bytes.extend_from_slice(b"Subject: left\n\n");
     disk.disk.open(&dir.join(file), How::Create).unwrap().append(&bytes).unwrap();
     disk.disk.sync_all(dir).unwrap();

@@ -135,6 +135,7 @@ fn whoever_leaves_a_message_rings_and_may_do_nothing_else() {
         uid: 65_533,
         envelope: mail::Envelope { recipients: vec![mail::Address::new("a", "far.example").into()], ..mail::Envelope::default() },
         eight_bit: false,
+        verp: false,
     };
     let mut bytes = Vec::new();
     crate::drop::write_envelope(&letter, &mut bytes).unwrap();

@@ -63,7 +63,7 @@ pub fn leave(disk: &Crashing, number: Letter, users: &[usize], text: &[u8]) {
     let recipients = users.iter().map(|user| Address::parse(USERS[*user]).unwrap().into()).collect();
     let envelope = Envelope { sender: Address::parse(USERS[0]), recipients, wishes: Wishes::default() };
     let mut bytes = Vec::new();
-    storage::drop::write_envelope(&storage::drop::Letter { uid: 0, envelope, eight_bit: false }, &mut bytes).unwrap();
+    storage::drop::write_envelope(&storage::drop::Letter { uid: 0, envelope, eight_bit: false, verp: false }, &mut bytes).unwrap();
     // Nothing that a submission needs is missing, so nothing is added.
     bytes.extend_from_slice(
         format!("From: alice@example.test\nDate: Thu, 1 Jan 2026 00:00:00 +0000\nMessage-ID: <{number}@x>\n").as_bytes(),

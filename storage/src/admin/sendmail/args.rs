@@ -47,6 +47,8 @@ pub(super) struct Said {
     /// `-i`: a dot alone ends nothing.
     pub(super) dots: bool,
     pub(super) eight_bit: bool,
+    /// `-XV`
+    pub(super) verp: bool,
     pub(super) notify: Notify,
     pub(super) ret: Option<Ret>,
     pub(super) envid: Option<String>,
@@ -71,6 +73,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Said, String> {
         from_header: false,
         dots: false,
         eight_bit: false,
+        verp: false,
         notify: Notify::default(),
         ret: None,
         envid: None,
@@ -160,6 +163,7 @@ fn option(letter: char, value: &str, said: &mut Said) -> Result<(), String> {
         }
         'V' if value.len() <= 100 && value.bytes().all(|b| b.is_ascii_graphic()) => said.envid = Some(value.into()),
         'V' => return Err("-V is a word of at most 100 characters of ASCII".into()),
+        'X' if value == "V" => said.verp = true,
         // -oi is all of the old options that means something here; -O does not.
         'o' if value == "i" => said.dots = true,
         'O' if value.eq_ignore_ascii_case("IgnoreDots") || value.eq_ignore_ascii_case("IgnoreDots=true") => said.dots = true,
@@ -203,6 +207,7 @@ mod tests {
         assert_eq!((mutt.notify, mutt.ret, mutt.dots), (Notify::SUCCESS.with(Notify::DELAY), Some(Ret::Headers), true));
         assert_eq!(said("-ti").unwrap().dots, said("-i -t").unwrap().from_header);
         assert_eq!(said("-bp").unwrap().mode, Mode::Queue);
+        assert!(said("-XV -f list x").unwrap().verp && !said("-X /tmp/log x").unwrap().verp);
         assert_eq!(said("-q15m").unwrap().mode, Mode::Flush(None));
         assert_eq!(said("-qR@x.test").unwrap().mode, Mode::Flush(Some(Part::Recipient("@x.test".into()))));
         assert_eq!(said("-qRx.test").unwrap().mode, Mode::Flush(Some(Part::Site("x.test".into()))));

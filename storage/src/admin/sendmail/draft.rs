@@ -135,7 +135,7 @@ mod tests {
         drop::prepare(&dir).unwrap();
         let mut envelope = Envelope { recipients: vec![Address::new("b", "x.test").into()], ..Envelope::default() };
         envelope.recipients[0].original = Some("rfc822;B@x.test".into());
-        let mut letter = Letter { uid: Uid::current().as_raw(), envelope, eight_bit: false };
+        let mut letter = Letter { uid: Uid::current().as_raw(), envelope, eight_bit: false, verp: false };
         let mut draft = Draft::begin(&dir, &letter, 3).unwrap();
         draft.write_all(b"hi\n").unwrap();
         draft.leave().unwrap();

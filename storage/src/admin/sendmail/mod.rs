@@ -199,7 +199,7 @@ fn send(said: &Said, config: &Config, console: &mut Console<'_>) -> Ended {
     let mut envelope = Envelope { sender, recipients, ..Envelope::default() };
     envelope.wishes.ret = said.ret;
     envelope.wishes.envid = said.envid.as_deref().map(Into::into);
-    let letter = Letter { uid: uid.as_raw(), envelope, eight_bit: said.eight_bit };
+    let letter = Letter { uid: uid.as_raw(), envelope, eight_bit: said.eight_bit, verp: said.verp };
     let mut header = message::without_bcc(&header);
     if let Some(from) = letter.envelope.sender.as_ref().filter(|_| !mime::fields(&header).any(|field| field.is(b"From"))) {
         let full = said.name.clone().or_else(|| user.map(|user| user.gecos.to_string_lossy().split(',').next().unwrap_or("").to_owned()));

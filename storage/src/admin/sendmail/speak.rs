@@ -138,7 +138,7 @@ impl Office for Folder<'_> {
     }
 
     fn open(&mut self, start: Start) -> Result<(), Fault> {
-        let letter = Letter { uid: self.uid, envelope: start.envelope, eight_bit: start.body == smtp::Body::EightBit };
+        let letter = Letter { uid: self.uid, envelope: start.envelope, eight_bit: start.body == smtp::Body::EightBit, verp: false };
         let draft = Draft::begin(&self.dir, &letter, self.largest).map_err(|error| {
             self.trouble(&error);
             Fault::Later
