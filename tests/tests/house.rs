@@ -1,7 +1,7 @@
 //! The house as its offices see it: what comes in by one protocol is there for the others, and what a crash undid is done again.
 
 use config::{Listen, Speak};
-use mail::{Address, Envelope, Flags, MailboxName, Span, Wishes};
+use mail::{Address, Envelope, Flags, MailboxName, Notify, Recipient, Span, Wishes};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -41,7 +41,11 @@ impl Drop for Scratch {
 }
 
 fn open(store: &Path) -> Arc<House> {
-    let text = format!("(domains: [\"example.test\"], store: {store:?}, plaintext_logins: true, relay: (clients: [\"127.0.0.1\"]))");
+    open_with(store, "relay: (clients: [\"127.0.0.1\"])")
+}
+
+fn open_with(store: &Path, extra: &str) -> Arc<House> {
+    let text = format!("(domains: [\"example.test\"], store: {store:?}, plaintext_logins: true, {extra})");
     House::open(config::parse("test", &text).unwrap(), Arc::new(Posix)).unwrap()
 }
 
@@ -57,9 +61,12 @@ fn send(house: &Arc<House>, to: &[&str], text: &[u8]) -> smtp::Receipt {
 }
 
 fn send_from(house: &Arc<House>, from: &str, to: &[&str], text: &[u8]) -> smtp::Receipt {
+    send_as(house, from, to.iter().map(|t| Address::parse(t).unwrap().into()).collect(), text)
+}
+
+fn send_as(house: &Arc<House>, from: &str, recipients: Vec<Recipient>, text: &[u8]) -> smtp::Receipt {
     let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!() };
     use smtp::Office;
-    let recipients = to.iter().map(|t| Address::parse(t).unwrap().into()).collect();
     let start = smtp::Start {
         envelope: Envelope { sender: Address::parse(from), recipients, wishes: Wishes::default() },
         helo: "elsewhere.test".into(),
@@ -247,5 +254,25 @@ fn an_operator_sees_and_steers_what_waits() {
     for part in ["Return-Path: <>", "Final-Recipient: rfc822;dave@one.test", "Action: failed", "Status: 5.7.1", "cancelled by the operator"]
     {
         assert!(report.to_lowercase().replace("; ", ";").contains(&part.to_lowercase()), "{part}: {report}");
+    }
+}
+
+#[test]
+fn strangers_are_told_what_the_operator_wants() {
+    for (strangers, reports) in [("Asked", 2), ("Failures", 1), ("Nothing", 0)] {
+        let scratch = Scratch::new(strangers);
+        // A backup MX: what it took of strangers may fail later. Alice's address is one that a stranger may have forged.
+        let house =
+            open_with(&scratch.0, &format!("relay: (domains: [\"backup.test\"]), reports: (strangers: {strangers}, return_max: 1000000)"));
+        let told = Recipient { notify: Notify::SUCCESS, ..Address::new("bob", "example.test").into() };
+        send_as(&house, "alice@example.test", vec![told], b"Subject: in\r\n\r\nHello\r\n");
+        send_from(&house, "alice@example.test", &["dave@backup.test"], b"Subject: out\r\n\r\nHello\r\n");
+        let all = Whom::All(Filter::default());
+        assert_eq!(house.act(&all, &Action::Cancel { silent: false }, "root").unwrap().messages, 1);
+        assert!(listed(&house, &Filter::default()).is_empty(), "whether it was told or not");
+        let got = texts(&house, "alice@example.test", "INBOX");
+        assert_eq!(got.len(), reports, "{strangers}");
+        assert!(got.iter().all(|(_, text)| !text.windows(5).any(|w| w == b"Hello")), "a stranger's body never goes to whom they name");
+        assert_eq!(texts(&house, "bob@example.test", "INBOX").len(), 1);
     }
 }

@@ -22,5 +22,6 @@ pub use net::{Network, NoNetwork};
 pub use parse::{parse, parse_as};
 pub use sending::{
     Addresses, Control, Credentials, HoldRule, Outgoing, OutgoingTls, Queue, Rate, Relay, Reports, Resolver, Retry, Route, Socks5, Srs,
+    Strangers,
 };
 pub use types::{Certificate, Config, Imap, Limits, Listen, LogFormat, Logging, Speak, TlsMode};

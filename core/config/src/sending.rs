@@ -173,13 +173,37 @@ pub struct HoldRule {
 }
 
 /// What senders are told.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reports {
     /// A directory with texts that replace the ones that come with the program.
     pub templates: Option<PathBuf>,
     /// Who gets reports that cannot be delivered; the postmaster if not given.
     pub double_bounces: Option<String>,
+    /// What senders are told who did not log in and may not relay.
+    pub strangers: Strangers,
+    /// The largest message that comes back whole if its sender does not say how much, in bytes; of larger ones, the header does.
+    pub return_max: u64,
+    /// The largest message that comes back whole if its sender wants it to, in bytes.
+    pub return_max_asked: u64,
+}
+
+impl Default for Reports {
+    fn default() -> Reports {
+        Reports { templates: None, double_bounces: None, strangers: Strangers::Asked, return_max: 64 << 10, return_max_asked: 10 << 20 }
+    }
+}
+
+/// What senders are told whose address may be forged, so that a stranger would get it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Strangers {
+    /// Failures, and what they asked for by name.
+    #[default]
+    Asked,
+    /// Failures.
+    Failures,
+    /// Nothing: mail of strangers that cannot be delivered is lost.
+    Nothing,
 }
 
 /// Sender rewriting for forwarded mail.

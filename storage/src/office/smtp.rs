@@ -10,7 +10,7 @@ use crate::{
     places::{Places, Success},
     story::Deed,
 };
-use config::Speak;
+use config::{Speak, Strangers};
 use mail::{Address, Flags, MailboxName, Recipient, Stamp};
 use post::{Client, Tidy, TidyFacts, Trace};
 use queue::Traits;
@@ -175,7 +175,9 @@ impl Smtp {
         let message_id = taken.structure.envelope.message_id.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
         let held = house.config().is_held(sender, &envelope.recipients, origin.peer);
         let traits = Traits::default().with_if(Traits::HELD, held);
-        let told = Success::of(open.id, open.stamp, envelope, &places, &taken);
+        let client = self.client();
+        let is_told = house.config().reports.strangers == Strangers::Asked || client.login || client.network || client.certificate;
+        let told = Success::of(open.id, open.stamp, envelope, &places, &taken).filter(|_| is_told);
         let leaving = Leaving { to: &places.remotes, wishes: envelope.wishes.clone(), traits, ..Leaving::default() };
         if !to.is_empty() || !places.remotes.is_empty() {
             house.accept(taken, open.stamp, Some(&origin), &to, &leaving).map_err(|error| disk(&error))?;

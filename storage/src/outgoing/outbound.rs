@@ -45,6 +45,8 @@ struct Hand {
     /// The part that is sent now.
     group: Vec<usize>,
     outcomes: Vec<Option<(Outcome, queue::Fate, Said)>>,
+    /// Whether its sender is told of success, if they wish to be.
+    tells_success: bool,
     content: Option<Content>,
 }
 
@@ -92,8 +94,18 @@ impl Outbound {
             }
             recipients.push((*number, Recipient { address, notify: remote.notify, original: remote.original.map(Into::into) }));
         }
-        let outcomes = vec![None; recipients.len()];
-        Ok(Hand { id, arrived_s: accept.stamp.seconds, record, recipients, groups, group: Vec::new(), outcomes, content: None })
+        let (outcomes, tells_success) = (vec![None; recipients.len()], self.house.tells_success(&accept));
+        Ok(Hand {
+            id,
+            arrived_s: accept.stamp.seconds,
+            record,
+            recipients,
+            groups,
+            group: Vec::new(),
+            outcomes,
+            tells_success,
+            content: None,
+        })
     }
 
     /// The next transaction for the message in hand.
@@ -299,7 +311,7 @@ impl Office for Outbound {
         let hand = self.hand.as_mut().expect("only a job in hand is reported on");
         hand.content = None;
         for ((at, outcome), said) in std::mem::take(&mut hand.group).into_iter().zip(&report.each).zip(said) {
-            let wants_success = hand.recipients[at].1.notify.has(Notify::SUCCESS);
+            let wants_success = hand.tells_success && hand.recipients[at].1.notify.has(Notify::SUCCESS);
             hand.outcomes[at] = Some(match outcome.fate {
                 Fate::Delivered => (Outcome::Done, queue::Fate::Delivered, said),
                 // A report is owed, but what was delivered is done before anything else: whoever waited with that would send it again after a crash.

@@ -9,7 +9,7 @@ use config::Config;
 use mail::{Address, Envelope, Notify, Recipient, Stamp};
 use queue::{
     Attempt, Attempts, Fate, Record, Tells, Traits, Tried,
-    dsn::{self, About, Case, HeaderOnly, Kind, Original, Policy, Returned, Template, Templates, Told},
+    dsn::{self, About, Case, HeaderOnly, Kind, Original, Policy, Returned, Strangers, Template, Templates, Told},
 };
 use std::{collections::BTreeMap, fs, io, sync::Arc};
 
@@ -77,12 +77,8 @@ impl House {
         let Record::Accept(accept) = decode(&record)? else { return Err(io::ErrorKind::InvalidData.into()) };
         let remotes: Vec<queue::Remote<'_>> = accept.remotes.iter().collect();
         let said = self.last_said(id, recipients, &remotes);
-        let config = self.config();
         let policy = self.report_policy();
-        // `local` says that a program of this host left it, and no client can say that.
-        let known = accept.trace.is_some_and(|trace| {
-            !trace.login.is_empty() || trace.with == "local" || trace.peer.parse().is_ok_and(|peer| config.is_relay_client(peer))
-        });
+        let known = self.is_known(&accept);
         let mut telling = Telling::new();
         let mut nobody = Vec::new();
         for (number, said) in recipients.iter().zip(&said) {
@@ -250,10 +246,34 @@ impl House {
         recipients.iter().map(of).collect()
     }
 
+    /// Whether the sender of a message is known: a client said who it is, or may relay, or a program of this host left it.
+    fn is_known(&self, accept: &queue::Accept<'_>) -> bool {
+        let config = self.config();
+        // No client can have said `local`.
+        accept.trace.is_some_and(|trace| {
+            !trace.login.is_empty() || trace.with == "local" || trace.peer.parse().is_ok_and(|peer| config.is_relay_client(peer))
+        })
+    }
+
+    /// Whether the sender of a message is told of success, if they wish to be.
+    pub(super) fn tells_success(&self, accept: &queue::Accept<'_>) -> bool {
+        self.config().reports.strangers == config::Strangers::Asked || self.is_known(accept)
+    }
+
     fn report_policy(&self) -> Policy {
-        let double_bounces = self.config().reports.double_bounces.as_deref().and_then(Address::parse);
-        let postmaster = || Some(Address::new("postmaster", self.config().hostname()));
-        Policy { double_bounces: double_bounces.or_else(postmaster), ..Policy::default() }
+        let config = self.config();
+        let reports = &config.reports;
+        let double_bounces = reports.double_bounces.as_deref().and_then(Address::parse);
+        Policy {
+            strangers: match reports.strangers {
+                config::Strangers::Asked => Strangers::Asked,
+                config::Strangers::Failures => Strangers::Failures,
+                config::Strangers::Nothing => Strangers::Nothing,
+            },
+            double_bounces: double_bounces.or_else(|| Some(Address::new("postmaster", config.hostname()))),
+            unsaid_max: reports.return_max,
+            full_max: reports.return_max_asked,
+        }
     }
 
     /// Puts what comes back of the original into its report.
