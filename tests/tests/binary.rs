@@ -181,11 +181,11 @@ fn inbox(live: &Live, text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn binary_on_threads() {
+fn binary_of_threads() {
     binary(Runtime::Threads);
 }
 
 #[test]
-fn binary_on_smol() {
+fn binary_of_smol() {
     binary(Runtime::Smol);
 }
