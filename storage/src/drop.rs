@@ -7,7 +7,7 @@
 //! A file goes after its mail is durable in the log, whose record has the name of the file. So after a crash in between, or if the file cannot be removed, it is
 //! known to be taken. The log keeps telling of it until its removal is durable.
 
-use crate::disk::{Disk, File, Stat};
+use crate::disk::{Disk, File, Posix, Stat};
 use mail::{Address, Envelope, Notify, Recipient, Ret};
 use rustix::fs::Mode;
 use std::{
@@ -53,14 +53,15 @@ pub struct Letter {
 /// Makes the folder.
 ///
 /// # Errors
-/// If it cannot be made, or not be given its mode.
+/// If it cannot be made, not be given its mode, or its own name not be made durable: then what is left in it would be lost with it.
 pub fn prepare(dir: &Path) -> io::Result<()> {
     match rustix::fs::mkdir(dir, Mode::RWXU) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
     // mkdir(2) heeds the umask, chmod(2) does not.
-    Ok(rustix::fs::chmod(dir, Mode::from_raw_mode(0o1733))?)
+    rustix::fs::chmod(dir, Mode::from_raw_mode(0o1733))?;
+    Posix.sync_dir(dir.parent().unwrap_or(dir))
 }
 
 /// Writes the envelope; the message follows it, with LF line ends.
@@ -312,7 +313,6 @@ impl Read for Bytes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Posix;
     use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
     fn scratch(name: &str) -> PathBuf {

@@ -58,7 +58,6 @@ pub struct House {
     hostname: Box<str>,
     rounds: Mutex<Rounds>,
     checkpoint: Mutex<()>,
-    taking: Mutex<()>,
     moving: RwLock<()>,
 }
 
@@ -206,7 +205,6 @@ impl House {
             rounds: Mutex::new(Rounds { checkpoint: now, kept: 0, deliver_again: now }),
             moving: RwLock::new(()),
             checkpoint: Mutex::default(),
-            taking: Mutex::default(),
         };
         let recovered = house.recover(&replay).map_err(store(&dir))?;
         if recovered > 0 {
@@ -497,11 +495,6 @@ impl House {
     /// For who moves records of the log about: checkpoints, and those who deliver what waits.
     pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
         self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// For who takes in what lies in the drop folder.
-    pub(crate) fn taking(&self) -> MutexGuard<'_, ()> {
-        self.taking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Mailboxes keep their names while this is held: from the moment a record of the log names one until what it asks for is done. Otherwise a crash

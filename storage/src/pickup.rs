@@ -17,8 +17,6 @@ const CHUNK: usize = 64 << 10;
 impl House {
     /// Takes in what programs of this host left. What cannot be taken now stays there.
     pub(crate) fn take_in(self: &Arc<House>) {
-        // One at a time: two would take in the same file twice.
-        let _alone = self.taking();
         let config = self.config();
         let mut take = |name: &str, letter: &Letter, message: &mut dyn Read| self.take_letter(name, letter, message);
         match self.folder().take_in(self.disk(), config.limits.message, self.now().seconds, &mut take) {

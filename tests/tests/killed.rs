@@ -9,8 +9,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+/// How long others may hold what is taken from them.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Falls in an ordinary run.
 const USUAL: u64 = 3;
@@ -24,6 +27,9 @@ fn fall_again_and_again(ledger: &Ledger, live: &mut Live, fall: &dyn Fn(&mut Liv
     for round in 0..number("ROUNDS", USUAL) {
         let mut random = fastrand::Rng::with_seed(seed + round);
         ledger.load(live, seed + round, Duration::from_millis(random.u64(50..1200)), fall);
+        if random.bool() {
+            ledger.load_while_down(live, seed + round, fall);
+        }
         live.restart();
         match ledger.check(live) {
             Ok(there) => println!("{}: round {round}: {there}", live.runtime.name()),
@@ -124,7 +130,13 @@ fn power_cut(runtime: Runtime) {
         // What is acknowledged from here on would be a lie; give it time to be told.
         std::thread::sleep(Duration::from_millis(50));
         live.kill();
-        assert!(volume.unmount() && volume.mount(), "the volume cannot be mounted again");
+        // Programs that leave mail hold it until they find out.
+        let begin = Instant::now();
+        while !volume.unmount() {
+            assert!(begin.elapsed() < PATIENCE, "somebody holds the volume");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(volume.mount(), "the volume cannot be mounted again");
     });
     live.stop();
 }

@@ -1,6 +1,7 @@
 //! The promise, as books that are kept while a server is under load and compared with its mailboxes after it fell: nothing acknowledged is
 //! lost, nothing is there twice, nothing removed comes back, no UID is ever used again. What is for others arrives there or comes back ([`post`]).
 
+pub mod leave;
 pub mod post;
 pub mod sink;
 
@@ -10,6 +11,7 @@ use crate::{
     model::PASSWORD,
 };
 use fastrand::Rng;
+use leave::{Sendmail, ring, waiting};
 use post::{Addressee, Post};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,6 +31,8 @@ pub const USERS: [&str; 2] = ["alice", "bob"];
 pub const SENDER: &str = "dave";
 /// Connections that deliver, send or append, besides one that removes.
 const WRITERS: usize = 8;
+/// Programs at a time that leave mail in the drop folder.
+const PROGRAMS: usize = 2;
 /// How long what waits may take when nothing falls.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Ledger {
     next: AtomicU64,
+    /// Programs that left mail and said so, and those that did not.
+    left: [AtomicU64; 2],
     post: Post,
     books: Mutex<Books>,
 }
@@ -88,11 +94,60 @@ impl Ledger {
                     };
                 });
             }
+            let sendmail = Sendmail::of(live);
+            for number in 0..PROGRAMS {
+                let (over, sendmail) = (&over, sendmail.clone());
+                let mut random = Rng::with_seed(seed * 1000 + number as u64);
+                scope.spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        self.leave(&sendmail, &mut random);
+                    }
+                });
+            }
             thread::sleep(time);
             fall(live);
             self.post.sink.fell();
             over.store(true, Ordering::Relaxed);
         });
+    }
+
+    /// Programs leave mail while nobody takes it in; then the server starts, and falls while it takes it in. Call it when it has fallen.
+    ///
+    /// # Panics
+    /// If it takes nothing in.
+    pub fn load_while_down(&self, live: &mut Live, seed: u64, fall: impl FnOnce(&mut Live)) {
+        let sendmail = Sendmail::of(live);
+        thread::scope(|scope| {
+            for number in 0..PROGRAMS {
+                let (sendmail, mut random) = (sendmail.clone(), Rng::with_seed(seed * 1000 + 500 + number as u64));
+                scope.spawn(move || (0..8).for_each(|_| self.leave(&sendmail, &mut random)));
+            }
+        });
+        let left = waiting(live).expect("nothing was put aside");
+        live.restart();
+        ring(live);
+        let begin = Instant::now();
+        while left > 0 && waiting(live).is_ok_and(|now| now >= left) {
+            assert!(begin.elapsed() < PATIENCE, "none of {left} messages is taken in");
+            thread::sleep(Duration::from_millis(1));
+        }
+        fall(live);
+        self.post.sink.fell();
+    }
+
+    /// A program leaves a message.
+    fn leave(&self, sendmail: &Sendmail, random: &mut Rng) {
+        let letter = self.write(random);
+        let users: &[&'static str] = [&USERS[..1], &USERS[1..], &USERS[..]][random.usize(0..3)];
+        let others = if random.bool() { self.post.plan(letter, random) } else { Vec::new() };
+        users.iter().for_each(|user| self.note(user, letter, Fate::Sent));
+        let to: Vec<String> = users.iter().map(|user| format!("{user}@example.test")).chain(others.iter().cloned()).collect();
+        let done = sendmail.run(&format!("{SENDER}@example.test"), &to, letter, random);
+        self.left[usize::from(!done)].fetch_add(1, Ordering::Relaxed);
+        if done {
+            users.iter().for_each(|user| self.note(user, letter, Fate::Kept));
+            self.post.promise(&others);
+        }
     }
 
     fn deliver(&self, ports: Ports, mut random: Rng, lmtp: bool, over: &AtomicBool) -> Result<(), String> {
@@ -177,6 +232,14 @@ impl Ledger {
     /// Each broken promise.
     pub fn check(&self, live: &Live) -> Result<String, String> {
         self.post.sink.set_busy(false);
+        ring(live);
+        let begin = Instant::now();
+        while waiting(live)? > 0 {
+            if begin.elapsed() > PATIENCE {
+                return Err("what was left in the drop folder is not taken in".into());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
         drain(live)?;
         let letters = self.check_mailboxes(live)?;
         let begin = Instant::now();
@@ -195,7 +258,8 @@ impl Ledger {
         Mailer::new(live.connect(live.ports.smtp), "EHLO").mail("carol@example.org", &["alice@example.test"], &words(letter));
         self.note(USERS[0], letter, Fate::Kept);
         let (sent, twice) = self.post.count();
-        Ok(format!("{letters} letters, {sent} recipients elsewhere, {twice} of them twice"))
+        let [left, not] = [0, 1].map(|n| self.left[n].load(Ordering::Relaxed));
+        Ok(format!("{letters} letters, {sent} recipients elsewhere, {twice} of them twice; {left} left by programs, {not} not"))
     }
 
     fn check_mailboxes(&self, live: &Live) -> Result<usize, String> {
@@ -339,6 +403,11 @@ fn drain(live: &Live) -> Result<(), String> {
         let _: Effect = operator.post("/queue", br#"{"whom":{"all":{}},"action":"retry"}"#).map_err(|e| e.to_string())?;
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// The same as a program of this host writes it.
+fn local_message(letter: u64) -> String {
+    words(letter).replace("\r\n", "\n")
 }
 
 fn login(ports: Ports, user: &str) -> Result<Client, String> {

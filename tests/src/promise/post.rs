@@ -125,10 +125,26 @@ impl Post {
         talk.try_send(format!("{message}.\r\n").as_bytes())?;
         let promised = talk.try_line()?.starts_with("250");
         if promised {
-            let mut books = self.books();
-            to.iter().for_each(|to| books.fates.get_mut(&to.address).expect("it was put there").promised = true);
+            self.promise(&to.iter().map(|to| to.address.clone()).collect::<Vec<_>>());
         }
         Ok(promised)
+    }
+
+    /// Recipients of a message that is sent by other means, with no wishes: their addresses.
+    pub fn plan(&self, letter: u64, random: &mut Rng) -> Vec<String> {
+        let some = Addressee::some(letter, random).into_iter().map(|to| Addressee { wish: Wish::Nothing, ..to });
+        some.map(|to| {
+            let address = to.address.clone();
+            self.books().fates.insert(address.clone(), Fate { to, promised: false, closed: None });
+            address
+        })
+        .collect()
+    }
+
+    /// The message for these was acknowledged.
+    pub fn promise(&self, addresses: &[String]) {
+        let mut books = self.books();
+        addresses.iter().for_each(|address| books.fates.get_mut(address).expect("it was put there").promised = true);
     }
 
     /// Compares the books with the sink and the sender's mailbox. Returns what is not there yet; if nothing is missing, the books are closed: call it
