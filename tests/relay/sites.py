@@ -46,7 +46,7 @@ def start(name, others):
     with open(f"{home}/hikyaku.ron", "w", encoding="utf-8") as file:
         file.write(f"""(
     domains: ["{name}.test"],
-    domain_aliases: {{"auth.{name}.test": "{name}.test", "plain.{name}.test": "{name}.test"}},
+    domain_aliases: {{"auth.{name}.test": "{name}.test", "plain.{name}.test": "{name}.test", "bücher.{name}.test": "{name}.test"}},
     hostname: "mx.{name}.test",
     store: "{home}/store",
     certificates: [(chain: "{home}/tls.crt", key: "{home}/tls.key")],
