@@ -70,6 +70,14 @@ fn owner(name: &str) -> Result<User, Failure> {
     })
 }
 
+/// Makes the store of a configuration that was written by hand, if it is not there: whoever adds accounts first finds no place for them otherwise.
+pub(super) fn store(config: &Config) -> Done {
+    let user = config.user.as_deref().filter(|_| Uid::effective().is_root());
+    let owner = user.and_then(|name| User::from_name(name).ok().flatten());
+    // What is wrong with the user is said by who becomes it.
+    if user.is_some() && owner.is_none() { Ok(()) } else { directory(&config.store, 0o711, owner.as_ref()) }
+}
+
 fn directory(path: &Path, mode: u32, owner: Option<&User>) -> Done {
     if path.is_dir() {
         return Ok(());

@@ -25,7 +25,7 @@ use crate::{
 };
 use config::{
     Config, Logging,
-    cli::{Cli, Command},
+    cli::{self, Cli, Command},
 };
 use mail::{Address, Stamp};
 use std::{
@@ -144,7 +144,12 @@ fn obey(program: &'static str, cli: Cli, console: &mut Console<'_>) -> Result<Op
         Command::Sendmail { .. } | Command::Mailq | Command::Newaliases => unreachable!("done before"),
         Command::Init(init) => init::init(program, &init, file, console)?,
         Command::Check => check::check(&find(file)?, console)?,
-        Command::Account(command) => accounts::obey(command, &opened(file)?, console)?,
+        Command::Account(command) => {
+            if matches!(command, cli::Account::Add(_)) {
+                init::store(&Source::File(find(file)?).read()?)?;
+            }
+            accounts::obey(command, &opened(file)?, console)?;
+        }
         Command::Man { dir } => pages::man(program, &dir)?,
         Command::Completions { shell } => pages::completions(program, shell, console)?,
         Command::Spool(command) => spool::obey(command, &opened(file)?, console)?,

@@ -181,6 +181,18 @@ fn a_demo_from_nothing() {
 }
 
 #[test]
+fn accounts_can_come_before_the_first_start() {
+    let desk = Desk::new("early");
+    fs::write(desk.config(), "(domains: [\"example.test\"], store: \"deep/store\")").unwrap();
+    desk.type_in("account list", "").fine();
+    assert!(!desk.dir.join("deep").exists(), "who only looks makes nothing");
+    desk.type_in("account add alice@example.test", "secret\n").fine();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(desk.dir.join("deep/store")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o711);
+    assert!(desk.type_in("account list", "").fine().out.contains("alice@example.test"));
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let desk = Desk::at("wrong");
     desk.type_in("serv", "").wrong("tip: a similar subcommand exists: 'serve'");
