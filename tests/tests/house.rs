@@ -237,6 +237,12 @@ fn an_operator_sees_and_steers_what_waits() {
     assert!(matches!(house.act(&mixed, &Action::Hold, "root"), Err(Refused::NoSuchMessage(_))));
     assert_eq!(listed(&house, &held), ids[1..2]);
 
+    let nothing = Action::Schedule { next: None, give_up: None };
+    assert!(matches!(house.act(&one(1), &nothing, "root"), Err(Refused::Nonsense(_))));
+    let far = Action::Schedule { next: None, give_up: Some(4_000_000_000) };
+    assert_eq!(house.act(&one(1), &far, "root").unwrap().messages, 1);
+    assert_eq!(house.show(number(1)).unwrap().gives_up, Some(4_000_000_000));
+
     assert_eq!(house.act(&one(2), &Action::Cancel { silent: true }, "root").unwrap().messages, 1);
     assert!(texts(&house, "alice@example.test", "INBOX").is_empty(), "silence was asked for");
     assert_eq!(house.act(&one(0), &Action::Cancel { silent: false }, "root").unwrap().messages, 1);
@@ -247,6 +253,7 @@ fn an_operator_sees_and_steers_what_waits() {
     let house = open(&scratch.0);
     assert_eq!(listed(&house, &Filter::default()), ids[1..2], "what was cancelled is gone after a start too");
     assert_eq!(listed(&house, &held), ids[1..2]);
+    assert_eq!(house.show(number(1)).unwrap().gives_up, Some(4_000_000_000));
     assert!(matches!(house.show(number(0)), Err(Refused::NoSuchMessage(_))));
     let reports = texts(&house, "alice@example.test", "INBOX");
     assert_eq!(reports.len(), 1, "one report, and none again after a start");

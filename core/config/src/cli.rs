@@ -292,14 +292,19 @@ pub enum Queue {
         to: String,
     },
     /// Change when messages are tried next
-    #[command(after_help = "Times are from now on: 90s, 15m, 4h, 2d.\n\nExample:\n  hikyaku queue schedule 18f3 --next 2h")]
+    #[command(after_help = "Times are from now on: 90s, 15m, 4h, 2d.\n\nExamples:\n  hikyaku queue schedule 18f3 --next 2h\n  \
+            hikyaku queue schedule --site example.net --give-up 10d")]
+    #[group(id = "when", required = true, multiple = true, args = ["next", "give_up"])]
     Schedule {
         /// Which
         #[command(flatten)]
         whom: Whom,
         /// Try next after this time
         #[arg(long, value_name = "TIME", value_parser = seconds)]
-        next: u64,
+        next: Option<u64>,
+        /// Give up after this time, and tell the sender
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        give_up: Option<u64>,
     },
 }
 
@@ -430,6 +435,7 @@ mod tests {
         assert_eq!(read("hikyaku queue schedule 1"), Err(ErrorKind::MissingRequiredArgument));
         assert_eq!(read("hikyaku queue schedule 1 --next 5"), Err(ErrorKind::ValueValidation));
         assert!(read("hikyaku queue schedule 1 --next 10d").is_ok());
+        assert!(read("hikyaku queue schedule 1 2 --give-up 1h").is_ok());
         assert!(read("hikyaku trace a@b --socket s").is_ok_and(|cli| cli.socket == Some("s".into())));
         assert_eq!(read("hikyaku"), Err(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
         assert_eq!(read("hikyaku --version"), Err(ErrorKind::DisplayVersion));

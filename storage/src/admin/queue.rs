@@ -23,7 +23,10 @@ pub(super) fn obey(command: cli::Queue, client: &Client, console: &mut Console<'
             (cli::Whom { ids: Vec::new(), all: false, which }, Action::Retry)
         }
         cli::Queue::Reroute { whom, to } => (whom, Action::Reroute { to }),
-        cli::Queue::Schedule { whom, next } => (whom, Action::Schedule { next: seconds_now() + next }),
+        cli::Queue::Schedule { whom, next, give_up } => {
+            let from_now = |after: u64| seconds_now() + after;
+            (whom, Action::Schedule { next: next.map(from_now), give_up: give_up.map(from_now) })
+        }
     };
     let whom = if whom.ids.is_empty() { Whom::All(filter(whom.which)) } else { Whom::Ids(whom.ids) };
     let order = serde_json::to_vec(&Order { whom, action }).map_err(|error| Failure::new(error.to_string()))?;

@@ -147,10 +147,14 @@ pub enum Action {
         /// Where to.
         to: String,
     },
-    /// Change when it is tried next.
+    /// Change when it is tried next, and when it is given up. What is not given stays.
     Schedule {
-        /// When, in seconds since 1970.
-        next: u64,
+        /// When it is tried, in seconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+        /// When it is given up, in seconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        give_up: Option<u64>,
     },
 }
 

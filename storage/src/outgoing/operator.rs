@@ -5,7 +5,7 @@ use crate::{
     control::{Action, Effect, Filter, Listing, Operator, Page, QueueStatus, Refused, State, Summary, Waiting, Whole, Whom, queue_id},
     house::House,
     recover::decode,
-    story::Deed,
+    story::{Deed, moment},
 };
 use queue::{Accept, Change, Changed, Content, Listed, PartState, Record, dsn::Kind};
 use std::sync::Arc;
@@ -76,6 +76,9 @@ impl Operator for Arc<House> {
 
     fn act(&self, whom: &Whom, action: &Action, who: &str) -> Result<Effect, Refused> {
         let ids = self.meant(whom)?;
+        if *action == (Action::Schedule { next: None, give_up: None }) {
+            return Err(Refused::Nonsense("a schedule needs `next`, `give_up` or both".into()));
+        }
         let to = match action {
             Action::Reroute { to } => Some(self.site_of(to, &ids)?),
             _ => None,
@@ -92,17 +95,27 @@ impl Operator for Arc<House> {
             let site = to.as_deref().unwrap_or_default();
             let mut inner = self.outgoing().inner();
             let queue = &mut inner.queue;
-            let (is_done, change, what) = match action {
+            let (is_done, changes, what) = match action {
                 // Not in the log: after a crash it is tried when it would have been.
-                Action::Retry => (queue.retry(id), None, "tried at once".to_owned()),
-                Action::Hold => (queue.hold(id), Some(Change::Hold), String::new()),
-                Action::Release => (queue.release(now_ms, id), Some(Change::Release), "released".into()),
-                Action::Reroute { to } => (queue.reroute(id, site), Some(Change::Reroute(site)), format!("rerouted to {to}")),
-                Action::Schedule { next } => {
-                    let when_ms = next.saturating_mul(1000);
-                    (queue.reschedule(id, when_ms), Some(Change::At(when_ms)), format!("put off until {} UTC", crate::story::moment(*next)))
+                Action::Retry => (queue.retry(id), vec![], "tried at once".to_owned()),
+                Action::Hold => (queue.hold(id), vec![Change::Hold], String::new()),
+                Action::Release => (queue.release(now_ms, id), vec![Change::Release], "released".into()),
+                Action::Reroute { to } => (queue.reroute(id, site), vec![Change::Reroute(site)], format!("rerouted to {to}")),
+                Action::Schedule { next, give_up } => {
+                    let (mut is_done, mut changes, mut what) = (false, Vec::new(), Vec::new());
+                    if let Some(next) = next {
+                        is_done |= queue.reschedule(id, next.saturating_mul(1000));
+                        changes.push(Change::At(next.saturating_mul(1000)));
+                        what.push(format!("put off until {} UTC", moment(*next)));
+                    }
+                    if let Some(give_up) = give_up {
+                        is_done |= queue.give_up_at(id, give_up.saturating_mul(1000));
+                        changes.push(Change::GiveUp(give_up.saturating_mul(1000)));
+                        what.push(format!("to be given up at {} UTC", moment(*give_up)));
+                    }
+                    (is_done, changes, what.join(" and "))
                 }
-                Action::Cancel { .. } if silent => (queue.cancel(id), Some(Change::Cancel), "cancelled, and nobody is told,".into()),
+                Action::Cancel { .. } if silent => (queue.cancel(id), vec![Change::Cancel], "cancelled, and nobody is told,".into()),
                 Action::Cancel { .. } => {
                     drop(inner);
                     if self.give_up(id)? {
@@ -120,7 +133,7 @@ impl Operator for Arc<House> {
                 continue;
             }
             done += 1;
-            if let Some(change) = change {
+            for change in changes {
                 let record = Record::Changed(Changed { id, at_ms: now_ms, change }).encode();
                 self.spool().jot(&[&record]).map_err(|error| Refused::Later(error.to_string()))?;
             }

@@ -126,7 +126,9 @@ impl House {
         let remotes: Vec<queue::Remote<'_>> = accept.remotes.iter().collect();
         let heard: Vec<(queue::Remote<'_>, Address, Said)> =
             numbers.iter().filter_map(|n| Some((remotes[usize::from(*n)], address(remotes[usize::from(*n)].recipient)?, of(*n)))).collect();
-        let give_up = Stamp::utc(accept.stamp.seconds + i64::from(config.queue.give_up_after));
+        // An operator may have changed when that is, and so may its sender have.
+        let give_up = self.outgoing().inner().queue.show(id).map_or(0, |listed| listed.give_up_ms / 1000);
+        let give_up = Stamp::utc(i64::try_from(give_up).unwrap_or(i64::MAX));
         let about: Vec<About<'_>> = heard
             .iter()
             .map(|(remote, address, said)| About {

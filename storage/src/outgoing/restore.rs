@@ -83,6 +83,7 @@ pub(crate) fn replay(queue: &mut Queue, depot: &Depot, rules: &Rules, now_ms: u6
                 Change::Retry => queue.retry(id),
                 Change::Reroute(site) => queue.reroute(id, site),
                 Change::At(when_ms) => queue.reschedule(id, when_ms),
+                Change::GiveUp(when_ms) => queue.give_up_at(id, when_ms),
             };
             id
         }

@@ -211,6 +211,15 @@ impl Queue {
         true
     }
 
+    /// Gives what is left of a message up at that time, in milliseconds since 1970. False if there is no such message.
+    pub fn give_up_at(&mut self, id: u64, when_ms: u64) -> bool {
+        let Some(message) = self.messages.get_mut(&id) else { return false };
+        let before = core::mem::replace(&mut message.give_up_s, super::seconds(when_ms));
+        self.late.remove(&(before, id));
+        self.watch(id);
+        true
+    }
+
     fn wake_site(&mut self, number: u32) {
         let Some(site) = &mut self.sites[number as usize] else { return };
         if let Some(until) = site.dead_until {

@@ -290,6 +290,26 @@ fn operators_are_obeyed() {
 }
 
 #[test]
+fn an_operator_says_when_a_message_is_given_up() {
+    let mut queue = Queue::new(Settings { warn_after_s: 0, ..Settings::default() }, 1);
+    let later = |id| Entry { not_before_ms: Some(50_000), ..entry(id, &[(0, "a.test")]) };
+    queue.admit(0, &later(1));
+    queue.admit(0, &later(2));
+    let usual = queue.show(2).unwrap().give_up_ms;
+    assert!(queue.give_up_at(1, 5_000) && queue.give_up_at(2, usual + 7_000) && !queue.give_up_at(3, 5_000));
+    assert_eq!((queue.show(1).unwrap().give_up_ms, queue.show(2).unwrap().give_up_ms), (5_000, usual + 7_000));
+    assert_eq!((queue.poll(4_999), queue.deadline()), (None, Some(5_000)));
+    assert_eq!(queue.poll(5_000), Some(Action::Expired { id: 1, recipients: vec![0] }));
+    assert_eq!(queue.poll(5_000), Some(Action::Report { id: 1, recipients: vec![0] }));
+    queue.settled(1, &[0]);
+    assert!(!queue.contains(1));
+    // Earlier than it was, and later again: only the last word counts.
+    assert!(queue.give_up_at(2, 6_000) && queue.give_up_at(2, 9_000));
+    assert_eq!((queue.poll(8_999), queue.deadline()), (None, Some(9_000)));
+    assert_eq!(queue.poll(9_000), Some(Action::Expired { id: 2, recipients: vec![0] }));
+}
+
+#[test]
 fn it_comes_back_from_its_state() {
     let mut queue = Queue::new(Settings { recipients: 2, ..Settings::default() }, 1);
     queue.admit(

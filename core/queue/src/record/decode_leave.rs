@@ -47,6 +47,7 @@ pub(super) fn changed<'a>(mut rest: Cursor<'a>) -> Result<Changed<'a>, NotRecord
                     4 => Change::Retry,
                     5 => Change::Reroute(body.text(SITE_MAX)?),
                     6 => Change::At(body.u64()?),
+                    7 => Change::GiveUp(body.u64()?),
                     _ => return Err(NotRecord::Missing),
                 });
             }

@@ -53,6 +53,10 @@ impl Changed<'_> {
                 out.push(6);
                 out.extend_from_slice(&ms.to_le_bytes());
             }
+            Change::GiveUp(ms) => {
+                out.push(7);
+                out.extend_from_slice(&ms.to_le_bytes());
+            }
         });
         out
     }

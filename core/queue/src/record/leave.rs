@@ -193,6 +193,8 @@ pub enum Change<'a> {
     Reroute(&'a str),
     /// It is tried at this time, in milliseconds since 1970.
     At(u64),
+    /// It is given up at this time, in milliseconds since 1970.
+    GiveUp(u64),
 }
 
 /// A message is late, and its sender was told so or does not want to know.

@@ -71,7 +71,8 @@ fn samples(mut each: impl FnMut(Record<'_>)) {
     let tried = Tried { id: 3, at_ms: 1_795_502_247_001, host: "mx.example.net [192.0.2.25]", tls: "", attempts: Attempts::new(&attempts) };
     each(Record::Tried(tried));
     each(Record::Tried(Tried { host: "", attempts: Attempts::new(&[]), ..tried }));
-    for change in [Change::Hold, Change::Release, Change::Cancel, Change::Retry, Change::Reroute("relay"), Change::At(5)] {
+    for change in [Change::Hold, Change::Release, Change::Cancel, Change::Retry, Change::Reroute("relay"), Change::At(5), Change::GiveUp(6)]
+    {
         each(Record::Changed(Changed { id: 3, at_ms: 4, change }));
     }
     each(Record::Warned(Warned { id: 3, at_ms: 4 }));
