@@ -54,6 +54,8 @@ struct Connection {
 pub struct Queue {
     settings: Settings,
     messages: BTreeMap<u64, Message>,
+    /// How many of them wait for an operator.
+    held: usize,
     sites: Vec<Option<Site>>,
     free: Vec<u32>,
     names: BTreeMap<Box<str>, u32>,
@@ -90,6 +92,7 @@ impl Queue {
         Queue {
             settings,
             messages: BTreeMap::new(),
+            held: 0,
             sites: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
@@ -139,6 +142,7 @@ impl Queue {
             parts: Vec::new(),
             owed: Owed::default(),
         };
+        self.held += usize::from(entry.held);
         self.messages.insert(entry.id, message);
         let mut by_site: BTreeMap<&str, Vec<u16>> = BTreeMap::new();
         for (number, site) in entry.recipients {
@@ -508,6 +512,7 @@ impl Queue {
             return;
         }
         let message = self.messages.remove(&id).expect("it was there");
+        self.held -= usize::from(message.held);
         self.late.remove(&(message.warn_s(self.settings.warn_after_s), id));
         self.late.remove(&(message.give_up_s, id));
         for part in &message.parts {

@@ -4,7 +4,7 @@ use super::{
     Queue,
     message::{Owed, Recipients, State},
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
 /// How long a message that was held past its time is tried when it is released, in seconds.
 const RELEASED_S: u32 = 86_400;
@@ -79,15 +79,11 @@ impl Queue {
 
     /// Messages that wait, that are being sent and that are held.
     pub fn count(&self) -> (usize, usize, usize) {
-        let (mut active, mut held) = (0, 0);
-        for message in self.messages.values() {
-            if message.parts.iter().any(|part| part.state == State::Flying) {
-                active += 1;
-            } else if message.held {
-                held += 1;
-            }
-        }
-        (self.messages.len() - active - held, active, held)
+        // Asked for by whoever watches, while others wait: a long queue is not looked through.
+        let active: BTreeSet<u64> = self.connections.values().filter_map(|connection| Some(connection.job?.0)).collect();
+        let both = active.iter().filter(|id| self.messages.get(id).is_some_and(|message| message.held)).count();
+        let held = self.held - both;
+        (self.messages.len() - active.len() - held, active.len(), held)
     }
 
     /// Every site with how many parts of messages it has, its connections, and until when it rests if it seems dead.
@@ -98,7 +94,7 @@ impl Queue {
     /// Lets a message wait for an operator. What is under way ends first. False if there is no such message.
     pub fn hold(&mut self, id: u64) -> bool {
         let Some(message) = self.messages.get_mut(&id) else { return false };
-        message.held = true;
+        self.held += usize::from(!core::mem::replace(&mut message.held, true));
         for at in 0..message.parts.len() as u32 {
             let before = self.messages[&id].parts[at as usize].state;
             if matches!(before, State::Waiting | State::Ready) {
@@ -117,6 +113,7 @@ impl Queue {
     pub fn release(&mut self, now_ms: u64, id: u64) -> bool {
         let Some(message) = self.messages.get_mut(&id) else { return false };
         if core::mem::take(&mut message.held) {
+            self.held -= 1;
             // What was held past its time is tried before it is given up.
             let before = message.give_up_s;
             message.give_up_s = before.max(super::seconds(now_ms).saturating_add(RELEASED_S));

@@ -119,7 +119,9 @@ impl Queue {
             parts: Vec::new(),
             owed: Owed::default(),
         };
-        self.messages.insert(id, message);
+        self.held += usize::from(message.held);
+        let before = self.messages.insert(id, message);
+        self.held -= usize::from(before.is_some_and(|message| message.held));
         for (name, attempts, when, numbers) in parts {
             if name.is_empty() {
                 for number in numbers {

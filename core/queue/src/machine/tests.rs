@@ -290,6 +290,23 @@ fn operators_are_obeyed() {
 }
 
 #[test]
+fn what_is_cancelled_while_it_is_sent_counts_as_being_sent() {
+    let mut queue = Queue::new(Settings::default(), 1);
+    queue.admit(0, &entry(1, &[(0, "a.test")]));
+    queue.admit(0, &Entry { held: true, ..entry(2, &[(0, "b.test")]) });
+    let ticket = connect(&mut queue, 0).0;
+    queue.take(ticket, 1).unwrap();
+    assert!(queue.hold(1));
+    assert_eq!(queue.count(), (0, 1, 1));
+    assert!(queue.cancel(1));
+    assert_eq!(queue.count(), (0, 1, 1));
+    queue.settle(0, ticket, &[(0, Outcome::Later)]);
+    assert_eq!(queue.count(), (0, 0, 1));
+    assert!(queue.release(0, 2));
+    assert_eq!(queue.count(), (1, 0, 0));
+}
+
+#[test]
 fn an_operator_says_when_a_message_is_given_up() {
     let mut queue = Queue::new(Settings { warn_after_s: 0, ..Settings::default() }, 1);
     let later = |id| Entry { not_before_ms: Some(50_000), ..entry(id, &[(0, "a.test")]) };
@@ -386,6 +403,12 @@ fn under_dice() {
                 all.extend(list.iter().map(|r| (step, r.0)));
                 queue.admit(now, &Entry { arrived_ms: now, priority: dice.i8(-2..3), held: dice.u8(0..9) == 0, ..entry(step, &list) });
             }
+            if !quiet && dice.u8(0..20) == 0 {
+                let ids: Vec<u64> = queue.ids().collect();
+                if let Some(id) = dice.choice(&ids) {
+                    assert!(if dice.bool() { queue.hold(*id) } else { queue.release(now, *id) });
+                }
+            }
             let due = queue.is_due(now);
             let action = queue.poll(now);
             assert!(due || action.is_none(), "{action:?} would have waited");
@@ -426,6 +449,12 @@ fn under_dice() {
                 }
             }
             assert!(queue.connections() <= settings.connections as usize);
+            if step % 16 == 0 {
+                let all: Vec<Listed> = queue.list_after(None).collect();
+                let active = all.iter().filter(|m| m.recipients.iter().any(|r| r.3 == PartState::Flying)).count();
+                let held = all.iter().filter(|m| m.held && m.recipients.iter().all(|r| r.3 != PartState::Flying)).count();
+                assert_eq!(queue.count(), (all.len() - active - held, active, held));
+            }
             assert!(queue.each_site().all(|(_, _, open, _)| open <= settings.per_site));
             let busy: Vec<Ticket> = open.keys().filter(|t| !idle.contains(t)).copied().collect();
             if !busy.is_empty() {
