@@ -48,7 +48,7 @@ pub struct Copy {
     pub from: IpAddr,
     /// On which connection.
     pub conn: usize,
-    /// When.
+    /// When it says so.
     pub at: u64,
     /// The reverse path.
     pub sender: String,

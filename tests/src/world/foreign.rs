@@ -366,7 +366,8 @@ impl Conversation {
             site: self.site.borrow().number,
             from: stage.net.peer(self.end).ip(),
             conn: self.end.conn,
-            at: stage.net.now,
+            // Before that nobody can know that it has it.
+            at: stage.net.now + self.site.borrow().thinks(stage.net.now),
             sender: sender.unwrap_or_default(),
             recipients,
             text,
