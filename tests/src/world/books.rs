@@ -4,7 +4,7 @@ use super::{
     net::{Actor, Net},
     talk::Watch,
 };
-use mail::Recipient;
+use mail::{Recipient, Wishes};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// A message that a house was asked to take.
@@ -20,6 +20,8 @@ pub struct Taken {
     pub sender: Option<String>,
     /// For whom.
     pub recipients: Vec<Recipient>,
+    /// What was wished for.
+    pub wishes: Wishes,
     /// As it came over the line.
     pub text: Vec<u8>,
     /// Who brought it.
@@ -56,6 +58,67 @@ pub struct Copy {
     pub recipients: Vec<String>,
     /// The content, with CRLF line ends.
     pub text: Vec<u8>,
+    /// Whether the line was secured.
+    pub secured: bool,
+    /// When its MAIL was heard.
+    pub begun: u64,
+}
+
+/// What an operator did to a message.
+#[derive(Debug, Clone)]
+pub struct Ordered {
+    /// In which house.
+    pub host: usize,
+    /// To which message.
+    pub id: String,
+    /// When.
+    pub at: u64,
+    /// What.
+    pub order: Order,
+    /// Whether it was done; if not, it may have been all the same.
+    pub done: bool,
+    /// Whether the message was under way.
+    pub active: bool,
+    /// Recipients that waited.
+    pub waiting: Vec<String>,
+}
+
+/// What operators do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Try it now.
+    Retry,
+    /// Keep it.
+    Hold,
+    /// Let it go on.
+    Release,
+    /// Give it up, and say so.
+    Cancel,
+    /// Give it up, and tell nobody.
+    Drop,
+    /// Send it to the first foreign server.
+    Reroute,
+    /// Send it as DNS says.
+    RerouteBack,
+    /// Try it in half an hour.
+    Schedule,
+    /// Give it up in an hour.
+    Limit,
+}
+
+impl Order {
+    /// All of them.
+    pub const ALL: [Order; 9] = [
+        Order::Retry,
+        Order::Hold,
+        Order::Release,
+        Order::Cancel,
+        Order::Drop,
+        Order::Reroute,
+        Order::RerouteBack,
+        Order::Schedule,
+        Order::Limit,
+    ];
 }
 
 /// A house was without power.
@@ -76,6 +139,8 @@ pub struct Books {
     pub copies: Vec<Copy>,
     /// How many letters were acknowledged on each connection.
     pub thanked: BTreeMap<usize, usize>,
+    /// What operators did.
+    pub orders: Vec<Ordered>,
     /// When the power failed.
     pub crashes: Vec<Crash>,
     /// Rules that somebody broke.
@@ -138,6 +203,7 @@ impl Watch<smtp::Server> for Guestbook {
                     fate: Fate::Unsure,
                     sender: start.envelope.sender.map(|s| s.to_string()),
                     recipients: start.envelope.recipients,
+                    wishes: start.envelope.wishes,
                     text: std::mem::take(&mut self.text),
                     from: self.from,
                     conn: self.conn,

@@ -6,10 +6,10 @@
 
 use super::{
     Stage,
-    books::{Fate, Taken},
-    host::Host,
+    books::{Fate, Order, Ordered, Taken},
+    host::{DAWN, Host},
     letters::{self, Found, Report},
-    plan::{Plan, USERS},
+    plan::{Deed, Plan, USERS},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +19,9 @@ use storage::disk::Disk;
 
 /// After so many milliseconds what was jotted is in the log.
 const JOTTED_MS: u64 = 5000;
+
+/// How long a transaction may take that begins in time, until its MAIL is heard.
+const LATE_MS: u64 = 30_000;
 
 /// Where a message lies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,8 +42,12 @@ struct Duty {
 
 /// A time at which somebody elsewhere took a message from a house, and whether the house may not know.
 struct Handover {
+    /// When its transaction began, as far as is known.
+    begun: u64,
     at: u64,
     shaky: bool,
+    /// Whether it went to a foreign server in clear.
+    clear: bool,
 }
 
 /// Writes down every promise that was not kept.
@@ -194,7 +201,8 @@ impl Ledger<'_> {
     fn remotes(&self, t: &Taken, duty: &Duty, wrong: &mut Vec<String>) {
         for (address, n) in &duty.remotes {
             let recipient = &t.recipients[*n];
-            let (all, sure) = self.handovers(t.host, &t.id, address);
+            let handovers = self.handovers(t.host, &t.id, address);
+            let (all, sure) = (handovers.len(), self.sure(t.host, &handovers));
             let reported = self.reported(t.host, &t.id, &[address, &recipient.address.to_string()]);
             let what = || format!("house {} took {} from {:?} for {address}", t.host, t.id, t.sender);
             if sure > 1 {
@@ -208,7 +216,11 @@ impl Ledger<'_> {
             }
             // Without a sender, it is the postmaster who hears of it.
             let wanted = t.sender.is_none() || recipient.notify.on_failure();
-            if all == 0 && reported.is_empty() && wanted {
+            // Nobody is told of what had failed already, either.
+            let dropped = self.orders(t.host, &t.id).any(|o| o.order == Order::Drop);
+            self.timely(t, address, &handovers, wrong);
+            self.obeyed(t.host, &t.id, address, &handovers, wrong);
+            if all == 0 && reported.is_empty() && wanted && !dropped {
                 wrong.push(format!("{}: neither handed on nor reported", what()));
             }
             if !reported.is_empty() && !wanted {
@@ -217,28 +229,86 @@ impl Ledger<'_> {
         }
     }
 
-    /// How often somebody elsewhere took a message of a house for an address, and how often of these the house must know of it.
-    fn handovers(&self, host: usize, id: &str, address: &str) -> (usize, usize) {
+    /// What operators did to a message.
+    fn orders(&self, host: usize, id: &str) -> impl Iterator<Item = &Ordered> {
+        let id = id.to_owned();
+        self.stage.books.orders.iter().filter(move |o| o.host == host && o.id == id)
+    }
+
+    /// Nothing is sent that was given up, and nothing while it is held; what is under way ends first.
+    fn obeyed(&self, host: usize, id: &str, address: &str, handovers: &[Handover], wrong: &mut Vec<String>) {
+        for order in self.orders(host, id).filter(|o| o.done && !o.active && o.waiting.iter().any(|w| w == address)) {
+            let until = match order.order {
+                Order::Cancel | Order::Drop => u64::MAX,
+                Order::Hold => {
+                    let released = self.orders(host, id).filter(|o| o.order == Order::Release && o.at >= order.at).map(|o| o.at).min();
+                    released.unwrap_or(u64::MAX).min(self.plan.calm_at)
+                }
+                _ => continue,
+            };
+            if let Some(handover) = handovers.iter().find(|h| h.begun > order.at && h.begun < until) {
+                wrong.push(format!(
+                    "{:?} of {id} in house {host} at {}, and {address} has it since {}",
+                    order.order,
+                    order.at / 1000,
+                    handover.at / 1000
+                ));
+            }
+        }
+    }
+
+    /// What was wished for is kept: not too soon, not too late, not in clear.
+    fn timely(&self, t: &Taken, address: &str, handovers: &[Handover], wrong: &mut Vec<String>) {
+        let jumps = self.plan.deeds.iter().any(|(_, deed)| matches!(deed, Deed::Jump(host, _) if *host == t.host));
+        let at = |seconds: i64| u64::try_from(seconds - DAWN).unwrap_or(0) * 1000;
+        for handover in handovers {
+            let mut what = |what: &str| {
+                let begun = handover.begun / 1000;
+                wrong.push(format!("house {} took {} for {address} with {:?}, and sent it {what} at {begun}", t.host, t.id, t.wishes));
+            };
+            let ordered = self.orders(t.host, &t.id).next().is_some();
+            if t.wishes.hold_until.is_some_and(|until| handover.at < at(until.seconds)) && !jumps && !ordered {
+                what("too soon");
+            }
+            let by = t.wishes.by.filter(|by| by.or_return && !jumps);
+            if by.is_some_and(|by| handover.begun > at(by.at.seconds) + LATE_MS) {
+                what("too late");
+            }
+            if handover.clear && (t.wishes.require_tls || self.plan.hosts[t.host].must_tls) {
+                what("in clear");
+            }
+        }
+    }
+
+    /// The times at which somebody elsewhere took a message of a house for an address.
+    fn handovers(&self, host: usize, id: &str, address: &str) -> Vec<Handover> {
         let mut handovers: Vec<Handover> = Vec::new();
         for (place, f) in self.found {
             let Place::Site(copy) = place else { continue };
             let copy = &self.stage.books.copies[*copy];
             if came_by(self.plan, f, host, id) && copy.recipients.iter().any(|r| r == address) {
-                handovers.push(Handover { at: copy.at, shaky: self.stage.net.was_faulty(copy.conn) });
+                let shaky = self.stage.net.was_faulty(copy.conn);
+                handovers.push(Handover { begun: copy.begun, at: copy.at, shaky, clear: !copy.secured });
             }
         }
         for (next, f) in self.taken {
             let named = next.recipients.iter().any(|r| r.address.to_string() == *address);
             if named && came_by(self.plan, f, host, id) {
                 let shaky = self.stage.net.was_faulty(next.conn) || next.fate == Fate::Unsure;
-                handovers.push(Handover { at: next.at, shaky });
+                // When that began is not written down; what was already on the line may arrive after an order.
+                handovers.push(Handover { begun: if shaky { 0 } else { next.at }, at: next.at, shaky, clear: false });
             }
         }
+        handovers
+    }
+
+    /// How many of these the house must know of.
+    fn sure(&self, host: usize, handovers: &[Handover]) -> usize {
         // What is remembered of a delivery is written with the next group, or by chores: a crash soon after may forget it, and so may a bad disk.
         let troubled = self.plan.hosts[host].restarted;
         let crashed =
             |at: u64| self.stage.books.crashes.iter().any(|c| c.host == host && c.at >= at && (troubled || c.at <= at + JOTTED_MS));
-        (handovers.len(), handovers.iter().filter(|h| !h.shaky && !crashed(h.at)).count())
+        handovers.iter().filter(|h| !h.shaky && !crashed(h.at)).count()
     }
 
     /// Reports on the failure of a message of a house, by their names: those that are somewhere, and those that a report for the postmaster holds.
@@ -276,7 +346,12 @@ impl Ledger<'_> {
             }
         }
         for (host, id, to) in reports {
-            let ((all, sure), reported) = (self.handovers(host, &id, &to), self.reported(host, &id, &[&to]));
+            let (handovers, reported) = (self.handovers(host, &id, &to), self.reported(host, &id, &[&to]));
+            let (all, sure) = (handovers.len(), self.sure(host, &handovers));
+            self.obeyed(host, &id, &to, &handovers, wrong);
+            if handovers.iter().any(|h| h.clear) && self.plan.hosts[host].must_tls {
+                wrong.push(format!("house {host} made report {id} for {to} and sent it in clear"));
+            }
             let what = || format!("house {host} made report {id} for {to}");
             if sure > 1 {
                 wrong.push(format!("{}: handed on {all} times, {sure} times with nothing in between", what()));

@@ -21,10 +21,48 @@ pub struct Letter {
     pub recipients: Vec<(String, &'static str)>,
     /// Parameters of MAIL, if the house knows DSN.
     pub wishes: &'static str,
+    /// Another one, if the house knows it.
+    pub wish: Option<Wish>,
     /// About how long it is.
     pub size: usize,
     /// Whether it needs eight bits.
     pub eight_bit: bool,
+}
+
+/// Something that is wished for with a parameter of MAIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To be back if it is not there after so many seconds (RFC 2852).
+    BackAfter(u64),
+    /// To hear of it if it is not there after so many seconds.
+    WordAfter(u64),
+    /// Not to go before so many seconds (RFC 4865).
+    HoldFor(u64),
+    /// Sooner or later than others (RFC 6710).
+    Priority(i8),
+    /// Only over TLS (RFC 8689).
+    RequireTls,
+}
+
+impl Wish {
+    fn extension(self) -> &'static str {
+        match self {
+            Wish::BackAfter(_) | Wish::WordAfter(_) => "DELIVERBY",
+            Wish::HoldFor(_) => "FUTURERELEASE",
+            Wish::Priority(_) => "MT-PRIORITY",
+            Wish::RequireTls => "REQUIRETLS",
+        }
+    }
+
+    fn parameter(self) -> String {
+        match self {
+            Wish::BackAfter(s) => format!(" BY={s};R"),
+            Wish::WordAfter(s) => format!(" BY={s};N"),
+            Wish::HoldFor(s) => format!(" HOLDFOR={s}"),
+            Wish::Priority(p) => format!(" MT-PRIORITY={p}"),
+            Wish::RequireTls => " REQUIRETLS".into(),
+        }
+    }
 }
 
 /// How a client goes about it.
@@ -40,6 +78,8 @@ pub struct Style {
     pub dsn: bool,
     /// Whether it wants STARTTLS where that is offered.
     pub tls: bool,
+    /// What it says to log in, if it does.
+    pub login: Option<&'static str>,
 }
 
 /// A client.
@@ -54,6 +94,8 @@ pub struct Client {
     asked: usize,
     resetting: bool,
     secured: bool,
+    /// Whether it has tried to log in.
+    known: bool,
     offers: Vec<String>,
     deadline: u64,
     over: bool,
@@ -93,6 +135,7 @@ impl Client {
             asked: 0,
             resetting: false,
             secured: false,
+            known: false,
             offers: Vec::new(),
             deadline: 0,
             over: false,
@@ -142,6 +185,9 @@ impl Client {
         }
         if dsn {
             mail += letter.wishes;
+        }
+        if let Some(wish) = letter.wish.filter(|wish| self.has(wish.extension())) {
+            mail += &wish.parameter();
         }
         self.say(stage, Phase::Mail, format!("{mail}\r\n").as_bytes());
         if self.pipelines() {
@@ -204,6 +250,10 @@ impl Client {
                 }
                 if self.style.tls && !self.secured && self.has("STARTTLS") {
                     return self.say(stage, Phase::Hello, b"STARTTLS\r\n");
+                }
+                if let Some(login) = self.style.login.filter(|_| !std::mem::replace(&mut self.known, true)) {
+                    self.resetting = true;
+                    return self.say(stage, Phase::Hello, format!("AUTH PLAIN {login}\r\n").as_bytes());
                 }
                 self.begin(stage);
             }

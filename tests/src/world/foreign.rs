@@ -132,6 +132,8 @@ pub struct Conversation {
     hang_up: bool,
     welcomed: bool,
     greeted: bool,
+    secured: bool,
+    begun: u64,
     sender: Option<String>,
     recipients: Vec<String>,
     text: Vec<u8>,
@@ -150,6 +152,8 @@ impl Conversation {
             hang_up: false,
             welcomed: false,
             greeted: false,
+            secured: false,
+            begun: 0,
             sender: None,
             recipients: Vec::new(),
             text: Vec::new(),
@@ -221,7 +225,7 @@ impl Conversation {
             "NOOP" => self.say(stage, "250 2.0.0 Nothing"),
             "STARTTLS" if self.site.borrow().offers("STARTTLS") => {
                 self.reset();
-                self.greeted = false;
+                (self.greeted, self.secured) = (false, true);
                 self.say(stage, "220 2.0.0 Go on");
             }
             "QUIT" => {
@@ -256,6 +260,7 @@ impl Conversation {
             (true, None) => self.say(stage, "502 5.5.1 What is EHLO?"),
             (true, Some(offers)) if !offers.is_empty() => {
                 self.greeted = true;
+                let offers: Vec<_> = offers.into_iter().filter(|o| *o != "REQUIRETLS" || self.secured).collect();
                 let (last, others) = offers.split_last().expect("it is not empty");
                 let lines: String = others.iter().map(|o| format!("250-{o}\r\n")).collect();
                 self.say(stage, &format!("250-{name}\r\n{lines}250 {last}"));
@@ -284,13 +289,14 @@ impl Conversation {
                 "BODY" => "8BITMIME",
                 "RET" | "ENVID" => "DSN",
                 "BY" => "DELIVERBY",
+                "REQUIRETLS" if !self.secured => "a secured line",
                 other => other,
             };
             if !self.site.borrow().manner.offers.iter().flatten().any(|o| o.split(' ').next() == Some(extension)) {
                 self.blame(stage, &format!("{parameter} was never offered"));
             }
         }
-        self.sender = Some(path);
+        (self.sender, self.begun) = (Some(path), stage.net.now);
         self.say(stage, "250 2.1.0 Fine");
     }
 
@@ -371,6 +377,8 @@ impl Conversation {
             sender: sender.unwrap_or_default(),
             recipients,
             text,
+            secured: self.secured,
+            begun: self.begun,
         };
         stage.net.tape.note(&[21, copy.site as u64, copy.text.len() as u64], || {
             format!("site {} takes from <{}> for {:?} on #{}", copy.site, copy.sender, copy.recipients, copy.conn)

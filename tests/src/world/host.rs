@@ -31,6 +31,9 @@ pub const DAWN: i64 = 1_795_502_247;
 /// The least time between two rounds of chores, in milliseconds.
 const CHORES_MS: u64 = 1000;
 
+/// The port where users submit (RFC 6409).
+pub const SUBMISSION: u16 = 587;
+
 /// The aliases of each house.
 const ALIASES: &str = "team: alice, bob, user7@d0.test\n";
 
@@ -65,8 +68,8 @@ impl Hands {
 pub struct Host {
     /// Its number.
     pub number: usize,
-    /// Its address.
-    pub ip: IpAddr,
+    /// Its addresses.
+    pub ips: [IpAddr; 2],
     /// Its configuration.
     pub config: String,
     /// Its disk.
@@ -88,7 +91,7 @@ pub struct Host {
 
 impl Host {
     /// A machine with an empty store but for its accounts.
-    pub fn new(number: usize, ip: IpAddr, config: String, accounts: &str, seed: u64) -> Host {
+    pub fn new(number: usize, ips: [IpAddr; 2], config: String, accounts: &str, seed: u64) -> Host {
         let disk = Crashing::new();
         disk.make_dir(Path::new("/store")).expect("an empty disk");
         // The secret of rewritten senders would be made by chance that no seed knows.
@@ -98,7 +101,7 @@ impl Host {
         }
         disk.sync_all(Path::new("/")).expect("a good disk");
         let (bells, hands) = (Bells::default(), Hands::default());
-        Host { number, ip, config, disk, house: None, bells, hands, rung: true, stopping: false, chores_at: 0, seed, starts: 0 }
+        Host { number, ips, config, disk, house: None, bells, hands, rung: true, stopping: false, chores_at: 0, seed, starts: 0 }
     }
 
     /// Whether the power failed at an operation of the disk.
@@ -144,7 +147,8 @@ impl Host {
     /// Lets somebody in: a session, or what is said before hanging up.
     pub fn welcome(&self, actor: Actor, end: End, knock: &Knock, canary: Option<Canary>) -> Result<Visit, Vec<u8>> {
         let house = self.house.as_ref().expect("somebody knocked at a house that is open");
-        let listen = Listen { on: knock.to, speak: Speak::Smtp, tls: TlsMode::Start };
+        let speak = if knock.to.port() == SUBMISSION { Speak::Submission } else { Speak::Smtp };
+        let listen = Listen { on: knock.to, speak, tls: TlsMode::Start };
         let guest = house.knock(&listen, knock.from, self.bells.of(Some(actor)))?;
         let Seat::Smtp(session, office) = house.seat(guest, &listen, None, Tick(self.hands.now.load(Ordering::Relaxed))) else {
             panic!("asked for SMTP")

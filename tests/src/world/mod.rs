@@ -25,7 +25,7 @@ mod travel;
 pub use canary::Canary;
 pub use plan::Plan;
 
-use books::Books;
+use books::{Books, Order, Ordered};
 use client::Client;
 use foreign::{Conversation, Site};
 use host::Host;
@@ -40,7 +40,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
 };
-use storage::outgoing::{Dial, Load, Traveller, Trip};
+use storage::{
+    control::{Action, Filter, Operator as _, Page, State, Whom, queue_id},
+    outgoing::{Dial, Load, Traveller, Trip},
+};
 use travel::Travel;
 use wire::{Nudge, Question, Session, Tick, Why};
 
@@ -203,6 +206,45 @@ impl World {
         }
         self.rests[n] = 1000;
         self.stage.net.wake(self.keepers[n], now);
+        self.release(n);
+    }
+
+    /// In the end operators hold nothing back.
+    fn release(&self, n: usize) {
+        if let Some(house) = self.hosts[n].house.as_ref().filter(|_| self.calm) {
+            let _ = house.act(&Whom::All(Filter::default()), &Action::Release, "world");
+        }
+    }
+
+    /// An operator does something to a message of a house.
+    fn order(&mut self, n: usize, order: Order) {
+        let host = &self.hosts[n];
+        let Some(house) = host.house.clone().filter(|_| !host.stopping) else { return };
+        let Ok(listing) = house.list(&Filter::default(), Page { after: None, most: 1000 }) else { return };
+        let Some(chosen) = self.stage.net.dice.choice(&listing.messages) else { return };
+        let id = chosen.id.clone();
+        // Whoever gives up a report without a word loses what it tells, and nobody could say of whom.
+        let order = if order == Order::Drop && chosen.sender.is_empty() { Order::Cancel } else { order };
+        let Ok(whole) = queue_id(&id).and_then(|id| house.show(id)) else { return };
+        let wall_s = (host.hands.wall_ns() / 1_000_000_000) as u64;
+        let action = match order {
+            Order::Retry => Action::Retry,
+            Order::Hold => Action::Hold,
+            Order::Release => Action::Release,
+            Order::Cancel => Action::Cancel { silent: false },
+            Order::Drop => Action::Cancel { silent: true },
+            Order::Reroute => Action::Reroute { to: self.plan.sites[0].ip.to_string() },
+            Order::RerouteBack => Action::Reroute { to: "mx".into() },
+            Order::Schedule => Action::Schedule { next: Some(wall_s + 1800), give_up: None },
+            Order::Limit => Action::Schedule { next: None, give_up: Some(wall_s + 3600) },
+        };
+        let result = house.act(&Whom::Ids(vec![id.clone()]), &action, "world");
+        let active = whole.summary.state == State::Active;
+        let waiting = whole.each.into_iter().filter(|w| w.state != State::Done).map(|w| w.address).collect();
+        self.stage.net.tape.note(&[51, n as u64], || format!("{order:?} of {id} in house {n}, under way: {active}: {result:?}"));
+        *self.counts.entry("orders").or_default() += 1;
+        let done = result.is_ok_and(|effect| effect.messages > 0);
+        self.stage.books.orders.push(Ordered { host: n, id, at: self.stage.net.now, order, done, active, waiting });
     }
 
     fn restart(&mut self, n: usize, at: u64) {
@@ -295,13 +337,13 @@ impl World {
             let until = self.stage.net.now + 60_000;
             self.actors.insert(actor, Box::new(NameStream { end, zone, held: Vec::new(), until }));
             self.stage.net.wake(actor, until);
-        } else if let Some(n) = self.hosts.iter().position(|h| h.ip == ip) {
-            if self.hosts[n].house.is_none() || port != 25 {
+        } else if let Some(n) = self.hosts.iter().position(|h| h.ips.contains(&ip)) {
+            if self.hosts[n].house.is_none() || ![25, host::SUBMISSION].contains(&port) {
                 let quick = self.stage.net.dice.bool();
                 return self.stage.net.refuse(knock, quick);
             }
             let actor = self.stage.net.actor();
-            let stranger = self.hosts.iter().all(|h| h.ip != knock.from.ip());
+            let stranger = self.hosts.iter().all(|h| !h.ips.contains(&knock.from.ip()));
             let end = self.stage.net.join(knock, actor, [stranger; 2]);
             match self.hosts[n].welcome(actor, end, knock, self.plan.canary) {
                 Ok(visit) => {
@@ -313,7 +355,7 @@ impl World {
                     self.stage.net.close(end);
                 }
             }
-        } else if let Some(n) = self.plan.sites.iter().position(|s| s.ip == ip) {
+        } else if let Some(n) = self.plan.sites.iter().position(|s| [s.ip, s.ip6].contains(&ip)) {
             let actor = self.stage.net.actor();
             // What is said may be changed, but not the message: its trace is how it is known.
             let end = self.stage.net.join(knock, actor, [false, true]);
@@ -336,7 +378,8 @@ impl World {
                 let actor = self.stage.net.actor();
                 *self.counts.entry("letters").or_default() += letters.len() as u64;
                 self.actors.insert(actor, Box::new(Client::new(style, letters)));
-                self.stage.net.dial(actor, ip, SocketAddr::new(to, 25), 60_000);
+                let port = if style.login.is_some() { host::SUBMISSION } else { 25 };
+                self.stage.net.dial(actor, ip, SocketAddr::new(to, port), 60_000);
             }
             Deed::Crash { host, ops } => {
                 let host = &self.hosts[host];
@@ -374,6 +417,7 @@ impl World {
                 wrong.fetch_add(ms, std::sync::atomic::Ordering::Relaxed);
                 self.hosts[n].set_clock(now);
             }
+            Deed::Order(n, order) => self.order(n, order),
             Deed::Calm => {
                 self.calm = true;
                 self.stage.net.weather = net::Weather::default();
@@ -385,6 +429,7 @@ impl World {
                         self.power_off(n);
                     }
                     self.start(n);
+                    self.release(n);
                 }
             }
         }
@@ -454,7 +499,7 @@ impl World {
         let me = self.stage.net.actor();
         let bell = host.bells.of(Some(me));
         let Some(place) = house.set_out(bell.clone()) else { return office.closed(session, Why::Shutdown) };
-        let (disk, from) = (Some(host.disk.clone()), dial.from.unwrap_or(host.ip));
+        let (disk, from) = (Some(host.disk.clone()), dial.from.unwrap_or(host.ips[usize::from(dial.to.is_ipv6())]));
         let start = travel::Start { host: Some(n), disk, from, bell, place: Some(place), inbox, mark };
         let travel = Travel::new(me, dial, session, office, start, &mut self.stage);
         self.actors.insert(me, Box::new(travel));

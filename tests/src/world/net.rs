@@ -94,6 +94,8 @@ pub struct Weather {
     pub late: u8,
     /// Nobody hears a knock.
     pub deaf: u8,
+    /// A TLS handshake of who dialled fails.
+    pub shake: u8,
 }
 
 /// What will happen to a connection.

@@ -1,8 +1,9 @@
 //! What a seed has in mind: who lives in a world, what is sent, and what goes wrong. Swarm testing: each seed leaves most kinds of trouble out.
 
 use super::{
+    books::Order,
     canary::Canary,
-    client::{Letter, Style},
+    client::{Letter, Style, Wish},
     foreign::{Manner, Phase, Site, Tantrum},
     host::Host,
     names::{Fact, Lies, Zone},
@@ -12,7 +13,7 @@ use fastrand::Rng;
 use rustix::io::Errno;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     sync::OnceLock,
 };
@@ -49,6 +50,12 @@ pub struct HostPlan {
     pub domain: String,
     /// Its address.
     pub ip: IpAddr,
+    /// Its other address.
+    pub ip6: IpAddr,
+    /// Whether it sends over TLS only.
+    pub must_tls: bool,
+    /// Whether DNS knows the other address, and it prefers those of others.
+    ipv6: bool,
     /// Where mail for an account goes besides or instead of its mailbox.
     pub forwards: BTreeMap<String, (Vec<String>, bool)>,
     /// Who gets mail for nobody.
@@ -67,6 +74,10 @@ pub struct SitePlan {
     pub number: usize,
     /// Its address.
     pub ip: IpAddr,
+    /// Another one.
+    pub ip6: IpAddr,
+    /// What DNS says of that.
+    ipv6: Option<IpAddr>,
     /// How it behaves.
     pub manner: Manner,
 }
@@ -102,6 +113,8 @@ pub enum Deed {
     Heal(usize),
     /// The time of day of a house jumps.
     Jump(usize, i64),
+    /// The operator of a house does something to a message that is there.
+    Order(usize, Order),
     /// Nothing goes wrong any more.
     Calm,
 }
@@ -133,6 +146,7 @@ impl Plan {
             twice: some(d, 60),
             late: some(d, 40),
             deaf: some(d, 40),
+            shake: 0,
         };
         let lies =
             Lies { silent: some(d, 100), wrong_id: some(d, 60), servfail: some(d, 80), truncate: some(d, 120), rubbish: some(d, 60) };
@@ -141,7 +155,84 @@ impl Plan {
         plan.clients(d);
         plan.trouble(d);
         plan.deeds.push((calm_at, Deed::Calm));
+        plan.widen(&mut Rng::with_seed(seed ^ 0x77_6f72_6c64));
         plan
+    }
+
+    /// What a part of all worlds has besides, each drawn apart, so that the others stay as they were.
+    fn widen(&mut self, d: &mut Rng) {
+        let [users, wishes, orders, shakes, strict, ipv6] = std::array::from_fn(|_| d.u8(..4) == 0);
+        if users {
+            self.users(d);
+        }
+        if wishes {
+            self.wishes(d);
+        }
+        if orders {
+            for host in 0..self.hosts.len() {
+                for _ in 0..d.u8(1..12) {
+                    let order = d.choice(Order::ALL).unwrap_or(Order::Retry);
+                    self.deeds.push((d.u64(0..self.calm_at), Deed::Order(host, order)));
+                }
+            }
+            // What was held is tried for another day.
+            self.end_at += 24 * 60 * MINUTE;
+        }
+        if shakes {
+            self.weather.shake = d.u8(1..=160);
+        }
+        for host in &mut self.hosts {
+            host.must_tls = strict && d.bool();
+            host.ipv6 = ipv6 && d.bool();
+        }
+        for site in &mut self.sites {
+            // Some have an address that leads nowhere.
+            let there = if d.bool() { site.ip6 } else { IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 9, 0, 0, 0, u16::from(site.number as u8))) };
+            site.ipv6 = (ipv6 && d.bool()).then_some(there);
+        }
+    }
+
+    /// Some who bring letters log in with their account.
+    fn users(&mut self, d: &mut Rng) {
+        for (_, deed) in &mut self.deeds {
+            let Deed::Client(_, to, style, letters) = deed else { continue };
+            let Some(host) = self.hosts.iter().find(|h| h.ip == *to).filter(|_| d.bool()) else { continue };
+            let user = USERS[d.usize(0..2)];
+            style.login = Some(match (d.u8(..8), user, host.number) {
+                (0, ..) => "AGFsaWNlAHdyb25n",
+                (_, "alice", 0) => "AGFsaWNlQGEudGVzdABzZWNyZXQ=",
+                (_, "alice", _) => "AGFsaWNlQGIudGVzdABzZWNyZXQ=",
+                (_, _, 0) => "AGJvYkBhLnRlc3QAc2VjcmV0",
+                _ => "AGJvYkBiLnRlc3QAc2VjcmV0",
+            });
+            for letter in letters {
+                letter.sender = if d.u8(..8) == 0 { String::new() } else { format!("{user}@{}", host.domain) };
+            }
+        }
+    }
+
+    /// Some letters come with wishes that not everybody has.
+    fn wishes(&mut self, d: &mut Rng) {
+        for (_, deed) in &mut self.deeds {
+            let Deed::Client(_, _, style, letters) = deed else { continue };
+            style.tls |= d.bool();
+            for letter in letters {
+                letter.wish = match d.u8(..12) {
+                    0 => Some(Wish::BackAfter(d.u64(60..20_000))),
+                    1 => Some(Wish::WordAfter(d.u64(60..20_000))),
+                    2 | 3 => Some(Wish::HoldFor(d.u64(1..3600))),
+                    4 | 5 => Some(Wish::Priority(d.i8(-9..=9))),
+                    6 => Some(Wish::RequireTls),
+                    _ => None,
+                };
+            }
+        }
+        for site in &mut self.sites {
+            if let Some(offers) = site.manner.offers.as_mut().filter(|o| !o.is_empty()) {
+                let more = ["DELIVERBY 600", "MT-PRIORITY", "REQUIRETLS"];
+                offers.splice(0..0, more.into_iter().filter(|_| d.bool()));
+            }
+        }
     }
 
     /// Everybody who brings letters.
@@ -155,6 +246,7 @@ impl Plan {
                 hangs_up: if d.u8(..) < 50 { d.choice(Phase::ALL) } else { None },
                 dsn: d.bool(),
                 tls: d.bool(),
+                login: None,
             };
             let letters = (0..d.u8(1..=4))
                 .map(|_| {
@@ -179,7 +271,7 @@ impl Plan {
         };
         let size = if d.u8(..) < 16 { d.usize(5_000..12_000) } else { d.usize(10..1500) };
         let wishes = d.choice(["", "", " RET=HDRS", " RET=FULL ENVID=world+2B1"]).unwrap_or("");
-        Letter { number, sender, recipients, wishes, size, eight_bit: d.u8(..) < 60 }
+        Letter { number, sender, recipients, wishes, wish: None, size, eight_bit: d.u8(..) < 60 }
     }
 
     /// Somebody to write to.
@@ -271,6 +363,11 @@ impl Plan {
         zone.add("alias.test", Fact::Alias("d0.test".into()));
         // RFC 7505.
         zone.add("null.test", Fact::Mx(0, String::new()));
+        let hosts = self.hosts.iter().map(|h| (format!("mx.{}", h.domain), h.ip6, h.ipv6));
+        let sites = self.sites.iter().filter_map(|s| Some((format!("mx.d{}.test", s.number), s.ipv6?, true)));
+        for (name, ip, _) in hosts.chain(sites).filter(|(.., known)| *known) {
+            zone.add(&name, Fact::Host(ip));
+        }
         zone
     }
 }
@@ -296,6 +393,9 @@ impl HostPlan {
             number,
             domain: format!("{letter}.test"),
             ip: IpAddr::V4(Ipv4Addr::new(10, 0, number as u8 + 1, 1)),
+            ip6: IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number as u8) + 1)),
+            must_tls: false,
+            ipv6: false,
             forwards,
             catch_all: (FORWARDS && d.u8(..4) == 0).then(|| format!("bob@{letter}.test")),
             restarted: false,
@@ -306,28 +406,30 @@ impl HostPlan {
 
     /// The machine.
     pub fn build(&self) -> Host {
-        Host::new(self.number, self.ip, self.config(), &self.accounts(), self.seed)
+        Host::new(self.number, [self.ip, self.ip6], self.config(), &self.accounts(), self.seed)
     }
 
     fn config(&self) -> String {
         let domain = &self.domain;
         let catch_all = self.catch_all.as_ref().map_or_else(String::new, |to| format!("\"{domain}\": \"{to}\""));
         let certificates = if self.tls { certificate() } else { String::new() };
+        let tls = if self.must_tls { "Must" } else { "May" };
         let queue = ["Smooth", "Courier", "List([60, 300, 900])"][self.seed as usize % 3];
         format!(
             "(domains: [\"{domain}\"], hostname: Some(\"mx.{domain}\"), store: \"/store\", plaintext_logins: true, catch_all: {{{catch_all}}}, certificates: [{certificates}], aliases: [\"/store/aliases\"], \
              relay: (clients: [\"10.2.0.0/16\"]), resolver: (servers: [\"10.0.0.53:53\", \"10.0.0.54:53\"], timeout_ms: Some(2000), attempts: Some(2)), \
-             queue: (retry: {queue}, warn_after: 1800, give_up_after: 14400, idle: 5))"
+             outgoing: (tls: {tls}, prefer_ipv6: {}), queue: (retry: {queue}, warn_after: 1800, give_up_after: 14400, idle: 5))",
+            self.ipv6
         )
     }
 
     fn accounts(&self) -> String {
-        // {SSHA} is cheap, and nobody logs in here.
+        // {SSHA} is cheap.
         let account = |user: &&str| {
             let (to, keep) = self.forwards.get(*user).cloned().unwrap_or_default();
             let to: Vec<String> = to.iter().map(|to| format!("\"{to}\"")).collect();
             let forward = if to.is_empty() { String::new() } else { format!(", forward: [{}], keep: {keep}", to.join(", ")) };
-            format!("(address: \"{user}@{}\", hash: \"{{SSHA}}ev3P3p8pGsxpYfBqdhSjbVQRyidzYWx0\"{forward})", self.domain)
+            format!("(address: \"{user}@{}\", hash: \"{{SSHA}}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0\"{forward})", self.domain)
         };
         let accounts: Vec<String> = USERS.iter().map(account).collect();
         format!("(version: 1, accounts: [{}])", accounts.join(", "))
@@ -355,7 +457,8 @@ impl SitePlan {
             slow_ms: if d.u8(..) < 50 { d.choice([100, 5000, 100_000, 400_000]).unwrap_or(0) } else { 0 },
             rcpt_max: if d.u8(..) < 40 { 2 } else { 100 },
         };
-        SitePlan { number, ip: IpAddr::V4(Ipv4Addr::new(10, 1, 0, number as u8 + 1)), manner }
+        let ip6 = IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, u16::from(number as u8) + 1));
+        SitePlan { number, ip: IpAddr::V4(Ipv4Addr::new(10, 1, 0, number as u8 + 1)), ip6, ipv6: None, manner }
     }
 
     /// The server.

@@ -186,9 +186,11 @@ where
                         Want::Accept => None,
                         Want::Connect(expect) => Some(expect.name.into_string()),
                     };
+                    let fails = server_name.is_some() && net.happens(net.weather.shake);
                     // The handshake is pretended: both ends of a line take part in it, and its bytes are nobody's subject here.
                     let tls = Tls { version: "TLSv1.3".into(), cipher: "TLS13_AES_256_GCM_SHA384".into(), server_name, certificate: None };
-                    self.session.tell(now, News::Secured(Ok(tls)), &mut self.tx);
+                    let outcome = if fails { Err("the world would not have it".into()) } else { Ok(tls) };
+                    self.session.tell(now, News::Secured(outcome), &mut self.tx);
                 }
                 Step::Close(why) => {
                     return self.flush(net, lit).unwrap_or(Came::Ended(why));
