@@ -70,14 +70,12 @@ impl Head {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// The encoding as it was.
+    /// The encoding as it was. One that no line can say stays one that nobody knows: without it, the part would be read as if it had none.
     pub(super) fn write_encoding(&self, out: &mut Vec<u8>) {
         let Some(encoding) = self.encoding.as_deref() else { return };
-        if encoding.iter().all(u8::is_ascii_graphic) && encoding.len() < LINE - 30 {
-            out.extend_from_slice(b"Content-Transfer-Encoding: ");
-            out.extend_from_slice(encoding);
-            out.extend_from_slice(b"\r\n");
-        }
+        out.extend_from_slice(b"Content-Transfer-Encoding: ");
+        out.extend(encoding.iter().take(LINE - 30).map(|b| if b.is_ascii_graphic() { *b } else { b'x' }));
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Another encoding. A message that has one is a MIME message.
