@@ -80,7 +80,7 @@ fn codes(live: &Live) {
 }
 
 fn all(runtime: Runtime) {
-    let extra = "limits: (message: 65536),".to_owned();
+    let extra = "limits: (message: 65536), queue: (hold: [(recipient: Some(\"*@held.example\"))]),".to_owned();
     let mut live = Live::start(runtime, &Setup { extra, ..Setup::default() });
     codes(&live);
     let body = "Subject: both\n\nA body.\n";
@@ -150,6 +150,20 @@ fn all(runtime: Runtime) {
     assert_eq!(inbox(&live, "alice").len(), 7, "a report each");
     let empty = call(&live, "mailq", &[], "");
     assert!(empty.status.success() && empty.stdout.is_empty(), "{empty:?}");
+
+    // What waits for an operator is listed, whether there is somebody to ask or not.
+    send(&live, &["-f", "alice", "dave@held.example", "bob", "erin@held.example"], "Subject: held\n\nhi\n");
+    wait_for(&live, "bob", &["Subject: held"]);
+    let shown = |name: &str, args: &[&str]| String::from_utf8(call(&live, name, args, "").stdout).unwrap();
+    let queued = shown("mailq", &[]);
+    assert!(queued.contains("alice@example.test") && queued.contains("dave@held.example") && queued.contains("held"), "{queued}");
+    let logged = shown("spool", &["list"]);
+    assert!(logged.contains("bob@example.test, dave@held.example, erin@held.example"), "{logged}");
+    live.stop();
+    let parked = call(&live, "spool", &["list"], "");
+    let (list, sum) = (String::from_utf8(parked.stdout).unwrap(), String::from_utf8(parked.stderr).unwrap());
+    assert!(list.contains("dave@held.example, erin@held.example") && !list.contains("bob@"), "{list}");
+    assert!(sum.contains("1 messages, 1 of them wait for other servers"), "{sum}");
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use super::{Console, Done, Failure, size, table};
 use crate::{
+    depot,
     disk::Posix,
-    spool::{Report, inspect},
+    outgoing::restore,
+    spool::{Lsn, Report, inspect},
 };
 use config::{Config, cli};
-use queue::{Content, Record};
+use queue::{Accept, Content, Queue, Record, Settings, route::Rules};
 use std::{collections::BTreeMap, io};
 
 /// Most problems that are shown one by one.
@@ -19,38 +21,82 @@ pub(super) fn obey(command: cli::Spool, config: &Config, console: &mut Console<'
     }
 }
 
-fn list(config: &Config, console: &mut Console<'_>) -> Done {
-    let mut rows = vec![["ID", "ACCEPTED", "SIZE", "FROM", "FOR"].map(String::from).to_vec()];
-    let mut unread = 0;
-    let report = walk(config, &mut |live, record| match record {
-        Some(Record::Accept(accept)) if live => {
-            let bytes = match accept.content {
+/// A message that is shown.
+struct Row {
+    accepted: String,
+    size: u64,
+    from: String,
+    /// Mailboxes that have it, although the log keeps it.
+    here: Vec<String>,
+    /// All its recipients elsewhere, done or not.
+    elsewhere: Vec<String>,
+}
+
+impl Row {
+    fn of(accept: &Accept<'_>) -> Row {
+        let here = accept.targets.iter();
+        Row {
+            accepted: accept.stamp.internal().to_string(),
+            size: match accept.content {
                 Content::Inline(bytes) => bytes.len() as u64,
                 Content::Large { size, .. } => size,
-            };
-            let whom: Vec<String> = accept
-                .targets
-                .iter()
+            },
+            from: accept.sender.unwrap_or("<>").to_owned(),
+            here: here
                 .map(|t| if t.mailbox == "INBOX" { t.account.to_owned() } else { format!("{} ({})", t.account, t.mailbox) })
-                .collect();
-            rows.push(vec![
-                format!("{:x}", accept.id),
-                accept.stamp.internal().to_string(),
-                size(bytes),
-                accept.sender.unwrap_or("<>").to_owned(),
-                whom.join(", "),
-            ]);
+                .collect(),
+            elsewhere: accept.remotes.iter().map(|remote| remote.recipient.to_owned()).collect(),
         }
-        Some(_) => {}
+    }
+}
+
+/// What the log still has, and what waits for other servers, in the log or in the depot: as a start would find it.
+fn list(config: &Config, console: &mut Console<'_>) -> Done {
+    let (mut queue, rules) = (Queue::new(Settings::default(), 0), Rules::default());
+    let now_ms = u64::try_from(super::now().seconds).unwrap_or(0) * 1000;
+    let mut messages: BTreeMap<u64, Row> = BTreeMap::new();
+    let mut unread = 0u64;
+    let depot = config.store.join("depot");
+    let upto = depot::inspect(&Posix, &depot, &mut |id, state, record| {
+        let restored = restore::restore(&mut queue, &rules, now_ms, id, state, record).and_then(|()| record());
+        match restored.as_deref().map(Record::decode) {
+            Ok(Ok(Record::Accept(accept))) => drop(messages.insert(id, Row { here: Vec::new(), ..Row::of(&accept) })),
+            _ => unread += 1,
+        }
+    });
+    let upto = upto.map_err(|e| Failure::at(&depot, e))?;
+    let report = walk(config, &mut |at, live, record| match record {
+        Some(record) => {
+            if let Record::Accept(accept) = &record
+                && live
+            {
+                messages.insert(accept.id, Row::of(accept));
+            }
+            if live && at >= upto {
+                restore::tell(&mut queue, &rules, now_ms, &record);
+            }
+        }
         None => unread += 1,
     })?;
+    let mut rows = vec![["ID", "ACCEPTED", "SIZE", "FROM", "FOR"].map(String::from).to_vec()];
+    let mut waiting = 0;
+    for (id, row) in messages {
+        let left = queue.show(id).map(|listed| listed.recipients).unwrap_or_default();
+        waiting += u64::from(!left.is_empty());
+        let mut whom = row.here;
+        whom.extend(left.iter().filter_map(|(number, ..)| row.elsewhere.get(usize::from(*number)).cloned()));
+        if !whom.is_empty() {
+            rows.push(vec![format!("{id:x}"), row.accepted, size(row.size), row.from, whom.join(", ")]);
+        }
+    }
     if rows.len() > 1 {
         console.out.write_all(table(&rows).as_bytes())?;
     }
     let (files, bytes) = report.large;
     writeln!(
         console.err,
-        "{} messages in {} segments, {files} of them large ({}); they are in their mailboxes and wait for the next checkpoint",
+        "{} messages, {waiting} of them wait for other servers; what is for here is in its mailboxes and waits for the next checkpoint\n\
+         the log has {} segments and {files} large messages ({})",
         rows.len() - 1,
         report.segments,
         size(bytes)
@@ -60,7 +106,7 @@ fn list(config: &Config, console: &mut Console<'_>) -> Done {
 
 fn check(config: &Config, console: &mut Console<'_>) -> Done {
     let (mut records, mut unread) = (BTreeMap::<&str, u64>::new(), 0u64);
-    let report = walk(config, &mut |live, record| {
+    let report = walk(config, &mut |_, live, record| {
         let kind = match record {
             Some(Record::Accept(_)) => "accepted",
             Some(Record::Gone(_)) => "removed",
@@ -100,10 +146,10 @@ fn check(config: &Config, console: &mut Console<'_>) -> Done {
     Err(Failure::new(format!("{} damaged places, {unread} records that cannot be read", report.damage.len())))
 }
 
-/// Gives `each` whether a record would be replayed, and the record unless it cannot be read.
-fn walk(config: &Config, each: &mut dyn FnMut(bool, Option<Record<'_>>)) -> Result<Report, Failure> {
+/// Gives `each` where a record is, whether it would be replayed, and the record unless it cannot be read.
+fn walk(config: &Config, each: &mut dyn FnMut(Lsn, bool, Option<Record<'_>>)) -> Result<Report, Failure> {
     let dir = config.store.join("spool");
-    match inspect(&Posix, &dir, &mut |seen| each(seen.live, Record::decode(seen.record).ok())) {
+    match inspect(&Posix, &dir, &mut |seen| each(seen.at, seen.live, Record::decode(seen.record).ok())) {
         Ok(report) => Ok(report),
         // Before the first start there is none, and nothing in it.
         Err(e) if e.kind() == io::ErrorKind::NotFound && !dir.exists() => Ok(Report::default()),

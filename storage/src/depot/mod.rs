@@ -62,6 +62,15 @@ pub type Put<'a> = dyn FnMut(u64, &[u8]) + 'a;
 /// Takes back what was put: an id, its state, and who reads its record if the state alone does not do.
 pub type Restore<'a> = dyn FnMut(u64, &[u8], &dyn Fn() -> io::Result<Vec<u8>>) + 'a;
 
+/// Gives `restore` every state of the last snapshot in `dir` without touching anything, and says up to where in the log they are true. For the
+/// command line, also while a server runs; then the snapshot may be of another moment than the log.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn inspect(disk: &dyn Disk, dir: &Path, restore: &mut Restore<'_>) -> io::Result<Lsn> {
+    Ok(snapshot::read(disk, dir, restore)?.upto)
+}
+
 impl Depot {
     /// Opens the depot in `dir`, which is made if its parent exists, and gives `restore` every state of the last snapshot, in the order in which they
     /// were put. Take the lock of the spool first, for it keeps others out of both.

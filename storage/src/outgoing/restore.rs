@@ -46,13 +46,28 @@ pub(crate) fn restore(
 
 /// Does what a record at or after [`Depot::upto`] tells of mail that leaves.
 pub(crate) fn replay(queue: &mut Queue, depot: &Depot, rules: &Rules, now_ms: u64, at: Lsn, record: &Record<'_>) {
-    let id = match record {
+    if let Record::Accept(accept) = record
+        && accept.remotes.iter().next().is_some()
+        && !depot.holds(accept.id)
+    {
+        depot.note(accept.id, at, matches!(accept.content, Content::Large { .. }));
+    }
+    if let Some(id) = tell(queue, rules, now_ms, record)
+        && !queue.contains(id)
+    {
+        depot.forget(id);
+    }
+}
+
+/// Tells the queue what a record says, and gives the message that it is about, besides the one that it may bring.
+pub(crate) fn tell(queue: &mut Queue, rules: &Rules, now_ms: u64, record: &Record<'_>) -> Option<u64> {
+    Some(match record {
         Record::Accept(accept) => {
-            if accept.remotes.iter().next().is_some() && !depot.holds(accept.id) {
-                depot.note(accept.id, at, matches!(accept.content, Content::Large { .. }));
+            if accept.remotes.iter().next().is_some() {
+                // One that is known already stays as it is.
                 admit(queue, rules, now_ms, accept);
             }
-            let Some(settles) = &accept.settles else { return };
+            let settles = accept.settles.as_ref()?;
             match settles.tells {
                 Tells::End => queue.settled(settles.id, &settles.recipients.iter().collect::<Vec<u16>>()),
                 Tells::Delay => queue.warned(settles.id),
@@ -91,11 +106,8 @@ pub(crate) fn replay(queue: &mut Queue, depot: &Depot, rules: &Rules, now_ms: u6
             queue.warned(warned.id);
             warned.id
         }
-        Record::Gone(_) | Record::Renamed { .. } | Record::Removed { .. } | Record::Taken { .. } | Record::Unknown { .. } => return,
-    };
-    if !queue.contains(id) {
-        depot.forget(id);
-    }
+        Record::Gone(_) | Record::Renamed { .. } | Record::Removed { .. } | Record::Taken { .. } | Record::Unknown { .. } => return None,
+    })
 }
 
 /// Takes in a message that was accepted for recipients elsewhere.
