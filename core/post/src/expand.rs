@@ -120,7 +120,8 @@ pub fn expand(path: &Recipient, facts: &impl Addresses) -> Result<Expansion, Ref
             Ruling::Deliver(account) => account,
             _ => match facts.catch_all(&address.domain) {
                 Some(other) => {
-                    ways.push(Way { address: other, sent_on: true, ..way });
+                    // Another name, whose alias counts: taken as plain it could lead to itself for ever.
+                    ways.push(Way { address: other, sent_on: true, owner: way.owner, plain: false });
                     continue;
                 }
                 None => {

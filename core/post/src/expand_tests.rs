@@ -117,6 +117,12 @@ fn every_path_leads_somewhere_or_is_refused() {
     }
     facts.catch_all = Some("alice@here.test");
     assert_eq!(go(&facts, "nobody@here.test"), yes(&["alice@here.test"]));
+    // Whoever gets what nobody gets is nobody either, which is no way to go on for ever.
+    facts.catch_all = Some("nobody@here.test");
+    facts.aliases.insert("self".into(), vec![Target::Address("self".into())]);
+    for path in ["nobody@here.test", "other@here.test", "self@here.test"] {
+        assert_eq!(go(&facts, path), Err(Refused::Loop), "{path}");
+    }
 }
 
 #[test]
