@@ -39,11 +39,17 @@ impl House {
         }
         // Whoever left it is gone and cannot be refused: the queue tells what became of those it cannot be delivered to.
         let held = config.is_held(sender, &good.recipients, IpAddr::from([127, 0, 0, 1]));
-        good.recipients.retain(|recipient| match self.follow(recipient, sender, &mut Places::default()) {
-            Ok(()) => true,
-            Err(refused) => {
-                nowhere.push((recipient.clone(), no_route(refused)));
-                false
+        good.recipients.retain(|recipient| {
+            let mut places = Places::default();
+            let followed = self.follow(recipient, sender, &mut places).map_err(no_route);
+            // One that a disk cannot count now is not known to be full.
+            let is_full = places.mailboxes.iter().any(|(account, _)| matches!(self.check_quota(account, 1), Err(imap::Refusal::OverQuota)));
+            match followed.and(if is_full { Err(NoRoute::Full) } else { Ok(()) }) {
+                Ok(()) => true,
+                Err(none) => {
+                    nowhere.push((recipient.clone(), none));
+                    false
+                }
             }
         });
         let traits = Traits::default().with_if(Traits::EIGHT_BIT, letter.eight_bit).with_if(Traits::HELD, held);

@@ -36,6 +36,15 @@ fn send(live: &Live, args: &[&str], input: &str) {
     assert!(output.status.success() && said.is_empty(), "{args:?}: {} {said}", output.status);
 }
 
+/// Waits until `sendmail` ends well with these arguments.
+fn within(live: &Live, args: &[&str]) {
+    let begin = Instant::now();
+    while !call(live, "sendmail", args, "").status.success() {
+        assert!(begin.elapsed() < PATIENCE, "{args:?} on {}", live.runtime.name());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn inbox(live: &Live, user: &str) -> Vec<String> {
     let Ok(files) = fs::read_dir(live.dir.join(format!("store/mail/example.test/{user}/Maildir/new"))) else { return Vec::new() };
     files.map(|file| String::from_utf8_lossy(&fs::read(file.unwrap().path()).unwrap()).into_owned()).collect()
@@ -121,6 +130,16 @@ fn all(runtime: Runtime) {
     let large = call(&live, "sendmail", &["bob"], &"a line of text\n".repeat(6000));
     assert_eq!(large.status.code(), Some(65), "larger than is taken");
 
+    // Nor does a full mailbox take more of it: carol's has room for less than one message, and is full with it.
+    let added = call(&live, "account", &["add", "carol@example.test", "--quota", "100"], "secret\n");
+    assert!(added.status.success(), "{added:?}");
+    within(&live, &["-bv", "carol"]);
+    send(&live, &["-f", "alice", "carol"], "Subject: fits\n\nhi\n");
+    wait_for(&live, "carol", &["Subject: fits"]);
+    send(&live, &["-f", "alice", "carol"], "Subject: too much\n\nhi\n");
+    wait_for(&live, "alice", &["Final-Recipient: rfc822; carol@example.test", "Status: 5.2.2"]);
+    assert_eq!(inbox(&live, "carol").len(), 1);
+
     // SMTP on standard input, as scripts and mail programs speak it.
     let talk = |n: u32| {
         format!(
@@ -147,7 +166,7 @@ fn all(runtime: Runtime) {
     let bob: Vec<String> = inbox(&live, "bob");
     assert_eq!(bob.len(), 5, "each once: {bob:#?}");
     assert!(!inbox(&live, "alice").iter().any(|m| m.contains("never@example.test")), "who wishes to hear nothing hears nothing");
-    assert_eq!(inbox(&live, "alice").len(), 7, "a report each");
+    assert_eq!(inbox(&live, "alice").len(), 8, "a report each");
     let empty = call(&live, "mailq", &[], "");
     assert!(empty.status.success() && empty.stdout.is_empty(), "{empty:?}");
 

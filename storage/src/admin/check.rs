@@ -5,7 +5,7 @@ use crate::{account::Accounts, disk::Posix, process, tls};
 use config::Config;
 use nix::unistd::{Group, Uid, User};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use std::{fmt::Display, io, net::TcpListener, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::{fmt::Display, fs, io, net::TcpListener, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
 
 /// A certificate that ends within so many seconds is worth a word: two weeks.
 const SOON: i64 = 14 * 86_400;
@@ -26,6 +26,9 @@ pub(super) fn check(path: &Path, console: &mut Console<'_>) -> Done {
     let config = Source::File(path.into()).read()?;
     let mut found = Findings { lines: Vec::new() };
     found.good(path.display(), "the configuration is right");
+    if fs::metadata(path).is_ok_and(|facts| facts.mode() & 0o004 == 0) {
+        found.worth(path.display(), "other users may not read it, so their programs cannot send by sendmail; it should hold no secret");
+    }
     accounts(&config, &mut found);
     certificates(&config, &mut found);
     store(&config, &mut found);

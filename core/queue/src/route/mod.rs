@@ -68,6 +68,8 @@ pub enum NoRoute {
     Circle,
     /// The address stands for more places than anybody means.
     TooMany,
+    /// The mailbox has no room.
+    Full,
 }
 
 impl NoRoute {
@@ -85,6 +87,7 @@ impl NoRoute {
             NoRoute::Loop | NoRoute::Circle => "5.4.6",
             NoRoute::NoMailbox => "5.1.1",
             NoRoute::TooMany => "5.7.1",
+            NoRoute::Full => "5.2.2",
             NoRoute::BadRoute => "4.3.5",
             NoRoute::Later => "4.4.3",
         }
@@ -103,6 +106,7 @@ impl NoRoute {
             NoRoute::NoMailbox => "there is no such mailbox here",
             NoRoute::Circle => "it goes round in a circle",
             NoRoute::TooMany => "the address leads to too many places",
+            NoRoute::Full => "the mailbox is full",
         }
     }
 
@@ -113,12 +117,13 @@ impl NoRoute {
             NoRoute::NoMailbox => Some("!mailbox"),
             NoRoute::Circle => Some("!circle"),
             NoRoute::TooMany => Some("!many"),
+            NoRoute::Full => Some("!full"),
             _ => None,
         }
     }
 
     fn of_site(site: &str) -> Option<NoRoute> {
-        [NoRoute::NoMailbox, NoRoute::Circle, NoRoute::TooMany].into_iter().find(|no| no.site() == Some(site))
+        [NoRoute::NoMailbox, NoRoute::Circle, NoRoute::TooMany, NoRoute::Full].into_iter().find(|no| no.site() == Some(site))
     }
 }
 

@@ -366,7 +366,7 @@ fn whatever_a_zone_says_we_never_dial_ourselves() {
 fn a_dead_end_stays_one_whatever_the_rules_say() {
     let rules =
         Rules { routes: vec![Route::new(Pattern::parse("*").expect("a pattern"), To::Host("relay.test".into()))], ..Rules::default() };
-    for no in [NoRoute::NoMailbox, NoRoute::Circle, NoRoute::TooMany] {
+    for no in [NoRoute::NoMailbox, NoRoute::Circle, NoRoute::TooMany, NoRoute::Full] {
         assert!(no.permanent());
         assert_eq!(Zone::new("").ways(no.site().expect("it has one"), &rules, 0), Err(no));
     }
