@@ -262,7 +262,7 @@ impl Books {
 }
 
 /// Of whom a report tells what (RFC 3464 §2.3).
-fn told(message: &str) -> Vec<(String, String)> {
+pub fn told(message: &str) -> Vec<(String, String)> {
     let field = |group: &str, name: &str| group.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
     let groups = message.split("\r\n\r\n");
     groups.filter_map(|group| Some((field(group, "Final-Recipient: rfc822;")?, field(group, "Action:")?))).collect()

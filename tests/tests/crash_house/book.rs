@@ -1,6 +1,9 @@
 //! The book: what was promised to clients, and whether a mailbox keeps it.
 
-use crate::stage::{Letter, Place, Seen, letter_of};
+use crate::{
+    afar::Errand,
+    stage::{Letter, Place, Seen, letter_of},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
@@ -21,6 +24,8 @@ pub struct Book {
     pub bodies: BTreeMap<Letter, Vec<u8>>,
     /// Letters that were left in the drop folder: they must be in these mailboxes when the folder was looked at.
     pub left: BTreeSet<(Place, Letter)>,
+    /// Recipients elsewhere, by address.
+    pub errands: BTreeMap<String, Errand>,
     /// Letters that are being moved, from where and to where: they must be at one of both places.
     pub moving: Vec<(Letter, Place, Place)>,
     /// Mailboxes that are being renamed, and may have either name.

@@ -1,14 +1,15 @@
 //! A clerk: works with a house as clients do, and keeps the book.
 
 use crate::{
+    afar,
     book::{Book, Fate, Shared},
-    stage::{Letter, Place, RENAMED, body, feed, imap, leave, letter_of, name, open, proof, read, seat, send},
+    stage::{Letter, Place, RENAMED, SENDER, USERS, body, feed, imap, leave, letter_of, name, open, proof, read, seat, send, send_to},
 };
 use config::Speak;
 use fastrand::Rng;
 use hikyaku_tests::disk::Crashing;
 use imap::Office as _;
-use mail::{Flags, MailboxName, System, Uid};
+use mail::{Address, Flags, MailboxName, Recipient, System, Uid};
 use pop3::Office as _;
 use std::sync::{Arc, MutexGuard};
 use storage::house::{House, Seat};
@@ -93,7 +94,46 @@ impl Clerk {
 
     pub fn chores(&mut self) {
         self.house().chores();
-        self.book().taken_in();
+        let mut book = self.book();
+        book.taken_in();
+        book.committed();
+    }
+
+    pub fn checkpoint(&mut self) {
+        self.house().checkpoint().unwrap();
+        self.book().committed();
+    }
+
+    /// Sends a letter to others, and perhaps to one of the house too.
+    pub fn send_afar(&mut self) {
+        let (letter, text) = self.letter();
+        let (mut to, errands): (Vec<Recipient>, Vec<_>) = afar::recipients(letter, &mut self.dice).into_iter().unzip();
+        let addresses: Vec<String> = to.iter().map(|recipient| recipient.address.to_string()).collect();
+        self.book().errands.extend(addresses.iter().cloned().zip(errands));
+        let users: &[usize] = if to.is_empty() || self.dice.u8(..3) == 0 { &[1] } else { &[] };
+        for user in users {
+            to.push(Address::parse(USERS[*user]).unwrap().into());
+            self.book().set((*user, 0), letter, Fate::Open);
+        }
+        send_to(&self.house(), USERS[SENDER.0], to, &text).unwrap();
+        let mut book = self.book();
+        users.iter().for_each(|user| book.set((*user, 0), letter, Fate::Kept));
+        addresses.iter().for_each(|address| book.errands.get_mut(address).unwrap().promised = true);
+        book.committed();
+    }
+
+    /// Lets some of it go.
+    pub fn travel(&mut self) {
+        let (house, book) = (self.house(), self.book.clone());
+        if self.dice.u8(..3) == 0 {
+            self.disk.set_time(self.disk.time() + 2_000_000_000);
+        }
+        for _ in 0..self.dice.u8(1..6) {
+            let went = afar::travel(&house, &self.disk, &mut |address, act| act(book.lock().unwrap().errands.get_mut(address).unwrap()));
+            if !went {
+                break;
+            }
+        }
     }
 
     pub fn append(&mut self) {
@@ -303,14 +343,16 @@ impl Clerk {
     }
 
     pub fn step(&mut self) {
-        match self.dice.u8(..26) {
+        match self.dice.u8(..36) {
             0..=6 => self.deliver(),
             7..=9 => self.append(),
             10 | 11 => self.copy(false),
             12 | 13 => self.copy(true),
             14 | 15 => self.expunge(),
             16 => self.pop(),
-            17 => self.house().checkpoint().unwrap(),
+            17 => self.checkpoint(),
+            26..=30 => self.send_afar(),
+            31..=35 => self.travel(),
             18 | 22 => self.chores(),
             23..=25 => self.leave(),
             19 => self.rename(),

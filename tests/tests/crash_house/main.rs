@@ -1,9 +1,11 @@
 //! The whole house keeps its promise at every crash.
 //!
-//! One thread delivers by SMTP, appends, copies, moves, expunges, removes by POP3, takes checkpoints and restarts, all through the offices, on a
-//! disk that is looked at before every operation: of each moment some disks that a crash could leave are opened as a house, and every mailbox is
-//! read and held against what had been promised by then.
+//! One thread delivers by SMTP, appends, copies, moves, expunges, removes by POP3, leaves mail in the drop folder, sends to others, carries trips, takes
+//! checkpoints and restarts, all through the offices, on a disk that is looked at before every operation: of each moment some disks that a crash could
+//! leave are opened as a house, everything that waits leaves it, and every mailbox, every report and what the peer got is held against what had been
+//! promised by then.
 
+mod afar;
 mod book;
 mod clerk;
 mod stage;
@@ -26,8 +28,8 @@ use storage::house::House;
 /// Houses opened after a crash, over all tests of this file.
 static CRASHES: AtomicUsize = AtomicUsize::new(0);
 
-/// Opens what a crash left and compares.
-fn check(disk: &Crashing, book: &Book) -> Arc<House> {
+/// Opens what a crash left, lets everything go its way and compares. Returns the house, and the book as it is then.
+fn check(disk: &Crashing, book: &Book) -> (Arc<House>, Book) {
     CRASHES.fetch_add(1, Ordering::Relaxed);
     let house = open(disk, 99);
     house.chores();
@@ -51,7 +53,8 @@ fn check(disk: &Crashing, book: &Book) -> Arc<House> {
     for (letter, from, to) in &book.moving {
         assert!(found.contains(&(*letter, *from)) || found.contains(&(*letter, *to)), "letter {letter} was lost on its way");
     }
-    house
+    book.drain(&house, disk);
+    (house, book)
 }
 
 /// Looks at moments of what happens on `disk`: at one of `every` operations.
@@ -75,15 +78,16 @@ fn look(disk: &Crashing, book: &Shared, seed: u64, every: u8) {
 /// A crash, and a second one in the middle of the recovery or after it.
 fn twice(disk: &Crashing, book: &Book, dice: &mut Rng) {
     let half = disk.kill();
-    half.stop(half.ops() + dice.u64(..60));
-    drop(try_open(&half, 98));
-    check(&half.crash(dice), book);
+    half.stop(half.ops() + dice.u64(..120));
+    let mut then = book.clone();
+    if let Ok(house) = try_open(&half, 98) {
+        then.travel(&house, &half);
+    }
+    check(&half.crash(dice), &then);
 
     let again = disk.kill();
-    let house = check(&again, book);
+    let (house, mut book) = check(&again, book);
     // What clients see now is promised from now on.
-    let mut book = book.clone();
-    book.taken_in();
     for place in PLACES {
         if book.making.contains_key(&place) || book.renaming.contains(&place) {
             continue;
@@ -97,6 +101,7 @@ fn twice(disk: &Crashing, book: &Book, dice: &mut Rng) {
         book.bodies.insert(letter, body(letter, 10));
         send(&house, &[0], &book.bodies[&letter]).unwrap();
         book.set(place, letter, Fate::Kept);
+        book.committed();
         let seen = read(&house, place);
         book.note(place, &seen);
     }

@@ -3,19 +3,22 @@
 use config::{Listen, Speak, TlsMode};
 use hikyaku_tests::disk::Crashing;
 use imap::Office as _;
-use mail::{Address, Envelope, MailboxName, Span, Uid, Wishes};
+use mail::{Address, Envelope, MailboxName, Recipient, Span, Uid, Wishes};
 use smtp::Office as _;
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use storage::{
+    clock::Clock,
     disk::{Disk, How},
     house::{House, OpenError, Seat},
-    mailbox::Clock,
-    office, spool,
+    mailbox, office, spool,
 };
 use wire::{Nudge, Ring, Sink, Tick};
 
 /// Whose mail.
-pub const USERS: [&str; 2] = ["alice@example.test", "bob@example.test"];
+pub const USERS: [&str; 3] = ["alice@example.test", "bob@example.test", "dave@example.test"];
+
+/// Where reports on mail for others come: the third sends all of that, and gets nothing else.
+pub const SENDER: Place = (2, 0);
 
 /// Every account has these.
 pub const MAILBOXES: [&str; 2] = ["INBOX", "Archive"];
@@ -40,9 +43,14 @@ impl Ring for Deaf {
 }
 
 /// The time of the disk, so that names do not depend on the machine.
-pub fn clock(disk: &Crashing) -> Clock {
+fn clock(disk: &Crashing) -> mailbox::Clock {
     let disk = disk.clone();
     Arc::new(move || disk.time())
+}
+
+/// The same in milliseconds.
+pub fn ms(disk: &Crashing) -> u64 {
+    u64::try_from(disk.time() / 1_000_000).unwrap()
 }
 
 /// A disk with accounts and a configuration.
@@ -52,7 +60,7 @@ pub fn disk() -> Crashing {
     // {SSHA} of "hikyaku" with the salt "salt": cheap, so that the test is about something else.
     let account = |name: &str| format!("(address: \"{name}\", hash: \"{{SSHA}}ev3P3p8pGsxpYfBqdhSjbVQRyidzYWx0\")");
     let file = disk.open(Path::new("/store/accounts.ron"), How::Create).unwrap();
-    file.append(format!("(version: 1, accounts: [{}, {}])", account(USERS[0]), account(USERS[1])).as_bytes()).unwrap();
+    file.append(format!("(version: 1, accounts: [{}])", USERS.map(account).join(", ")).as_bytes()).unwrap();
     disk.make_dir(Path::new(DROP)).unwrap();
     disk.sync_all(Path::new("/")).unwrap();
     disk
@@ -84,9 +92,14 @@ pub fn open(disk: &Crashing, seed: u64) -> Arc<House> {
 }
 
 pub fn try_open(disk: &Crashing, seed: u64) -> Result<Arc<House>, OpenError> {
-    let text = "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true)";
+    let text = "(
+        domains: [\"example.test\"], store: \"/store\", plaintext_logins: true, relay: (clients: [\"127.0.0.1\"]), queue: (retry: List([1])),
+        outgoing: (routes: [(domain: \"far.test\", host: Some(\"[192.0.2.1]\"))]),
+    )";
+    let ticks = disk.clone();
+    let clock = Clock::new(clock(disk), move || ms(&ticks));
     let options = spool::Options { segment: 8 << 10, limit: 1 << 30, spares: 2, seed, ..Default::default() };
-    House::open_at(config::parse("test", text).unwrap(), Arc::new(disk.clone()), clock(disk), options)
+    House::open_at(config::parse("test", text).unwrap(), Arc::new(disk.clone()), clock, options)
 }
 
 pub fn seat(house: &Arc<House>, speak: Speak) -> Seat {
@@ -179,10 +192,17 @@ pub fn body(letter: Letter, len: usize) -> Vec<u8> {
 }
 
 pub fn send(house: &Arc<House>, users: &[usize], text: &[u8]) -> Result<(), smtp::Refusal> {
-    let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!("asked for SMTP") };
     let recipients = users.iter().map(|user| Address::parse(USERS[*user]).unwrap().into()).collect();
+    send_to(house, "carol@elsewhere.test", recipients, text)
+}
+
+pub fn send_to(house: &Arc<House>, sender: &str, recipients: Vec<Recipient>, text: &[u8]) -> Result<(), smtp::Refusal> {
+    let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!("asked for SMTP") };
+    for recipient in &recipients {
+        office.recipient(recipient.clone())?;
+    }
     let start = smtp::Start {
-        envelope: Envelope { sender: Address::parse("carol@elsewhere.test"), recipients, wishes: Wishes::default() },
+        envelope: Envelope { sender: Address::parse(sender), recipients, wishes: Wishes::default() },
         helo: "elsewhere.test".into(),
         with: "ESMTP",
         body: smtp::Body::SevenBit,
