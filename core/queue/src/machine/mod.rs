@@ -341,9 +341,10 @@ impl Queue {
         let (id, at) = connection.job.take().expect("there is a job");
         let proved = core::mem::replace(&mut connection.proved, true);
         let number = connection.site;
-        if !proved {
-            let settings = self.settings.clone();
-            self.site(number).succeeded(&settings);
+        // Each message that goes, not only the first of a connection: those to a smart host are kept for ever, and its window would stay as it began.
+        if !proved || outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Done) {
+            let most = self.settings.per_site;
+            self.site(number).succeeded(most);
             self.look_at(number);
         }
         self.land(now_ms, id, at, outcomes)

@@ -1,8 +1,9 @@
 //! A destination: how many connections it bears, and whether it is there at all.
 //!
-//! The window is that of Postfix's scheduler (its SCHEDULER_README): it grows by the share of a connection that each success is of all, and shrinks so with
-//! each failure. As many failures without a success between them as there are connections make the site dead. Unlike there, a site of which nothing is
-//! known gets one connection until that got through: else a hundred dead sites would hold all connections while their dials time out.
+//! The window is that of Postfix's scheduler (its SCHEDULER_README): it grows with each message that goes by the share that one connection is of all, and
+//! shrinks so with each connection that fails. As many failures without a success between them as there are connections make the site dead. Unlike there,
+//! a site of which nothing is known gets one connection until that got through: else a hundred dead sites would hold all connections while their dials time
+//! out.
 
 use super::Settings;
 use alloc::{boxed::Box, collections::BTreeSet};
@@ -13,6 +14,10 @@ const INITIAL: f32 = 5.0;
 /// How long a site that seems dead is left alone, in milliseconds; half as long again each time, up to the longest.
 const REST_MS: u64 = 60_000;
 const REST_MAX_MS: u64 = 3_600_000;
+
+/// So many messages go before a site that refused one more connection, while others worked, is asked for one more again. A refused connection costs no
+/// message anything, so nothing else would keep a busy site from being dialled all the time.
+const PATIENCE: u32 = 1_000;
 
 /// How many turns one part of a large mailing costs it: so many parts of others may go between two of its own.
 pub(super) const TURNS: u64 = 16;
@@ -38,6 +43,8 @@ pub(super) struct Site {
     window: f32,
     /// Failures since the last success, as shares of the window.
     failed: f32,
+    /// Messages that have to go before the window grows again.
+    patient: u32,
     rests: u32,
     /// It seems dead, until then.
     pub(super) dead_until: Option<u64>,
@@ -59,6 +66,7 @@ impl Site {
             answered: false,
             window: INITIAL,
             failed: 0.0,
+            patient: 0,
             rests: 0,
             dead_until: None,
             clock: 0,
@@ -82,14 +90,22 @@ impl Site {
         self.dead_until.is_none() && (self.coming as usize) < self.ready.len() && self.open < window
     }
 
-    /// It answered.
-    pub(super) fn succeeded(&mut self, settings: &Settings) {
+    /// It took a message, or answered for the first time on a connection. At most so many connections are wanted.
+    pub(super) fn succeeded(&mut self, most: u32) {
         (self.failed, self.rests) = (0.0, 0);
-        self.window = (self.window + 1.0 / self.window).min(settings.per_site as f32);
+        match self.patient.checked_sub(1) {
+            Some(left) => self.patient = left,
+            None => self.window = (self.window + 1.0 / self.window).min(most as f32),
+        }
     }
 
     /// It did not. True if it seems dead now, until the time in `dead_until`.
     pub(super) fn failed(&mut self, now_ms: u64, dice: u64) -> bool {
+        if self.open > self.coming {
+            // It bears what it has, and no more; dead it is not.
+            (self.window, self.patient) = (self.window.min(self.open as f32), PATIENCE);
+            return false;
+        }
         self.failed += if self.answered { 1.0 / self.window } else { 1.0 };
         self.window = (self.window - 1.0 / self.window).max(1.0);
         // What floats lose must not keep a dead site alive.
@@ -103,7 +119,7 @@ impl Site {
         self.rests = (self.rests + 1).min(32);
         self.dead_until = Some(now_ms + rest - rest / 10 + dice % (rest / 5));
         // One goes first when it is over.
-        (self.window, self.failed, self.answered) = (1.0, 0.0, false);
+        (self.window, self.failed, self.answered, self.patient) = (1.0, 0.0, false, 0);
         true
     }
 
@@ -114,7 +130,7 @@ impl Site {
 
     /// An operator says that it is there.
     pub(super) fn flush(&mut self) {
-        (self.dead_until, self.rests, self.failed, self.window) = (None, 0, 0.0, INITIAL);
+        (self.dead_until, self.rests, self.failed, self.window, self.patient) = (None, 0, 0.0, INITIAL, 0);
     }
 }
 
@@ -129,7 +145,7 @@ mod tests {
         assert!(Site::new("y").failed(0, 0), "of a stranger one failure is enough");
         site.answered = true;
         for _ in 0..200 {
-            site.succeeded(&settings);
+            site.succeeded(settings.per_site);
         }
         assert_eq!(site.window as u32, settings.per_site);
         let mut failures = 0;

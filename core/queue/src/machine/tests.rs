@@ -168,6 +168,51 @@ fn a_pause_that_is_over_is_no_deadline_while_all_connections_are_in_use() {
     assert!(queue.deadline().unwrap() > 1_000, "or its host would poll without end");
 }
 
+/// Messages to one site, over connections that it bears so many of: how many there are in the end, and how many were refused.
+fn busy_site(bears: usize, messages: u64) -> (usize, u32) {
+    let mut queue = Queue::new(Settings::default(), 1);
+    let (mut open, mut refused, mut gone) = (Vec::new(), 0, 0);
+    for id in 0..messages {
+        queue.admit(0, &entry(id, &[(0, "hub.test")]));
+    }
+    while gone < messages / 2 {
+        while let Some(action) = queue.poll(0) {
+            let Action::Connect { ticket, .. } = action else { panic!("{action:?}") };
+            if open.len() < bears {
+                open.push(ticket);
+            } else {
+                refused += 1;
+                queue.closed(0, ticket, Ended::Failed);
+            }
+            // The others work meanwhile.
+            for ticket in &open {
+                if queue.take(*ticket, 9).is_some() {
+                    queue.settle(0, *ticket, &[(0, Outcome::Done)]);
+                    gone += 1;
+                }
+            }
+        }
+        for ticket in &open {
+            assert!(queue.take(*ticket, 9).is_some(), "half of them still wait");
+            queue.settle(0, *ticket, &[(0, Outcome::Done)]);
+            gone += 1;
+        }
+    }
+    (open.len(), refused)
+}
+
+#[test]
+fn a_smart_host_gets_more_connections_as_messages_go() {
+    assert_eq!(busy_site(100, 1_000), (20, 0));
+}
+
+#[test]
+fn a_site_that_bears_no_more_is_not_dialled_all_the_time() {
+    let (open, refused) = busy_site(3, 20_000);
+    assert_eq!(open, 3);
+    assert!(refused <= 2 + 10_000 / 1_000, "{refused} refused for 10,000 messages");
+}
+
 #[test]
 fn who_polls_is_not_needed_for_every_message() {
     let mut queue = Queue::new(Settings { per_site: 1, ..Settings::default() }, 1);
