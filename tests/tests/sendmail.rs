@@ -168,7 +168,7 @@ fn all(runtime: Runtime) {
     assert!(!inbox(&live, "alice").iter().any(|m| m.contains("never@example.test")), "who wishes to hear nothing hears nothing");
     assert_eq!(inbox(&live, "alice").len(), 8, "a report each");
     let empty = call(&live, "mailq", &[], "");
-    assert!(empty.status.success() && empty.stdout.is_empty(), "{empty:?}");
+    assert!(empty.status.success() && empty.stdout == b"Mail queue is empty\n", "{empty:?}");
 
     // What waits for an operator is listed, whether there is somebody to ask or not.
     send(&live, &["-f", "alice", "dave@held.example", "bob", "erin@held.example"], "Subject: held\n\nhi\n");
@@ -176,6 +176,7 @@ fn all(runtime: Runtime) {
     let shown = |name: &str, args: &[&str]| String::from_utf8(call(&live, name, args, "").stdout).unwrap();
     let queued = shown("mailq", &[]);
     assert!(queued.contains("alice@example.test") && queued.contains("dave@held.example") && queued.contains("held"), "{queued}");
+    assert!(queued.ends_with("\n-- 1 Kbytes in 1 Request.\n"), "{queued}");
     let logged = shown("spool", &["list"]);
     assert!(logged.contains("bob@example.test, dave@held.example, erin@held.example"), "{logged}");
     live.stop();

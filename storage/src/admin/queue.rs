@@ -48,7 +48,33 @@ fn filter(which: cli::Which) -> Filter {
     }
 }
 
+/// The whole queue, between the words by which programs that watch it know Postfix's `mailq`.
+pub(super) fn mailq(client: &Client, console: &mut Console<'_>) -> Done {
+    let (messages, _) = fetch(&Filter::default(), u64::MAX, client)?;
+    if messages.is_empty() {
+        return Ok(writeln!(console.out, "Mail queue is empty")?);
+    }
+    console.out.write_all(shown(&messages).as_bytes())?;
+    let bytes: u64 = messages.iter().map(|m| m.size).sum();
+    let (kib, n) = (bytes.div_ceil(1024), messages.len());
+    Ok(writeln!(console.out, "-- {kib} Kbytes in {n} Request{}.", if n == 1 { "" } else { "s" })?)
+}
+
 fn list(filter: &Filter, most: u64, json: bool, client: &Client, console: &mut Console<'_>) -> Done {
+    let (messages, more) = fetch(filter, most, client)?;
+    if json {
+        return print(&messages, console);
+    }
+    if !messages.is_empty() {
+        console.out.write_all(shown(&messages).as_bytes())?;
+    }
+    let bytes = size(messages.iter().map(|m| m.size).sum());
+    let rest = if more { ", and there are more (--most)" } else { "" };
+    Ok(writeln!(console.err, "{} {}, {bytes}{rest}", messages.len(), if messages.len() == 1 { "message" } else { "messages" })?)
+}
+
+/// The messages that are meant, at most so many, and whether there are more.
+fn fetch(filter: &Filter, most: u64, client: &Client) -> Result<(Vec<Summary>, bool), Failure> {
     let mut left = most;
     let mut after: Option<String> = None;
     let mut messages: Vec<Summary> = Vec::new();
@@ -76,18 +102,14 @@ fn list(filter: &Filter, most: u64, json: bool, client: &Client, console: &mut C
             break after.is_some();
         }
     };
-    if json {
-        return print(&messages, console);
-    }
-    if !messages.is_empty() {
-        let now = seconds_now();
-        let mut rows = vec![["ID", "AGE", "SIZE", "STATE", "NEXT", "FROM", "FOR", "WHY"].map(String::from).to_vec()];
-        rows.extend(messages.iter().map(|m| row(m, now)));
-        console.out.write_all(table(&rows).as_bytes())?;
-    }
-    let bytes = size(messages.iter().map(|m| m.size).sum());
-    let rest = if more { ", and there are more (--most)" } else { "" };
-    Ok(writeln!(console.err, "{} {}, {bytes}{rest}", messages.len(), if messages.len() == 1 { "message" } else { "messages" })?)
+    Ok((messages, more))
+}
+
+fn shown(messages: &[Summary]) -> String {
+    let now = seconds_now();
+    let mut rows = vec![["ID", "AGE", "SIZE", "STATE", "NEXT", "FROM", "FOR", "WHY"].map(String::from).to_vec()];
+    rows.extend(messages.iter().map(|m| row(m, now)));
+    table(&rows)
 }
 
 fn row(m: &Summary, now: u64) -> Vec<String> {

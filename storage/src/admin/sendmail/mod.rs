@@ -79,10 +79,7 @@ fn obey(said: &Said, file: Option<&Path>, console: &mut Console<'_>) -> Ended {
     match &said.mode {
         Mode::Send => send(said, &config, console),
         Mode::Speak => speak::speak(&config, config.store.join(drop::FOLDER), Uid::current().as_raw(), super::now(), console),
-        Mode::Queue => {
-            let list = cli::Queue::List { which: cli::Which::default(), most: u64::from(u32::MAX), json: false };
-            operate(list, &config, console)
-        }
+        Mode::Queue => super::queue::mailq(&reach(&config)?, console).map_err(|e| (UNAVAILABLE, e.to_string())),
         Mode::Flush(part) => {
             let retry = |ids, which| cli::Queue::Retry(cli::Whom { ids, all: false, which });
             let which = cli::Which::default();
