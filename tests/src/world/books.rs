@@ -217,8 +217,12 @@ impl Watch<smtp::Server> for Guestbook {
     fn answered(&mut self, _: u64, answer: &smtp::Answer) {
         if let smtp::Answer::Commit(result) = answer {
             match result {
+                // Over LMTP each recipient has an answer of its own.
+                Ok(receipt) if !receipt.each.is_empty() && receipt.each.iter().all(Result::is_err) => drop(self.news.pop()),
                 Ok(receipt) => {
                     let taken = self.news.last_mut().expect("it was asked for");
+                    let mut verdicts = receipt.each.iter();
+                    taken.recipients.retain(|_| verdicts.next().is_none_or(Result::is_ok));
                     taken.fate = Fate::Accepted;
                     taken.id = receipt.id.to_string();
                 }

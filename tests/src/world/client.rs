@@ -78,6 +78,8 @@ pub struct Style {
     pub dsn: bool,
     /// Whether it wants STARTTLS where that is offered.
     pub tls: bool,
+    /// Whether it speaks LMTP (RFC 2033).
+    pub lmtp: bool,
     /// What it says to log in, if it does.
     pub login: Option<&'static str>,
 }
@@ -96,6 +98,8 @@ pub struct Client {
     secured: bool,
     /// Whether it has tried to log in.
     known: bool,
+    /// Replies to the content that say yes.
+    thanks: usize,
     offers: Vec<String>,
     deadline: u64,
     over: bool,
@@ -136,6 +140,7 @@ impl Client {
             resetting: false,
             secured: false,
             known: false,
+            thanks: 0,
             offers: Vec::new(),
             deadline: 0,
             over: false,
@@ -165,6 +170,21 @@ impl Client {
         stage.net.send(end, bytes);
         self.due.push_back(phase);
         self.deadline = stage.net.now + PATIENCE;
+    }
+
+    /// How it greets.
+    fn hello(&mut self, stage: &mut Stage) {
+        let verb = if self.style.lmtp { "LHLO" } else { "EHLO" };
+        self.say(stage, Phase::Hello, format!("{verb} client.world.test\r\n").as_bytes());
+    }
+
+    /// After the content, a reply for each recipient that was taken.
+    fn end_content(&mut self, stage: &mut Stage, bytes: &[u8]) {
+        self.thanks = 0;
+        self.say(stage, Phase::Dot, bytes);
+        if self.style.lmtp && !self.over {
+            self.due.extend((1..self.taken).map(|_| Phase::Dot));
+        }
     }
 
     /// The next letter, or goodbye.
@@ -217,7 +237,7 @@ impl Client {
             self.say(stage, Phase::Body, &bytes);
             let mut bytes = format!("BDAT {} LAST\r\n", two.len()).into_bytes();
             bytes.extend_from_slice(two);
-            return self.say(stage, Phase::Dot, &bytes);
+            return self.end_content(stage, &bytes);
         }
         let mut stuffed = String::with_capacity(text.len() + 8);
         for line in text.split_inclusive("\r\n") {
@@ -227,7 +247,7 @@ impl Client {
             stuffed += line;
         }
         stuffed += ".\r\n";
-        self.say(stage, Phase::Dot, stuffed.as_bytes());
+        self.end_content(stage, stuffed.as_bytes());
     }
 
     fn drop_letter(&mut self, stage: &mut Stage) {
@@ -239,14 +259,14 @@ impl Client {
     fn heard(&mut self, stage: &mut Stage, phase: Phase, code: u16, lines: &[String]) {
         let good = code / 100 == 2;
         match phase {
-            Phase::Greeting if good => self.say(stage, Phase::Hello, b"EHLO client.world.test\r\n"),
+            Phase::Greeting if good => self.hello(stage),
             Phase::Hello if good => {
                 if !std::mem::take(&mut self.resetting) {
                     self.offers = lines.iter().skip(1).filter_map(|l| l.get(4..)).map(str::to_owned).collect();
                 }
                 if code == 220 {
                     self.secured = true;
-                    return self.say(stage, Phase::Hello, b"EHLO client.world.test\r\n");
+                    return self.hello(stage);
                 }
                 if self.style.tls && !self.secured && self.has("STARTTLS") {
                     return self.say(stage, Phase::Hello, b"STARTTLS\r\n");
@@ -260,8 +280,12 @@ impl Client {
             Phase::Mail | Phase::Rcpt | Phase::Data => self.heard_envelope(stage, phase, code),
             Phase::Body => {}
             Phase::Dot => {
+                self.thanks += usize::from(good);
+                if !self.due.is_empty() {
+                    return;
+                }
                 self.letters.pop_front();
-                if let Some(end) = self.end.filter(|_| good) {
+                if let Some(end) = self.end.filter(|_| self.thanks > 0) {
                     *stage.books.thanked.entry(end.conn).or_default() += 1;
                 }
                 self.begin(stage);

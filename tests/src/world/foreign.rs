@@ -132,6 +132,8 @@ pub struct Conversation {
     hang_up: bool,
     welcomed: bool,
     greeted: bool,
+    /// Whether it speaks LMTP: a reply for each recipient (RFC 2033).
+    lmtp: bool,
     secured: bool,
     begun: u64,
     sender: Option<String>,
@@ -142,7 +144,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// One that begins.
-    pub fn new(site: Rc<RefCell<Site>>, end: End) -> Conversation {
+    pub fn new(site: Rc<RefCell<Site>>, end: End, lmtp: bool) -> Conversation {
         Conversation {
             site,
             end,
@@ -152,6 +154,7 @@ impl Conversation {
             hang_up: false,
             welcomed: false,
             greeted: false,
+            lmtp,
             secured: false,
             begun: 0,
             sender: None,
@@ -203,7 +206,9 @@ impl Conversation {
         let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
         let rest = rest.trim();
         match verb.to_ascii_uppercase().as_str() {
+            "EHLO" | "HELO" if self.lmtp => self.blame(stage, "this is LMTP"),
             "EHLO" => self.hello(stage, true),
+            "LHLO" if self.lmtp => self.hello(stage, true),
             "HELO" => self.hello(stage, false),
             "MAIL" => self.mail(stage, rest),
             "RCPT" => self.rcpt(stage, rest),
@@ -257,7 +262,7 @@ impl Conversation {
             (site.name.clone(), site.manner.offers.clone())
         };
         match (extended, offers) {
-            (true, None) => self.say(stage, "502 5.5.1 What is EHLO?"),
+            (true, None) if !self.lmtp => self.say(stage, "502 5.5.1 What is EHLO?"),
             (true, Some(offers)) if !offers.is_empty() => {
                 self.greeted = true;
                 let offers: Vec<_> = offers.into_iter().filter(|o| *o != "REQUIRETLS" || self.secured).collect();
@@ -362,12 +367,20 @@ impl Conversation {
         if !text.is_ascii() && !self.site.borrow().offers("8BITMIME") {
             self.blame(stage, "octets beyond ASCII, and 8BITMIME was never offered");
         }
+        let asked = if self.lmtp { recipients.len() } else { 1 };
         let before = self.site.borrow().manner.tantrum;
         if let Some((Phase::Dot, Tantrum::Later | Tantrum::Never, _)) = before
             && self.tantrum(stage, Phase::Dot)
         {
+            let said = self.replies.back().expect("it said so").clone();
+            self.replies.extend((1..asked).map(|_| said.clone()));
             return;
         }
+        // Over LMTP, who is full is told apart from who is not, unless a fit of temper says the same to all.
+        let calm = before.is_none_or(|(at, ..)| at != Phase::Dot);
+        let full = |path: &String| self.lmtp && calm && path.starts_with("full");
+        let verdicts: Vec<bool> = recipients.iter().map(full).collect();
+        let recipients: Vec<String> = recipients.iter().filter(|path| !full(path)).cloned().collect();
         let copy = Copy {
             site: self.site.borrow().number,
             from: stage.net.peer(self.end).ip(),
@@ -383,11 +396,15 @@ impl Conversation {
         stage.net.tape.note(&[21, copy.site as u64, copy.text.len() as u64], || {
             format!("site {} takes from <{}> for {:?} on #{}", copy.site, copy.sender, copy.recipients, copy.conn)
         });
-        stage.books.copies.push(copy);
+        if !copy.recipients.is_empty() {
+            stage.books.copies.push(copy);
+        }
         if self.tantrum(stage, Phase::Dot) {
             return;
         }
-        self.say(stage, "250 2.0.0 Taken");
+        for full in verdicts.into_iter().take(asked) {
+            self.say(stage, if full { "552 5.2.2 Full" } else { "250 2.0.0 Taken" });
+        }
     }
 
     fn reset(&mut self) {

@@ -34,6 +34,9 @@ const CHORES_MS: u64 = 1000;
 /// The port where users submit (RFC 6409).
 pub const SUBMISSION: u16 = 587;
 
+/// The port where LMTP is spoken.
+pub const LMTP: u16 = 24;
+
 /// The aliases of each house.
 const ALIASES: &str = "team: alice, bob, user7@d0.test\n";
 
@@ -147,7 +150,11 @@ impl Host {
     /// Lets somebody in: a session, or what is said before hanging up.
     pub fn welcome(&self, actor: Actor, end: End, knock: &Knock, canary: Option<Canary>) -> Result<Visit, Vec<u8>> {
         let house = self.house.as_ref().expect("somebody knocked at a house that is open");
-        let speak = if knock.to.port() == SUBMISSION { Speak::Submission } else { Speak::Smtp };
+        let speak = match knock.to.port() {
+            SUBMISSION => Speak::Submission,
+            LMTP => Speak::Lmtp,
+            _ => Speak::Smtp,
+        };
         let listen = Listen { on: knock.to, speak, tls: TlsMode::Start };
         let guest = house.knock(&listen, knock.from, self.bells.of(Some(actor)))?;
         let Seat::Smtp(session, office) = house.seat(guest, &listen, None, Tick(self.hands.now.load(Ordering::Relaxed))) else {

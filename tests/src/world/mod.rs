@@ -338,7 +338,7 @@ impl World {
             self.actors.insert(actor, Box::new(NameStream { end, zone, held: Vec::new(), until }));
             self.stage.net.wake(actor, until);
         } else if let Some(n) = self.hosts.iter().position(|h| h.ips.contains(&ip)) {
-            if self.hosts[n].house.is_none() || ![25, host::SUBMISSION].contains(&port) {
+            if self.hosts[n].house.is_none() || ![25, host::SUBMISSION, host::LMTP].contains(&port) {
                 let quick = self.stage.net.dice.bool();
                 return self.stage.net.refuse(knock, quick);
             }
@@ -359,7 +359,7 @@ impl World {
             let actor = self.stage.net.actor();
             // What is said may be changed, but not the message: its trace is how it is known.
             let end = self.stage.net.join(knock, actor, [false, true]);
-            let mut conversation = Conversation::new(self.sites[n].clone(), end);
+            let mut conversation = Conversation::new(self.sites[n].clone(), end, port == host::LMTP);
             if conversation.act(actor, &mut self.stage) == Life::Goes {
                 self.actors.insert(actor, Box::new(conversation));
             }
@@ -378,7 +378,11 @@ impl World {
                 let actor = self.stage.net.actor();
                 *self.counts.entry("letters").or_default() += letters.len() as u64;
                 self.actors.insert(actor, Box::new(Client::new(style, letters)));
-                let port = if style.login.is_some() { host::SUBMISSION } else { 25 };
+                let port = match (style.lmtp, style.login) {
+                    (true, _) => host::LMTP,
+                    (false, Some(_)) => host::SUBMISSION,
+                    (false, None) => 25,
+                };
                 self.stage.net.dial(actor, ip, SocketAddr::new(to, port), 60_000);
             }
             Deed::Crash { host, ops } => {

@@ -54,6 +54,8 @@ pub struct HostPlan {
     pub ip6: IpAddr,
     /// Whether it sends over TLS only.
     pub must_tls: bool,
+    /// Where mail for `lmtp.test` goes, over LMTP.
+    lmtp: Option<IpAddr>,
     /// Whether DNS knows the other address, and it prefers those of others.
     ipv6: bool,
     /// Where mail for an account goes besides or instead of its mailbox.
@@ -161,7 +163,7 @@ impl Plan {
 
     /// What a part of all worlds has besides, each drawn apart, so that the others stay as they were.
     fn widen(&mut self, d: &mut Rng) {
-        let [users, wishes, orders, shakes, strict, ipv6] = std::array::from_fn(|_| d.u8(..4) == 0);
+        let [users, wishes, orders, shakes, strict, ipv6, lmtp] = std::array::from_fn(|_| d.u8(..4) == 0);
         if users {
             self.users(d);
         }
@@ -177,6 +179,9 @@ impl Plan {
             }
             // What was held is tried for another day.
             self.end_at += 24 * 60 * MINUTE;
+        }
+        if lmtp {
+            self.lmtp(d);
         }
         if shakes {
             self.weather.shake = d.u8(1..=160);
@@ -208,6 +213,39 @@ impl Plan {
             for letter in letters {
                 letter.sender = if d.u8(..8) == 0 { String::new() } else { format!("{user}@{}", host.domain) };
             }
+        }
+    }
+
+    /// A foreign server takes mail over LMTP, and so do the houses.
+    fn lmtp(&mut self, d: &mut Rng) {
+        for host in &mut self.hosts {
+            host.lmtp = Some(self.sites[d.usize(0..self.sites.len())].ip);
+        }
+        let mut number = 1000;
+        for (_, deed) in &mut self.deeds {
+            let Deed::Client(_, _, _, letters) = deed else { continue };
+            for letter in letters {
+                for _ in 0..d.u8(..3) {
+                    let local = d.choice(["user", "user", "full", "bad"]).unwrap_or_default();
+                    letter.recipients.push((format!("{local}{}@lmtp.test", d.u8(..4)), notify(d)));
+                }
+            }
+        }
+        for host in 0..self.hosts.len() {
+            let hangs_up = if d.u8(..) < 50 { d.choice(Phase::ALL) } else { None };
+            let style = Style { pipelined: d.bool(), chunks: d.bool(), hangs_up, dsn: d.bool(), tls: d.bool(), lmtp: true, login: None };
+            let letters = (0..d.u8(1..4))
+                .map(|_| {
+                    number += 1;
+                    let domain = self.hosts[host].domain.clone();
+                    let mut letter = self.letter(number, host, d);
+                    letter.recipients.retain(|(to, _)| to.ends_with(&domain));
+                    letter.recipients.push((format!("alice@{domain}"), notify(d)));
+                    letter
+                })
+                .collect();
+            let from = IpAddr::from([10, 2, 0, 200 + host as u8]);
+            self.deeds.push((d.u64(0..15 * MINUTE), Deed::Client(from, self.hosts[host].ip, style, letters)));
         }
     }
 
@@ -246,6 +284,7 @@ impl Plan {
                 hangs_up: if d.u8(..) < 50 { d.choice(Phase::ALL) } else { None },
                 dsn: d.bool(),
                 tls: d.bool(),
+                lmtp: false,
                 login: None,
             };
             let letters = (0..d.u8(1..=4))
@@ -395,6 +434,7 @@ impl HostPlan {
             ip: IpAddr::V4(Ipv4Addr::new(10, 0, number as u8 + 1, 1)),
             ip6: IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number as u8) + 1)),
             must_tls: false,
+            lmtp: None,
             ipv6: false,
             forwards,
             catch_all: (FORWARDS && d.u8(..4) == 0).then(|| format!("bob@{letter}.test")),
@@ -413,12 +453,15 @@ impl HostPlan {
         let domain = &self.domain;
         let catch_all = self.catch_all.as_ref().map_or_else(String::new, |to| format!("\"{domain}\": \"{to}\""));
         let certificates = if self.tls { certificate() } else { String::new() };
+        let route = self.lmtp.map_or_else(String::new, |ip| {
+            format!("(domain: \"lmtp.test\", host: Some(\"[{ip}]\"), port: Some({}), lmtp: true)", super::host::LMTP)
+        });
         let tls = if self.must_tls { "Must" } else { "May" };
         let queue = ["Smooth", "Courier", "List([60, 300, 900])"][self.seed as usize % 3];
         format!(
             "(domains: [\"{domain}\"], hostname: Some(\"mx.{domain}\"), store: \"/store\", plaintext_logins: true, catch_all: {{{catch_all}}}, certificates: [{certificates}], aliases: [\"/store/aliases\"], \
              relay: (clients: [\"10.2.0.0/16\"]), resolver: (servers: [\"10.0.0.53:53\", \"10.0.0.54:53\"], timeout_ms: Some(2000), attempts: Some(2)), \
-             outgoing: (tls: {tls}, prefer_ipv6: {}), queue: (retry: {queue}, warn_after: 1800, give_up_after: 14400, idle: 5))",
+             outgoing: (tls: {tls}, prefer_ipv6: {}, routes: [{route}]), queue: (retry: {queue}, warn_after: 1800, give_up_after: 14400, idle: 5))",
             self.ipv6
         )
     }
