@@ -537,6 +537,13 @@ impl House {
         self.start_ms + self.clock.ms()
     }
 
+    /// When that is by the queue's time: somebody who names a moment means the time of day, which may have been set since the house was opened.
+    pub(crate) fn queue_ms_at(&self, seconds: u64) -> u64 {
+        let ahead_ms = i128::from(seconds) * 1000 - self.clock.wall_ns() / 1_000_000;
+        let ahead_ms = ahead_ms.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        self.queue_ms().saturating_add_signed(ahead_ms)
+    }
+
     /// Takes a message from what somebody may send; false if there is not so much left.
     pub(crate) fn spend(&self, who: &str, limit: post::Limit, recipients: u32) -> bool {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(who, limit, recipients, self.clock.ms())

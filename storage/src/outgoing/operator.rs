@@ -104,13 +104,15 @@ impl Operator for Arc<House> {
                 Action::Schedule { next, give_up } => {
                     let (mut is_done, mut changes, mut what) = (false, Vec::new(), Vec::new());
                     if let Some(next) = next {
-                        is_done |= queue.reschedule(id, next.saturating_mul(1000));
-                        changes.push(Change::At(next.saturating_mul(1000)));
+                        let at_ms = self.queue_ms_at(*next);
+                        is_done |= queue.reschedule(id, at_ms);
+                        changes.push(Change::At(at_ms));
                         what.push(format!("put off until {} UTC", moment(*next)));
                     }
                     if let Some(give_up) = give_up {
-                        is_done |= queue.give_up_at(id, give_up.saturating_mul(1000));
-                        changes.push(Change::GiveUp(give_up.saturating_mul(1000)));
+                        let at_ms = self.queue_ms_at(*give_up);
+                        is_done |= queue.give_up_at(id, at_ms);
+                        changes.push(Change::GiveUp(at_ms));
                         what.push(format!("to be given up at {} UTC", moment(*give_up)));
                     }
                     (is_done, changes, what.join(" and "))
@@ -357,4 +359,30 @@ fn names(filter: &Filter, accept: &Accept<'_>, listed: &Listed) -> bool {
             .recipient
             .as_deref()
             .is_none_or(|wanted| accept.remotes.iter().enumerate().any(|(n, r)| waits(n) && is(wanted, r.recipient)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Clock, disk::Posix, spool};
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    #[test]
+    fn who_names_a_time_means_the_time_of_day_although_the_clock_was_set() {
+        let at = std::env::temp_dir().join(format!("hikyaku-operator-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&at);
+        std::fs::create_dir(&at).unwrap();
+        let wall = Arc::new(AtomicI64::new(1_000_000));
+        let hands = wall.clone();
+        let clock = Clock::new(Arc::new(move || i128::from(hands.load(Ordering::Relaxed)) * 1_000_000_000), || 0);
+        let config = config::Config { domains: vec!["example.test".into()], store: at.clone(), ..config::Config::default() };
+        let house = House::open_at(config, Arc::new(Posix), clock, spool::Options::default()).unwrap();
+        assert_eq!(house.queue_ms_at(1_003_600), house.queue_ms() + 3_600_000);
+        wall.store(1_086_400, Ordering::Relaxed);
+        assert_eq!(house.queue_ms_at(1_090_000), house.queue_ms() + 3_600_000, "in an hour");
+        assert_eq!(house.queue_ms_at(1_086_399), house.queue_ms() - 1000);
+        house.close();
+        drop(house);
+        std::fs::remove_dir_all(&at).unwrap();
+    }
 }
