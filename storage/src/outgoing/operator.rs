@@ -166,8 +166,7 @@ impl House {
         let (waiting, active, held) = inner.queue.count();
         let (sites, dead_count) = inner.queue.sites();
         let oldest = inner.queue.ids().next().and_then(|id| inner.queue.show(id)).map(|m| m.arrived_ms / 1000);
-        let dead = inner.queue.each_site().filter(|(.., until)| until.is_some()).map(|(name, ..)| name.to_owned());
-        let dead = dead.take(DEAD_MAX).collect();
+        let dead = inner.queue.dead_sites().take(DEAD_MAX).map(str::to_owned).collect();
         QueueStatus {
             waiting: waiting as u64,
             active: active as u64,

@@ -87,8 +87,14 @@ impl Queue {
     }
 
     /// Every site with how many parts of messages it has, its connections, and until when it rests if it seems dead.
-    pub fn each_site(&self) -> impl Iterator<Item = (&str, u32, u32, Option<u64>)> {
+    #[cfg(test)]
+    pub(super) fn each_site(&self) -> impl Iterator<Item = (&str, u32, u32, Option<u64>)> {
         self.sites.iter().flatten().map(|site| (&*site.name, site.parts, site.open, site.dead_until))
+    }
+
+    /// Names of sites that seem dead, those first that are tried again first.
+    pub fn dead_sites(&self) -> impl Iterator<Item = &str> {
+        self.resting.iter().filter_map(|(_, number)| self.sites[*number as usize].as_ref()).map(|site| &*site.name)
     }
 
     /// Lets a message wait for an operator. What is under way ends first. False if there is no such message.

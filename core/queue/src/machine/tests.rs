@@ -499,6 +499,8 @@ fn under_dice() {
                 let active = all.iter().filter(|m| m.recipients.iter().any(|r| r.3 == PartState::Flying)).count();
                 let held = all.iter().filter(|m| m.held && m.recipients.iter().all(|r| r.3 != PartState::Flying)).count();
                 assert_eq!(queue.count(), (all.len() - active - held, active, held));
+                let dead: BTreeSet<&str> = queue.each_site().filter(|site| site.3.is_some()).map(|site| site.0).collect();
+                assert_eq!((queue.dead_sites().collect::<BTreeSet<&str>>(), queue.sites().1), (dead.clone(), dead.len()));
             }
             assert!(queue.each_site().all(|(_, _, open, _)| open <= settings.per_site));
             let busy: Vec<Ticket> = open.keys().filter(|t| !idle.contains(t)).copied().collect();
