@@ -368,6 +368,18 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_finished_goes_after_some_days() {
+        let dir = scratch("stale");
+        for (name, seconds) in [(".new-old", 1000), (".new-young", 2000)] {
+            put(&dir, name, b"half\n");
+            Posix.set_modified(&dir.join(name), seconds).unwrap();
+        }
+        let taken = Folder::new(dir.clone()).take_in(&Posix, 1000, 1500 + STALE_S, &mut |_, _, _| panic!("nothing is to be taken"));
+        assert_eq!((taken.unwrap(), dir.join(".new-old").exists(), dir.join(".new-young").exists()), (0, false, true));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
     fn what_is_no_letter_is_put_aside() {
         let dir = scratch("bad");
         fs::write(dir.join("1"), "hello\n").unwrap();
@@ -378,9 +390,11 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", dir.join("5")).unwrap();
         put(&dir, "6", &[b'x'; 6 << 20]);
         fs::create_dir(dir.join("7")).unwrap();
+        // Whoever opens a pipe that nobody writes to waits for ever.
+        nix::unistd::mkfifo(&dir.join("8"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let taken = Folder::new(dir.clone()).take_in(&Posix, 1000, 0, &mut |_, _, _| panic!("nothing is to be taken")).unwrap();
         assert_eq!(taken, 0);
-        for name in 1..=7 {
+        for name in 1..=8 {
             assert!(dir.join(format!("{name}.bad")).symlink_metadata().is_ok(), "{name}");
         }
         assert!(

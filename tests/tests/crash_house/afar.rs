@@ -142,6 +142,11 @@ impl Book {
         self.errands.values_mut().filter(|errand| errand.known == Known::Heard).for_each(|errand| errand.known = Known::Durable);
     }
 
+    /// The house ended without a word: what it had heard and not written is news to the next.
+    pub fn forgotten(&mut self) {
+        self.errands.values_mut().filter(|errand| errand.known == Known::Heard).for_each(|errand| errand.known = Known::Nothing);
+    }
+
     /// Lets everything leave that a house still has, after a crash, and compares.
     pub fn drain(&mut self, house: &Arc<House>, disk: &Crashing) {
         let before = self.errands.clone();

@@ -285,6 +285,9 @@ impl Clerk {
         let house = self.house.take().expect("it is open");
         if self.dice.bool() {
             house.close();
+            self.book().committed();
+        } else {
+            self.book().forgotten();
         }
         drop(house);
         self.house = Some(open(&self.disk, self.dice.u64(..)));
