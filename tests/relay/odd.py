@@ -16,9 +16,11 @@ from sites import ADDRESS, DIR, HOME, certificate
 DROPS = ["greeting", "EHLO", "STARTTLS", "handshake", "MAIL", "RCPT", "DATA", "body", "dot", "lost reply", "QUIT"]
 # Where it says 4xx: to the connection, to every recipient, to one of two, to the content.
 PUTS_OFF = ["busy", "greylisting", "greylisting one", "later"]
-# With one command after the other, in batches (RFC 2920), and in chunks (RFC 3030).
-WAYS = ["", "PIPELINING", "CHUNKING"]
-SERVERS = [(mood, way) for mood in ["none", *DROPS, *PUTS_OFF] for way in WAYS if (mood, way) != ("DATA", "CHUNKING")]
+# Where it says what nobody asked for: a second reply to MAIL, and that it takes nothing while the content is still on its way.
+SAYS = ["two replies", "early no"]
+# With one command after the other, and in batches (RFC 2920).
+WAYS = ["", "PIPELINING"]
+SERVERS = [(mood, way) for mood in ["none", *DROPS, *PUTS_OFF, *SAYS] for way in WAYS]
 RECIPIENTS = ["first", "second"]
 
 lock = threading.Lock()
@@ -110,7 +112,7 @@ class Conversation:
             self.say("220 odd.test ESMTP")
             while command := self.file.readline():
                 verb, *words = command.decode("ascii").split()
-                self.drop("DATA" if verb == "BDAT" else verb.upper())
+                self.drop(verb.upper())
                 if self.obey(verb.upper(), words):
                     return
         except Dropped:
@@ -129,6 +131,8 @@ class Conversation:
             self.recipients = []
             self.content = b""
             self.say("250 fine")
+            if self.now("two replies"):
+                self.say("250 really fine")
         elif verb == "RCPT":
             recipient = re.search(r"<(.*?)@", words[0] if "<" in words[0] else words[1])[1]
             if self.is_put_off(recipient):
@@ -145,16 +149,12 @@ class Conversation:
                     raise Dropped
                 self.content += text
                 self.drop("body")
+                if self.now("early no"):
+                    self.say("552 5.3.4 enough")
+                    while self.file.readline():
+                        pass
+                    raise Dropped
             self.take()
-        elif verb == "BDAT":
-            size = int(words[0])
-            self.content += self.file.read(min(size, 100))
-            self.drop("body")
-            self.content += self.file.read(max(size - 100, 0))
-            if words[1:] == ["LAST"]:
-                self.take()
-            else:
-                self.say("250 fine")
         elif verb == "QUIT":
             self.say("221 bye")
             return True

@@ -202,8 +202,10 @@ def judge_odd(origin, tokens, maildirs):
         came = [odd.taken[origin, number, tokens[number], name] for name in odd.RECIPIENTS]
         happened = mood == "none" or (origin, number) in odd.troubled
         # Nobody can know that it was taken if the reply is lost (RFC 1047), so it has to come again.
-        good = happened and came == ([2, 2] if mood == "lost reply" else [1, 1]) and not maildirs.get(origin, "u170", tokens[number])
-        check(f"{origin} -> odd: {mood} {way}".rstrip(), good, f"came {came} times, trouble was {'' if happened else 'not '}made")
+        wanted = {"lost reply": 2, "early no": 0}.get(mood, 1)
+        reports = len(maildirs.get(origin, "u170", tokens[number]))
+        good = happened and came == [wanted, wanted] and reports == (mood == "early no")
+        check(f"{origin} -> odd: {mood} {way}".rstrip(), good, f"came {came} times, {reports} reports, trouble was {'' if happened else 'not '}made")
 
 
 # What a client says before it drops the line, and how often the message arrives when it then sends it again.
