@@ -70,7 +70,9 @@ where
             }
             Next::Close(why) => break line.flush(&mut desk.tx).await.map(|()| why),
         };
-        if let Err(e) = done {
+        if let Err(e) = done
+            && !line.hear_out(&mut desk.rx, &mut desk.tx).await
+        {
             break Err(e);
         }
         next = desk.work(0);

@@ -4,7 +4,7 @@ use crate::bell::Ear;
 use async_io::{Async, Timer};
 use futures_lite::{
     AsyncRead, AsyncWrite, AsyncWriteExt as _, FutureExt as _, Stream as _,
-    future::{poll_fn, yield_now},
+    future::{poll_fn, poll_once, yield_now},
 };
 use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use rustix::{
@@ -107,6 +107,24 @@ impl Line {
             }
         }
         patiently(|cx| self.stream.poll_flush(cx)).await
+    }
+
+    /// A peer that was called and takes nothing more may have said why before it hung up. Reads that, and ends the input; what waits to be written is
+    /// for nobody. Says whether there was anything.
+    pub async fn hear_out(&mut self, rx: &mut Inbox, tx: &mut Outbox) -> bool {
+        if self.lingers || rx.ended() {
+            return false;
+        }
+        let before = rx.bytes().len();
+        while !rx.is_full() {
+            match poll_once(poll_fn(|cx| self.stream.poll_read(cx, rx.spare()))).await {
+                Some(Ok(n)) if n > 0 => rx.filled(n),
+                _ => break,
+            }
+        }
+        rx.end();
+        tx.sent(tx.bytes().len());
+        rx.bytes().len() > before
     }
 
     /// Writes all of the outbox, then shakes hands.

@@ -40,7 +40,9 @@ where
             }
             Step::Close(why) => break line.flush(&mut tx).map(|()| why),
         };
-        if let Err(e) = done {
+        if let Err(e) = done
+            && !line.hear_out(&mut rx, &mut tx)
+        {
             break Err(e);
         }
     };

@@ -116,6 +116,34 @@ impl Line {
         Ok(())
     }
 
+    /// A peer that was called and takes nothing more may have said why before it hung up. Reads that, and ends the input; what waits to be written is
+    /// for nobody. Says whether there was anything.
+    pub fn hear_out(&mut self, rx: &mut Inbox, tx: &mut Outbox) -> bool {
+        if self.lingers || rx.ended() {
+            return false;
+        }
+        let before = rx.bytes().len();
+        while !rx.is_full() {
+            let n = match &mut self.tls {
+                None => Raw(&self.socket).read(rx.spare()),
+                Some(tls) => match tls.reader().read(rx.spare()) {
+                    Err(e) if is_nothing(&e) => match tls.read_tls(&mut Raw(&self.socket)) {
+                        Ok(n) if n > 0 && tls.process_new_packets().is_ok() => continue,
+                        _ => break,
+                    },
+                    read => read,
+                },
+            };
+            match n {
+                Ok(n) if n > 0 => rx.filled(n),
+                _ => break,
+            }
+        }
+        rx.end();
+        tx.sent(tx.bytes().len());
+        rx.bytes().len() > before
+    }
+
     /// Writes what TLS has to say.
     fn push(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {

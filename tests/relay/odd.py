@@ -16,8 +16,8 @@ from sites import ADDRESS, DIR, HOME, certificate
 DROPS = ["greeting", "EHLO", "STARTTLS", "handshake", "MAIL", "RCPT", "DATA", "body", "dot", "lost reply", "QUIT"]
 # Where it says 4xx: to the connection, to every recipient, to one of two, to the content.
 PUTS_OFF = ["busy", "greylisting", "greylisting one", "later"]
-# Where it says what nobody asked for: a second reply to MAIL, and that it takes nothing while the content is still on its way.
-SAYS = ["two replies", "early no"]
+# Where it says what nobody asked for: a second reply to MAIL, and that it takes nothing while the content is still on its way; in the end it hangs up on it.
+SAYS = ["two replies", "early no", "early no and gone", "early no and gone in clear"]
 # With one command after the other, and in batches (RFC 2920).
 WAYS = ["", "PIPELINING"]
 SERVERS = [(mood, way) for mood in ["none", *DROPS, *PUTS_OFF, *SAYS] for way in WAYS]
@@ -120,7 +120,7 @@ class Conversation:
 
     def obey(self, verb, words):
         if verb == "EHLO":
-            tls = [] if isinstance(self.line, ssl.SSLSocket) else ["250 STARTTLS"]
+            tls = [] if isinstance(self.line, ssl.SSLSocket) or self.mood.endswith("in clear") else ["250 STARTTLS"]
             self.say("250 odd.test", "250 8BITMIME", *tls, *([f"250 {self.way}"] if self.way else []))
         elif verb == "STARTTLS":
             self.say("220 go on")
@@ -129,7 +129,7 @@ class Conversation:
             self.file = self.line.makefile("rwb")
         elif verb == "MAIL":
             self.recipients = []
-            self.content = b""
+            self.content = bytearray()
             self.say("250 fine")
             if self.now("two replies"):
                 self.say("250 really fine")
@@ -149,6 +149,9 @@ class Conversation:
                     raise Dropped
                 self.content += text
                 self.drop("body")
+                if self.mood.startswith("early no and gone") and self.now(self.mood):
+                    self.say("552 5.3.4 enough")
+                    raise Dropped
                 if self.now("early no"):
                     self.say("552 5.3.4 enough")
                     while self.file.readline():

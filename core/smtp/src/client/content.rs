@@ -1,9 +1,9 @@
 //! The content on its way: dots are stuffed (RFC 5321 §4.5.2), or chunks announced (RFC 3030).
 
 use super::limits::{CHUNKS_MAX, RATE_MIN};
-use super::{BLOCK_MS, Client, FINAL_MS, Next, Phase, Question};
+use super::{BLOCK_MS, Client, FINAL_MS, Next, Phase, Question, envelope::fate};
 use alloc::{format, vec::Vec};
-use wire::{Outbox, Tick};
+use wire::{Inbox, Outbox, Tick, Why};
 
 /// Where in its lines a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +57,10 @@ impl Client {
     }
 
     /// Asks for more of the content.
-    pub(super) fn content(&mut self, now: Tick, tx: &Outbox) -> Next {
+    pub(super) fn content(&mut self, now: Tick, rx: &mut Inbox, tx: &Outbox) -> Next {
+        if rx.ended() {
+            return self.cut_short(rx);
+        }
         if tx.is_full() {
             return Next::Flush;
         }
@@ -66,6 +69,22 @@ impl Client {
         }
         let ask = self.read_ask();
         self.ask(Question::Read, ask)
+    }
+
+    /// The server hung up on the content. What it said before that says why; that it has taken the message is not believed.
+    fn cut_short(&mut self, rx: &mut Inbox) -> Next {
+        let reply = loop {
+            match self.replies.next(rx, |_, _| {}) {
+                Ok(Some(reply)) if reply.is_good() => {}
+                Ok(Some(reply)) => break reply,
+                Ok(None) => return self.lost(),
+                Err(garbage) => return self.garbage(garbage),
+            }
+        };
+        self.leaving = Some(Why::Gone);
+        let transaction = self.transaction.as_mut().expect("a job is in hand");
+        transaction.settle_rest(&reply, fate(&reply), true);
+        self.turn(Phase::Report)
     }
 
     /// Sends what was read.

@@ -290,7 +290,7 @@ impl Client {
     }
 }
 
-fn fate(reply: &Reply) -> Fate {
+pub(super) fn fate(reply: &Reply) -> Fate {
     if reply.is_permanent() { Fate::Failed } else { Fate::Deferred }
 }
 

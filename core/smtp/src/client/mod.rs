@@ -205,7 +205,7 @@ impl Client {
                 self.ask(Question::Open, Ask::Open(form))
             }
             Phase::Envelope => self.envelope(now, rx, tx),
-            Phase::Content => self.content(now, tx),
+            Phase::Content => self.content(now, rx, tx),
             Phase::Report => self.report(),
             Phase::Trouble(trouble) => {
                 let (trouble, why) = (trouble.clone(), self.leaving.unwrap_or(Why::Fault));

@@ -600,6 +600,36 @@ fn chunks_go_ahead_as_far_as_their_replies_surely_fit() {
 }
 
 #[test]
+fn why_the_server_hung_up_on_the_content_is_heard() {
+    for (said, fate, text) in [
+        ("552 5.3.4 too large", Fate::Failed, "too large"),
+        ("421 4.3.2 too busy", Fate::Deferred, "too busy"),
+        ("250 thanks", Fate::Deferred, "the server hung up"),
+        ("", Fate::Deferred, "the server hung up"),
+    ] {
+        let (mut session, mut rx, mut tx) = ready(b"250 mx\r\n");
+        session.tell(Tick(0), News::Answer(Answer::Next(Some(Box::new(job(&["bob@mx.test", "carol@mx.test"]))))), &mut tx);
+        put(&mut rx, b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+        loop {
+            match session.step(Tick(0), &mut rx, &mut tx) {
+                Step::Ask(Ask::Open(_)) => session.tell(Tick(0), News::Answer(Answer::Open(Ok(4_000_000))), &mut tx),
+                Step::Ask(Ask::Read(buffer)) => session.tell(Tick(0), News::Answer(Answer::Read(Ok((buffer, 1000)))), &mut tx),
+                Step::Flush => break,
+                step => panic!("{step:?}"),
+            }
+        }
+        drain(&mut tx);
+        put(&mut rx, said.as_bytes());
+        put(&mut rx, if said.is_empty() { b"" } else { b"\r\n" });
+        rx.end();
+        let Step::Ask(Ask::Report(report)) = session.step(Tick(0), &mut rx, &mut tx) else { panic!("it goes on") };
+        assert!(report.each.iter().all(|each| (each.fate, &*each.reply.text) == (fate, text)), "{said}: {report:?}");
+        session.tell(Tick(0), News::Answer(Answer::Report), &mut tx);
+        assert!(matches!(session.step(Tick(0), &mut rx, &mut tx), Step::Close(Why::Gone)), "{said}");
+    }
+}
+
+#[test]
 fn an_address_is_never_a_command() {
     let mut evil = job(&["bob@mx.test"]);
     evil.recipients.push(Address { local: "x\r\nDATA".into(), domain: "mx.test".into() }.into());
