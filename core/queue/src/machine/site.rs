@@ -95,6 +95,8 @@ impl Site {
         (self.failed, self.rests) = (0.0, 0);
         match self.patient.checked_sub(1) {
             Some(left) => self.patient = left,
+            // Where nothing waits, more connections would only be woken for one message each.
+            None if self.ready.len() < self.open as usize => {}
             None => self.window = (self.window + 1.0 / self.window).min(most as f32),
         }
     }
