@@ -325,3 +325,31 @@ fn a_failing_disk_loses_nothing_that_is_queued() {
     (100..112).for_each(|seed| work(seed, 120, true, 3));
     told("with faults");
 }
+
+/// A checkpoint fails at any operation; then everything that was queued is done, and the next checkpoint has nothing to write.
+#[test]
+fn what_a_failed_checkpoint_wrote_is_not_believed_when_all_is_done() {
+    let mut failed = 0;
+    for op in 0..100 {
+        let disk = Crashing::new();
+        let book = Mutex::new(Book::default());
+        let mut rig = Rig::open(&disk, 7).unwrap();
+        rig.accept(&book, 0).unwrap();
+        disk.fail(disk.ops() + op, EIO);
+        let done = rig.checkpoint();
+        disk.heal();
+        failed += u32::from(done.is_err());
+        let id = *rig.queue.keys().next().expect("it is queued");
+        rig.try_it(&book, id, true).unwrap();
+        rig.flush(&book).unwrap();
+        rig.checkpoint().unwrap();
+        rig.garbage().unwrap();
+        let mut dice = Rng::with_seed(op);
+        check(&disk.kill(), &book.lock().unwrap(), &mut dice);
+        check(&disk.crash(&mut dice), &book.lock().unwrap(), &mut dice);
+        if done.is_ok() {
+            break;
+        }
+    }
+    assert!(failed > 3, "a checkpoint has {failed} operations that can fail");
+}

@@ -2,15 +2,13 @@
 
 use hikyaku_tests::world::{Canary, run};
 
-/// Seeds that failed once, and why.
-const REGRESSIONS: [(&[u64], &str); 7] = [
-    (&[22], "a clock that was set back gave a report up at once"),
-    (&[25, 33, 83, 163, 176], "what was late and whose sender wants no word of that was taken for failed"),
-    (&[35], "what was passed on and owed a report was sent again after a stop"),
-    (&[102], "a house that stopped was asked for trips for ever"),
-    (&[111, 424, 430, 960], "at a start with a clock that was set back, mail from later than now was kept for a day too long"),
-    (&[132], "of a report that could not be delivered the postmaster got the header, which does not say whose mail was lost"),
-    (&[385], "two houses forward to each other, and so does the report on what went round in circles"),
+/// Seeds beyond those of every run that failed once, and why. What they do shifts whenever the order of things in a house does; then they are seeds as any other.
+const REGRESSIONS: [(&[u64], &str); 2] = [
+    (
+        &[52993, 72748],
+        "a snapshot whose checkpoint failed after it had its name was believed when all in it was done and its packs were gone",
+    ),
+    (&[4062, 67047, 75935], "who scheduled a message after the clock was set meant another time than the queue"),
 ];
 
 /// How many seeds every run of the tests plays.
@@ -26,7 +24,7 @@ fn play(seed: u64) {
 #[test]
 fn promises_are_kept_whatever_goes_wrong() {
     let regressions = REGRESSIONS.iter().flat_map(|(seeds, _)| *seeds).copied();
-    for seed in (0..SEEDS).chain(regressions.filter(|seed| *seed >= SEEDS)) {
+    for seed in (0..SEEDS).chain(regressions) {
         play(seed);
     }
 }

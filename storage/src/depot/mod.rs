@@ -300,7 +300,13 @@ impl Depot {
         });
         let nothing = writer.is_empty();
         // There was nothing and there is nothing.
-        let len = if nothing && self.state().nothing { 0 } else { writer.finish()? };
+        let len = if nothing && self.state().nothing {
+            0
+        } else {
+            // If this fails, the snapshot may have its name all the same, and would be believed when its packs are gone.
+            self.state().nothing = false;
+            writer.finish()?
+        };
         self.state().snapshot_done(upto, len, nothing);
         Ok(())
     }

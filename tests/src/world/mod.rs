@@ -536,7 +536,10 @@ impl World {
         }
         if !self.is_quiet() {
             let actors = self.actors.len();
-            self.stage.books.wrong(format!("not quiet at the end: {actors} actors, {} ends open", self.stage.net.open()));
+            let open = self.stage.net.open();
+            let houses = self.hosts.iter().filter_map(|host| host.house.as_ref().filter(|house| house.trips_due().is_some()));
+            let queues: Vec<_> = houses.map(|house| (house.trips_due(), house.queue_status())).collect();
+            self.stage.books.wrong(format!("not quiet at the end: {actors} actors, {open} ends open, {queues:?}"));
         }
         check::check(&self.plan, &self.hosts, &mut self.stage);
     }
