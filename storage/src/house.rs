@@ -539,9 +539,11 @@ impl House {
 
     /// When that is by the queue's time: somebody who names a moment means the time of day, which may have been set since the house was opened.
     pub(crate) fn queue_ms_at(&self, seconds: u64) -> u64 {
-        let ahead_ms = i128::from(seconds) * 1000 - self.clock.wall_ns() / 1_000_000;
-        let ahead_ms = ahead_ms.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
-        self.queue_ms().saturating_add_signed(ahead_ms)
+        let (queue_ms, wall_ms) = (i128::from(self.queue_ms()), self.clock.wall_ns() / 1_000_000);
+        let set_ms = queue_ms - wall_ms;
+        // By less than a second it was not set: the two were only rounded or read one after the other, and a moment that is named stays what it is.
+        let set_ms = if set_ms.abs() < 1000 { 0 } else { set_ms };
+        u64::try_from((i128::from(seconds) * 1000 + set_ms).max(0)).unwrap_or(u64::MAX)
     }
 
     /// Takes a message from what somebody may send; false if there is not so much left.
