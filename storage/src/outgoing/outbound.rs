@@ -139,7 +139,24 @@ impl Outbound {
         let lost = || {
             (Outcome::Later, queue::Fate::Owed, Said { text: "4.4.2 the connection broke".into(), at_s: now.seconds, ..Said::default() })
         };
-        let results: Vec<_> = hand.outcomes.into_iter().map(|o| o.unwrap_or_else(lost)).collect();
+        let mut results: Vec<_> = hand.outcomes.into_iter().map(|o| o.unwrap_or_else(lost)).collect();
+        // Before the queue knows that they are done: a snapshot without them, and a crash before the record of the report, which settles them too, would
+        // leave them untold.
+        let relayed: Vec<(u16, Said)> = hand
+            .recipients
+            .iter()
+            .zip(&results)
+            .filter(|(_, (.., said))| said.relayed)
+            .map(|((n, _), (.., said))| (*n, said.clone()))
+            .collect();
+        if !relayed.is_empty()
+            && let Err(error) = self.house.report_relayed(hand.id, &hand.record, &relayed)
+        {
+            tracing::error!(id = format!("{:x}", hand.id), %error, "a report that mail was passed on cannot be written; it is tried again");
+            for (outcome, fate, _) in results.iter_mut().filter(|(.., said)| said.relayed) {
+                (*outcome, *fate) = (Outcome::Failed, queue::Fate::Owed);
+            }
+        }
         let outcomes: Vec<(u16, Outcome)> = hand.recipients.iter().zip(&results).map(|((n, _), (outcome, ..))| (*n, *outcome)).collect();
         let mut inner = outgoing.inner();
         let verdicts = inner.queue.settle(now_ms, self.ticket, &outcomes);
@@ -160,19 +177,6 @@ impl Outbound {
             inner.hush(hand.id);
         }
         drop(inner);
-        // The report's record settles whom it tells of, so it comes before ours: a crash in between would leave them done and untold.
-        let relayed: Vec<(u16, Said)> = hand
-            .recipients
-            .iter()
-            .zip(&results)
-            .filter(|(_, (.., said))| said.relayed)
-            .map(|((n, _), (.., said))| (*n, said.clone()))
-            .collect();
-        if !relayed.is_empty()
-            && let Err(error) = self.house.report_relayed(hand.id, &hand.record, &relayed)
-        {
-            tracing::error!(id = format!("{:x}", hand.id), %error, "a report that mail was passed on cannot be written");
-        }
         let host = format!("{} [{}]", self.hop.host, self.hop.address);
         let tried =
             Tried { id: hand.id, at_ms: now_ms, host: &host, tls: self.tls.as_deref().unwrap_or(""), attempts: Attempts::new(&attempts) };

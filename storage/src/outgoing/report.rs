@@ -53,9 +53,9 @@ impl House {
         self.tell_sender(id, &accept, &sender, Kind::Relayed, &numbers, &numbers, &said, true)
     }
 
-    /// Tells what is owed about recipients that failed.
+    /// Tells what is owed about recipients that failed, or that were passed on when no report could be written.
     pub(super) fn report_owed(self: &Arc<House>, id: u64, recipients: &[u16]) {
-        let reported = self.report(id, recipients, |_| Kind::Failed);
+        let reported = self.report(id, recipients, |said| if said.relayed { Kind::Relayed } else { Kind::Failed });
         if let Err(error) = reported {
             tracing::error!(id = format!("{id:x}"), %error, "a report cannot be written; it is tried again");
             let at = self.queue_ms() + super::REPORT_AGAIN_MS;
