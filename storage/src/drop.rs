@@ -37,6 +37,10 @@ const BATCH: usize = 1000;
 /// taken.
 const STALE_S: i64 = 5 * 86_400;
 
+/// Longest id of an envelope (RFC 3461 §4.4) and longest original recipient (§4.2): what is longer, no record holds.
+const ENVID_MAX: usize = 100;
+const ORCPT_MAX: usize = 500;
+
 /// What a file says besides its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
@@ -130,11 +134,13 @@ fn read_envelope(uid: u32, file: &mut dyn io::BufRead) -> io::Result<(Letter, u6
             }
             "from" => letter.envelope.sender = Some(address().ok_or_else(bad)?),
             "ret" => letter.envelope.wishes.ret = Some(if rest == "full" { Ret::Full } else { Ret::Headers }),
-            "envid" if rest.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) => letter.envelope.wishes.envid = Some(rest.into()),
+            "envid" if rest.len() <= ENVID_MAX && rest.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) => {
+                letter.envelope.wishes.envid = Some(rest.into())
+            }
             "body" => letter.eight_bit = true,
             "verp" => letter.verp = true,
             "notify" => notify = Notify(rest.parse().ok().filter(|bits| *bits < 16).ok_or_else(bad)?),
-            "orcpt" if rest.contains(';') && !rest.contains(char::is_control) => original = Some(rest.into()),
+            "orcpt" if rest.len() <= ORCPT_MAX && rest.contains(';') && !rest.contains(char::is_control) => original = Some(rest.into()),
             "to" => {
                 let address = address().ok_or_else(bad)?;
                 letter.envelope.recipients.push(Recipient { address, notify: std::mem::take(&mut notify), original: original.take() });
@@ -377,6 +383,16 @@ mod tests {
         let taken = Folder::new(dir.clone()).take_in(&Posix, 1000, 1500 + STALE_S, &mut |_, _, _| panic!("nothing is to be taken"));
         assert_eq!((taken.unwrap(), dir.join(".new-old").exists(), dir.join(".new-young").exists()), (0, false, true));
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn words_that_no_record_holds_are_no_letter() {
+        for (word, most) in [("envid ", ENVID_MAX), ("orcpt x;", ORCPT_MAX - 2)] {
+            for (len, taken) in [(most, true), (most + 1, false), (100_000, false)] {
+                let text = format!("{MAGIC}\n{word}{}\nto x.test a\n\n", "A".repeat(len));
+                assert_eq!(read_envelope(0, &mut text.as_bytes()).is_ok(), taken, "{word}{len}");
+            }
+        }
     }
 
     #[test]

@@ -67,7 +67,8 @@ impl House {
                 id: &format!("{:016x}", u64::from_ne_bytes(random)),
                 hostname: config.hostname(),
             });
-            let (mut buf, mut out) = (vec![0; CHUNK], Vec::new());
+            let (mut buf, mut text, mut out) = (vec![0; CHUNK], Vec::with_capacity(CHUNK), Vec::new());
+            let mut cr = false;
             loop {
                 let n = message.read(&mut buf)?;
                 if n == 0 {
@@ -75,7 +76,8 @@ impl House {
                     intake.feed(&out);
                     return Ok(());
                 }
-                tidy.feed(&buf[..n], &mut out);
+                lines(&buf[..n], &mut cr, &mut text);
+                tidy.feed(&text, &mut out);
                 intake.feed(&out);
                 out.clear();
                 if intake.is_full() {
@@ -88,10 +90,42 @@ impl House {
     }
 }
 
+/// What of these bytes SMTP would take too (RFC 5321 §2.3.8): a file that was made by hand may hold a NUL, or a carriage return alone, which other hosts
+/// take for the end of a line, and a dot after it for the end of the message. `cr` says whether the last byte was one.
+fn lines(bytes: &[u8], cr: &mut bool, out: &mut Vec<u8>) {
+    out.clear();
+    for &byte in bytes {
+        if std::mem::replace(cr, byte == b'\r') && byte != b'\n' {
+            out.push(b' ');
+        }
+        if !matches!(byte, b'\r' | 0) {
+            out.push(byte);
+        }
+    }
+}
+
 fn no_route(refused: post::Refused) -> NoRoute {
     match refused {
         post::Refused::NoMailbox => NoRoute::NoMailbox,
         post::Refused::Loop => NoRoute::Circle,
         post::Refused::TooMany => NoRoute::TooMany,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_as_they_are_stored_and_hide_nothing() {
+        let text = b"a\r\nb\n\r.\r\nc\0d\r\r\ne\r";
+        for cut in 1..=text.len() {
+            let (mut cr, mut all, mut out) = (false, Vec::new(), Vec::new());
+            for piece in text.chunks(cut) {
+                lines(piece, &mut cr, &mut out);
+                all.extend_from_slice(&out);
+            }
+            assert_eq!(all, b"a\nb\n .\ncd \ne", "{cut}");
+        }
     }
 }
