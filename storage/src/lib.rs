@@ -23,4 +23,5 @@ mod recover;
 pub mod serve;
 pub mod spool;
 pub mod story;
+pub mod supervise;
 pub mod tls;

@@ -32,6 +32,7 @@ pub struct Metrics {
     away: Gauge,
     log: Gauge,
     flushes: Counter,
+    panics: Family<Part, Counter>,
     started: Gauge,
 }
 
@@ -52,6 +53,8 @@ pub struct Levels {
     pub log_bytes: u64,
     /// Flushes of the log.
     pub flushes: u64,
+    /// Panics that were caught, by what panicked.
+    pub panics: Vec<(&'static str, u64)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -86,6 +89,11 @@ struct State {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Part {
+    part: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         let delays: fn() -> Histogram = || Histogram::new(DELAYS);
@@ -106,6 +114,7 @@ impl Default for Metrics {
             away: Gauge::default(),
             log: Gauge::default(),
             flushes: Counter::default(),
+            panics: Family::default(),
             started: Gauge::default(),
         };
         // A series that is there from the start can be watched for its first increase.
@@ -136,6 +145,7 @@ impl Default for Metrics {
         r.register("deliveries_open", "Connections to other servers now", m.away.clone());
         r.register_with_unit("log", "Log that a start would read again", Unit::Bytes, m.log.clone());
         r.register("log_flushes", "Flushes of the log: the records of many messages share one", m.flushes.clone());
+        r.register("panics", "Panics that were caught, by the part of the server they ended", m.panics.clone());
         r.register_with_unit("start_time", "When the server was ready, since 1970", Unit::Seconds, m.started.clone());
         metrics.registry = r;
         metrics
@@ -206,6 +216,9 @@ impl Metrics {
         set(&self.log, levels.log_bytes);
         // Counted by the log itself; two who print at once must not count twice, so it is set and not added to.
         self.flushes.inner().store(levels.flushes, Relaxed);
+        for (part, count) in &levels.panics {
+            self.panics.get_or_create(&Part { part }).inner().store(*count, Relaxed);
+        }
         set(&self.started, levels.started);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -224,7 +237,7 @@ mod tests {
         metrics.login("imap", false);
         metrics.shook_hands(true, "TLSv1.3");
         let queue = QueueStatus { waiting: 3, oldest: Some(100), ..QueueStatus::default() };
-        let text = metrics.print(&Levels { queue, now: 160, ..Levels::default() }).unwrap();
+        let text = metrics.print(&Levels { queue, now: 160, panics: vec![("chores", 2)], ..Levels::default() }).unwrap();
         for line in [
             "hikyaku_recipients_total{fate=\"delivered\"} 1",
             "hikyaku_recipients_total{fate=\"bounced\"} 0",
@@ -233,6 +246,7 @@ mod tests {
             "hikyaku_tls_handshakes_total{side=\"server\",version=\"TLSv1.3\"} 1",
             "hikyaku_queue_messages{state=\"waiting\"} 3",
             "hikyaku_queue_oldest_age_seconds 60",
+            "hikyaku_panics_total{part=\"chores\"} 2",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
@@ -256,7 +270,7 @@ mod tests {
         };
         metrics.count(&accepted);
         metrics.count(&Deed::Delivered { recipient: "a@b".into(), account: "a@b".into(), delay_s: 4 });
-        let text = metrics.print(&Levels::default()).unwrap();
+        let text = metrics.print(&Levels { panics: vec![("chores", 1)], ..Levels::default() }).unwrap();
         let names = |text: &str| -> std::collections::BTreeSet<String> {
             let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
             words.filter(|w| w.starts_with("hikyaku_")).map(|w| w.trim_end_matches("_bucket").to_owned()).collect()

@@ -29,6 +29,9 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
         rows.push([String::new(), dead.clone()]);
     }
     rows.push(["log".into(), size(status.log_bytes)]);
+    for (part, count) in &status.panics {
+        rows.push(["panics".into(), format!("{count} in {part}: the log says more")]);
+    }
     let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
     Ok(console.out.write_all(table(&rows).as_bytes())?)
 }

@@ -85,6 +85,9 @@ pub struct Status {
     pub away: u64,
     /// Bytes of the log that a start would read again.
     pub log_bytes: u64,
+    /// Panics that were caught since the start, by the part of the server they ended.
+    #[serde(default)]
+    pub panics: std::collections::BTreeMap<String, u64>,
     /// The queue.
     pub queue: QueueStatus,
 }

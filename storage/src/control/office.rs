@@ -161,6 +161,7 @@ impl Clerk {
             sessions: levels.sessions as u64,
             away: levels.away as u64,
             log_bytes: levels.log_bytes,
+            panics: levels.panics.into_iter().map(|(part, count)| (part.to_owned(), count)).collect(),
             queue: levels.queue,
         }
     }
@@ -258,6 +259,7 @@ impl House {
             away: self.away(),
             log_bytes: self.spool().live_bytes(),
             flushes: self.spool().flushes(),
+            panics: crate::supervise::panics(),
         }
     }
 }
