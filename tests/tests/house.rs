@@ -65,7 +65,11 @@ fn send_from(house: &Arc<House>, from: &str, to: &[&str], text: &[u8]) -> smtp::
 }
 
 fn send_as(house: &Arc<House>, from: &str, recipients: Vec<Recipient>, text: &[u8]) -> smtp::Receipt {
-    let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!() };
+    hand_in(house, Speak::Smtp, from, recipients, text)
+}
+
+fn hand_in(house: &Arc<House>, speak: Speak, from: &str, recipients: Vec<Recipient>, text: &[u8]) -> smtp::Receipt {
+    let Seat::Smtp(_, mut office) = seat(house, speak) else { panic!() };
     use smtp::Office;
     let start = smtp::Start {
         envelope: Envelope { sender: Address::parse(from), recipients, wishes: Wishes::default() },
@@ -137,6 +141,60 @@ fn what_comes_in_is_there_for_everybody() {
     pop.remove(vec![0]).unwrap();
     assert_eq!(texts(&house, "alice@example.test", "INBOX"), alice[1..]);
     assert_eq!(texts(&house, "bob@example.test", "INBOX").len(), 1);
+}
+
+#[test]
+fn nothing_of_a_message_becomes_part_of_our_trace_fields() {
+    let scratch = Scratch::new("foreign");
+    let house = open(&scratch.0);
+    let to = |address: &str| vec![Address::parse(address).unwrap().into()];
+    // Larger than what is kept in memory, so that it is a file of the spool.
+    let large = b"0123456789 a line of a large message\r\n".repeat(20_000);
+    let cases: [(&[u8], &[u8]); 5] = [
+        (b" folds, if one lets it\r\n", b"\r\n folds, if one lets it\r\n"),
+        (b"No header\r\nBcc: at all\r\n", b"\r\nNo header\r\nBcc: at all\r\n"),
+        (b"Return-Path: <x@y>\r\nSubject: x\r\n\r\ny\r\n", b"Subject: x\r\n\r\ny\r\n"),
+        (
+            b"Subject: x\r\nreturn-path:\r\n <x@y>\r\n\t(z)\r\nTo: z\r\n\r\nReturn-Path: y\r\n",
+            b"Subject: x\r\nTo: z\r\n\r\nReturn-Path: y\r\n",
+        ),
+        (b"Return-Path: <x@y>\r\n", b"\r\n"),
+    ];
+    let mut sent = 0;
+    for speak in [Speak::Smtp, Speak::Lmtp, Speak::Submission] {
+        for (message, want) in cases {
+            for tail in [&b""[..], &large] {
+                hand_in(&house, speak, "carol@elsewhere.test", to("alice@example.test"), &[message, tail].concat());
+                let (_, text) = texts(&house, "alice@example.test", "INBOX").pop().unwrap();
+                sent += 1;
+                let shown = String::from_utf8_lossy(&text[..text.len().min(900)]);
+                let paths = mime::fields(&text).filter(|field| field.is(b"return-path")).count();
+                assert_eq!(paths, 1, "{speak:?}: {shown}");
+                let received = mime::fields(&text).find(|field| field.is(b"received")).unwrap().unfolded();
+                assert!(received.ends_with(b" +0000"), "{speak:?}: {shown}");
+                // What a user's header lacks comes before the empty line.
+                let tidied = match (speak, want.strip_prefix(b"\r\n")) {
+                    (Speak::Submission, None) => &want[want.windows(4).position(|w| w == b"\r\n\r\n").unwrap()..],
+                    _ => want,
+                };
+                // A header alone has no body to be kept apart from, but for a large one, whose first line is no field.
+                if *want != *b"\r\n" || !tail.is_empty() {
+                    assert!(text.ends_with(&[tidied, tail].concat()), "{speak:?}: {shown}");
+                }
+            }
+        }
+    }
+    // Names, quota and POP3 have the sizes of what is stored.
+    let files = std::fs::read_dir(scratch.0.join("mail/example.test/alice/Maildir/new")).unwrap().map(|file| file.unwrap());
+    let right = files.filter(|file| file.file_name().to_string_lossy().contains(&format!(",S={},", file.metadata().unwrap().len())));
+    assert_eq!(right.count(), sent);
+    let Seat::Pop3(_, mut pop) = seat(&house, Speak::Pop3) else { panic!() };
+    use pop3::Office;
+    let proof = sasl::Proof::Password { act_as: String::new(), user: "alice".into(), password: sasl::Secret::new("hikyaku".into()) };
+    pop.login(proof).unwrap();
+    for (n, entry) in (0..).zip(pop.open().unwrap()) {
+        assert_eq!(pop.read(n, 0, Vec::with_capacity(2 << 20)).unwrap().len() as u64, entry.span.wire);
+    }
 }
 
 #[test]

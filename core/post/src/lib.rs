@@ -6,7 +6,9 @@
 extern crate alloc;
 
 mod alias;
+mod beginning;
 mod expand;
+mod foreign;
 mod hops;
 mod limits;
 mod rate;
@@ -19,6 +21,7 @@ mod verp;
 
 pub use alias::{Alias, AliasError, Target, Why, parse_aliases, parse_included};
 pub use expand::{Addresses, Destiny, Expansion, Refused, expand};
+pub use foreign::Foreign;
 pub use hops::Hops;
 pub use limits::{MAX_HOPS, STEPS_MAX};
 pub use rate::{Limit, Rates};

@@ -1,7 +1,7 @@
 //! What a server does for the mail of its users before it goes out (RFC 6409 §8): adds the fields that are missing and takes out those that are nobody's
 //! business, while the header streams by.
 
-use crate::limits::HELD_MAX;
+use crate::beginning::{Beginning, is_mailbox_line};
 use alloc::{boxed::Box, format, vec::Vec};
 use mail::{Address, Stamp};
 
@@ -130,23 +130,17 @@ impl Tidy {
 
     /// Decides on what is held, once its last octet tells.
     fn name(&mut self, out: &mut Vec<u8>) {
-        let blank = |b: &u8| matches!(b, b' ' | b'\t');
-        match &*self.held {
-            b"\r" => {}
-            b"\n" | b"\r\n" => self.end(out, false),
-            // Obsolete syntax (RFC 5322 §4.5) has blanks before the colon.
-            [name @ .., b':'] if name.first().is_some_and(|b| !blank(b) && *b != b'\r') => self.field(out),
-            // A carriage return alone: who skips it would read a field behind it.
-            [first, ..] if blank(first) || *first == b'\r' => self.end(out, true),
-            [name @ .., b'!'..=b'~'] if !name.iter().any(blank) && self.held.len() < HELD_MAX => {}
-            [.., b' ' | b'\t'] if self.held.len() < HELD_MAX => {}
+        match Beginning::of(&self.held) {
+            Beginning::Open => {}
+            Beginning::Empty => self.end(out, false),
+            Beginning::Field => self.field(out),
             // The line that a mailbox file puts before a message; mail programs of old hand it on.
-            line if !self.begun && (line.starts_with(b"From ") || line.starts_with(b">From ")) => {
+            Beginning::Other if !self.begun && is_mailbox_line(&self.held) => {
                 self.drop = true;
                 self.held.clear();
                 self.state = if self.last == b'\n' { State::Start } else { State::Value };
             }
-            _ => self.end(out, true),
+            Beginning::Other => self.end(out, true),
         }
     }
 
@@ -187,6 +181,7 @@ impl Tidy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::HELD_MAX;
     use alloc::string::String;
 
     const FROM: &str = "From: alice@here.test\n";

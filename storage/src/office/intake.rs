@@ -1,7 +1,7 @@
 //! A message on its way in: from the octets of the wire to the bytes that are stored.
 
 use crate::spool::{Entry, Large, Spool};
-use post::Hops;
+use post::{Foreign, Hops};
 use std::{io, sync::Arc};
 
 /// Messages up to here are kept in memory and become part of a log record; larger ones become a file of the spool.
@@ -24,6 +24,8 @@ pub enum Form {
 pub struct Intake {
     entry: Entry<Arc<Spool>>,
     form: Form,
+    /// What keeps the header of a message from elsewhere apart from what is written ahead of it, until that header is over.
+    foreign: Option<Foreign>,
     held: Vec<u8>,
     large: Option<Large>,
     /// A carriage return at the end of the last piece, not yet written: a line feed may follow.
@@ -96,6 +98,7 @@ impl Intake {
         let mut intake = Intake {
             entry,
             form,
+            foreign: None,
             held: Vec::with_capacity(ahead.len() + 2048),
             large: None,
             cr: false,
@@ -116,9 +119,30 @@ impl Intake {
         intake
     }
 
-    /// Takes octets as they came.
+    /// The message is one of others: see [`Foreign`]. `is_final` if it is delivered here.
+    #[must_use]
+    pub fn from_elsewhere(mut self, is_final: bool) -> Intake {
+        self.foreign = Some(Foreign::new(is_final));
+        self
+    }
+
+    /// Takes octets as they came. Only these count for how large it may be: what is added here is not for its sender to know.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.received += bytes.len() as u64;
+        match &mut self.foreign {
+            None => self.take(bytes),
+            Some(foreign) => {
+                let mut passed = Vec::with_capacity(bytes.len() + 2);
+                foreign.feed(bytes, &mut passed);
+                if foreign.is_done() {
+                    self.foreign = None;
+                }
+                self.take(&passed);
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
         if self.received > self.largest || self.failed.is_some() || self.obstacle.is_some() {
             self.held = Vec::new();
             return;
@@ -213,6 +237,11 @@ impl Intake {
     /// # Errors
     /// Says why it cannot be kept. What was written of it goes with its entry.
     pub fn finish(mut self) -> Result<Taken, Refused> {
+        if let Some(mut foreign) = self.foreign.take() {
+            let mut passed = Vec::new();
+            foreign.finish(&mut passed);
+            self.take(&passed);
+        }
         let exact = matches!(self.form, Form::Exact);
         if let Form::Converted(recoder) = std::mem::replace(&mut self.form, Form::Lines)
             && self.obstacle.is_none()

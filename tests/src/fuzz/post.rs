@@ -2,8 +2,8 @@
 
 use mail::{Address, Stamp};
 use post::{
-    Addresses, Destiny, Directory, Hops, Refused, STEPS_MAX, Srs, Target, Tidy, TidyFacts, expand, parse_aliases, parse_included, unverp,
-    verp,
+    Addresses, Destiny, Directory, Foreign, Hops, Refused, STEPS_MAX, Srs, Target, Tidy, TidyFacts, expand, parse_aliases, parse_included,
+    unverp, verp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,8 +75,9 @@ fn senders(text: &str, srs: &Srs) {
 }
 
 /// The bytes are a message. However it is cut, it becomes the same; no field that is to go is left, none that is to be there is missing; and it is tidy then:
-/// tidied again, it stays as it is.
+/// tidied again, it stays as it is. A second use: it comes from elsewhere, and nothing of it becomes part of the field that goes before it.
 pub fn post_tidy(data: &[u8]) {
+    foreign(data);
     let (whole, pieces) = (tidied(data, data.len().max(1)), tidied(data, 1));
     assert!(whole == pieces, "it depends on where the message is cut");
     assert!(tidied(&whole, 7) == whole, "what is tidy is changed again");
@@ -98,6 +99,24 @@ pub fn post_tidy(data: &[u8]) {
     one.feed(data);
     data.iter().for_each(|b| each.feed(&[*b]));
     assert_eq!(format!("{one:?}"), format!("{each:?}"), "it depends on where the message is cut");
+}
+
+fn foreign(data: &[u8]) {
+    for is_final in [true, false] {
+        let (whole, pieces) = (passed(data, is_final, data.len().max(1)), passed(data, is_final, 1));
+        assert!(whole == pieces, "it depends on where the message is cut");
+        assert!(is_final || whole.ends_with(data) || whole.starts_with(b"X-Mailbox-Line: "), "what passes through changes");
+        let stored = [b"Received: here\n", &whole[..]].concat();
+        let mut fields = mime::fields(&stored);
+        assert_eq!(fields.next().map(|field| field.value), Some(&b" here\n"[..]), "it folds into ours");
+    }
+}
+
+fn passed(message: &[u8], is_final: bool, cut: usize) -> Vec<u8> {
+    let (mut foreign, mut out) = (Foreign::new(is_final), Vec::new());
+    message.chunks(cut).for_each(|piece| foreign.feed(piece, &mut out));
+    foreign.finish(&mut out);
+    out
 }
 
 fn tidied(message: &[u8], cut: usize) -> Vec<u8> {
