@@ -8,6 +8,7 @@ use crate::{
     outgoing::Admission,
     recover::decode,
     spool::{Entry, Lsn, Spool},
+    supervise::guarded,
 };
 use imap::Refusal;
 use mail::{Address, Flags, MailboxName, Stamp, Wishes};
@@ -83,6 +84,45 @@ pub struct Waiting {
     pub id: u64,
     /// The targets that do not have it. Others may have removed it again meanwhile, and must not get it twice.
     pub left: Vec<Left>,
+    /// What the queue was not told.
+    pub untold: Untold,
+}
+
+/// What of a record the queue was not told, because something panicked.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Untold {
+    /// That it is for recipients elsewhere.
+    pub leaves: bool,
+    /// That it reports on others.
+    pub settles: bool,
+}
+
+/// A record that is durable: what it promises is kept whatever happens to whoever carries it out. Dropped before everything is done, by a panic or
+/// an early return, it notes what is left: that is done later in this run, and the log keeps it for the next.
+struct Promise<'a> {
+    house: &'a House,
+    /// Until it is dropped.
+    entry: Option<Entry<Arc<Spool>>>,
+    waiting: Waiting,
+}
+
+impl Drop for Promise<'_> {
+    fn drop(&mut self) {
+        let Some(entry) = self.entry.take() else { return };
+        if self.waiting.is_done() {
+            return entry.delivered();
+        }
+        tracing::error!(id = format!("{:x}", self.waiting.id), "accepted, but not delivered yet");
+        // First: a checkpoint in between finds it held by the entry.
+        self.house.undelivered().note(self.waiting.clone());
+        entry.pin();
+    }
+}
+
+impl Waiting {
+    fn is_done(&self) -> bool {
+        self.left.is_empty() && self.untold == Untold::default()
+    }
 }
 
 /// A target that does not have its message.
@@ -168,27 +208,34 @@ impl House {
             intake::Content::Inline(bytes) => taken.entry.commit(&[&head, bytes])?,
             intake::Content::Large => taken.entry.commit(&[&head])?,
         };
-        if !leaving.to.is_empty() || !leaving.nowhere.is_empty() {
-            // Before the entry ends: a checkpoint must find it in the queue.
-            self.depot().note(id, at, matches!(taken.content, intake::Content::Large));
-            let ways = leaving.to.iter().map(|(recipient, _)| self.outgoing().site(&recipient.address.domain));
-            let sites: Vec<Box<str>> = ways.chain(leaving.nowhere.iter().map(|(_, no)| no.site().unwrap_or_default().into())).collect();
-            let sites: Vec<(u16, &str)> = (0..).zip(sites.iter().map(|site| &**site)).collect();
-            let held = leaving.traits.has(Traits::HELD);
-            let arrived_ms = self.queue_ms();
-            self.outgoing().admit(arrived_ms, &Admission { id, stamp, arrived_ms, wishes: &leaving.wishes, held, sites: &sites });
-        }
+        // The promise is given: from here on nothing may end this but by doing it, or noting what is left.
+        let Taken { entry, content, structure, stored, .. } = taken;
+        let left = |(target, to): (usize, &Destination)| Left {
+            target,
+            account: to.account.name().into(),
+            mailbox: names[target].as_str().into(),
+        };
+        let left: Vec<Left> = to.iter().enumerate().map(left).collect();
+        let leaves = !leaving.to.is_empty() || !leaving.nowhere.is_empty();
+        let untold = Untold { leaves, settles: matches!(leaving.settles, Some((_, _, Tells::End))) };
+        let mut promise = Promise { house: self, entry: Some(entry), waiting: Waiting { at, id, left, untold } };
         if let Some(file) = leaving.file {
-            // Before the entry ends too: the next checkpoint lets go of this record, and tells of the file again while it is there.
+            // Before the entry ends: the next checkpoint lets go of this record, and tells of the file again while it is there.
             self.folder().note(file);
+        }
+        if leaves {
+            // Before the entry ends too: a checkpoint must find it in the queue.
+            let large = matches!(content, intake::Content::Large);
+            let told = guarded("queue", || self.queue_new(id, at, large, stamp, leaving));
+            promise.waiting.untold.leaves = told.is_none() && !self.outgoing().holds(id);
         }
         if let Some((about, recipients, Tells::End)) = leaving.settles {
             // Before the entry ends as well: a snapshot that still had them would be believed, and they be reported twice.
-            self.settled(about, recipients);
+            promise.waiting.untold.settles = guarded("queue", || self.settled(about, recipients)).is_none();
         }
         let path = self.spool().large_path(id);
         let pieces: [&[u8]; 1];
-        let content = match &taken.content {
+        let content = match &content {
             intake::Content::Inline(bytes) => {
                 pieces = [bytes];
                 Content::Bytes(&pieces)
@@ -196,37 +243,62 @@ impl House {
             intake::Content::Large => Content::Link(&path),
         };
         let mut placed = Vec::with_capacity(to.len());
-        for ((destination, base), reserved) in to.iter().zip(&bases).zip(&reserved) {
-            destination.mailbox.confirm(reserved);
+        for (target, ((destination, base), reserved)) in to.iter().zip(&bases).zip(&reserved).enumerate() {
             let deposit = Deposit {
                 base,
                 content,
                 flags: &destination.flags,
                 date: destination.date,
-                size: taken.stored,
+                size: stored,
                 wire,
-                structure: Some(&taken.structure),
+                structure: Some(&structure),
             };
-            placed.push(destination.mailbox.deliver(&deposit));
-        }
-        match placed.iter().zip(to).find_map(|(p, to)| Some((p.as_ref().err()?, to))) {
-            None => {}
-            // APPEND says no, and the client will try again: nobody was promised anything, so nothing must appear later.
-            Some((error, destination)) if origin.is_none() => {
-                tracing::error!(id = format!("{id:x}"), ?error, "could not be appended");
-                self.bury(&destination.account, &names[0], &[bases[0].as_bytes()])?;
+            // Each by itself: one mailbox in trouble is no reason for its fellows not to get theirs.
+            let delivered = guarded("delivery", || {
+                destination.mailbox.confirm(reserved);
+                destination.mailbox.deliver(&deposit)
+            });
+            let delivered = delivered.unwrap_or(Err(Refusal::Fault(Fault::Later)));
+            match &delivered {
+                Ok(_) => promise.waiting.left.retain(|left| left.target != target),
+                // APPEND says no, and the client will try again: nobody was promised anything, so nothing must appear later.
+                Err(error) if origin.is_none() => {
+                    tracing::error!(id = format!("{id:x}"), ?error, "could not be appended");
+                    promise.waiting.left.clear();
+                    guarded("delivery", || self.take_back(destination, &names[target], base));
+                }
+                Err(error) => {
+                    let account = destination.account.name();
+                    tracing::error!(id = format!("{id:x}"), account, ?error, "a mailbox does not take what was accepted for it");
+                }
             }
-            Some((error, _)) => {
-                tracing::error!(id = format!("{id:x}"), ?error, "accepted, but not delivered yet");
-                let left = placed.iter().zip(to).enumerate().filter(|(_, (placed, _))| placed.is_err());
-                let left = left
-                    .map(|(target, (_, to))| Left { target, account: to.account.name().into(), mailbox: names[target].as_str().into() })
-                    .collect();
-                self.undelivered().note(Waiting { at, id, left });
-                taken.entry.pin();
-            }
+            placed.push(delivered);
         }
         Ok(placed)
+    }
+
+    /// Lets nothing appear later of what could not be appended.
+    fn take_back(&self, from: &Destination, mailbox: &MailboxName, base: &str) {
+        let buried = self.bury(&from.account, mailbox, &[base.as_bytes()]);
+        // If it panicked, the file may be there already.
+        let gone = from.mailbox.bury(&[base.as_bytes()]);
+        if let Err(error) = buried {
+            tracing::error!(base, %error, "what could not be appended may appear after a crash");
+        }
+        if let Err(error) = gone {
+            tracing::warn!(base, ?error, "whether something of what could not be appended is there nobody knows now");
+        }
+    }
+
+    /// Tells the queue of a message that leaves.
+    fn queue_new(&self, id: u64, at: Lsn, large: bool, stamp: Stamp, leaving: &Leaving<'_>) {
+        self.depot().note(id, at, large);
+        let ways = leaving.to.iter().map(|(recipient, _)| self.outgoing().site(&recipient.address.domain));
+        let sites: Vec<Box<str>> = ways.chain(leaving.nowhere.iter().map(|(_, no)| no.site().unwrap_or_default().into())).collect();
+        let sites: Vec<(u16, &str)> = (0..).zip(sites.iter().map(|site| &**site)).collect();
+        let held = leaving.traits.has(Traits::HELD);
+        let arrived_ms = self.queue_ms();
+        self.outgoing().admit(arrived_ms, &Admission { id, stamp, arrived_ms, wishes: &leaving.wishes, held, sites: &sites });
     }
 
     /// Makes it durable that messages are gone from a mailbox: no crash brings them back. Call it before their files are removed, and keep what it
@@ -234,15 +306,15 @@ impl House {
     ///
     /// # Errors
     /// If it could not be made durable. Remove nothing then.
-    pub(crate) fn bury(&self, account: &Account, mailbox: &MailboxName, bases: &[&[u8]]) -> io::Result<Vec<Entry<&Spool>>> {
-        let mut entries = Vec::new();
+    pub(crate) fn bury(&self, account: &Account, mailbox: &MailboxName, bases: &[&[u8]]) -> io::Result<Buried<'_>> {
+        let mut buried = Buried(Vec::new());
         for bases in bases.chunks(queue::BASES_MAX) {
             let gone = queue::Gone { account: &account.name(), mailbox: mailbox.as_str(), bases: queue::Bases::new(bases) };
             let mut entry = self.spool().entry();
             entry.commit(&[&gone.encode()])?;
-            entries.push(entry);
+            buried.0.push(entry);
         }
-        Ok(entries)
+        Ok(buried)
     }
 
     /// Makes a record durable that asks for nothing to be done.
@@ -250,7 +322,10 @@ impl House {
     /// # Errors
     /// If it could not be made durable.
     pub(crate) fn note(&self, record: &queue::Record<'_>) -> io::Result<()> {
-        self.spool().entry().commit(&[&record.encode()]).map(drop)
+        let mut entry = self.spool().entry();
+        entry.commit(&[&record.encode()])?;
+        entry.delivered();
+        Ok(())
     }
 
     /// Moves what waits for its mailbox to the end of the log if it holds too much of it: a mailbox that cannot be written to for days must not
@@ -262,7 +337,8 @@ impl House {
         if !self.spool().is_half_full() {
             return Ok(());
         }
-        for Waiting { at, id, mut left } in self.undelivered().all() {
+        // What the queue was not told of has to stay as it is until it was.
+        for Waiting { at, id, mut left, untold } in self.undelivered().all().into_iter().filter(|w| w.untold == Untold::default()) {
             let bytes = self.spool().read(at)?;
             let queue::Record::Accept(accept) = decode(&bytes)? else { continue };
             let mut targets = Vec::with_capacity(left.len());
@@ -279,7 +355,7 @@ impl House {
                 queue::Content::Large { .. } => self.spool().carry(at, id, &[&head])?,
             };
             drop(targets);
-            self.undelivered().carried(at, Waiting { at: to, id, left });
+            self.undelivered().carried(at, Waiting { at: to, id, left, untold });
         }
         Ok(())
     }
@@ -287,20 +363,35 @@ impl House {
     /// Tries again to deliver what was promised.
     pub fn deliver_again(&self) {
         let _alone = self.alone();
-        for Waiting { at, id, left } in self.undelivered().all() {
-            match self.replay_one(at, &left) {
-                Ok(left) if left.is_empty() => {
+        for waiting in self.undelivered().all() {
+            let (at, id) = (waiting.at, waiting.id);
+            match guarded("delivery", || self.try_again(&waiting)) {
+                Some(Ok(now)) if now.is_done() => {
                     self.undelivered().remove(at);
                     self.spool().unpin(at, id);
                     tracing::info!(id = format!("{id:x}"), "delivered after all");
                 }
-                Ok(left) => {
-                    tracing::error!(id = format!("{id:x}"), mailboxes = left.len(), "accepted, but not delivered yet");
-                    self.undelivered().leave(at, left);
+                Some(Ok(now)) => {
+                    tracing::error!(id = format!("{id:x}"), mailboxes = now.left.len(), "accepted, but not delivered yet");
+                    self.undelivered().carried(at, now);
                 }
-                Err(error) => tracing::error!(id = format!("{id:x}"), %error, "accepted, but not delivered yet"),
+                Some(Err(error)) => tracing::error!(id = format!("{id:x}"), %error, "accepted, but not delivered yet"),
+                None => tracing::error!(id = format!("{id:x}"), "accepted, but not delivered yet"),
             }
         }
+    }
+
+    /// Does what is left of a promise, and says what is left then.
+    fn try_again(&self, waiting: &Waiting) -> io::Result<Waiting> {
+        let left = if waiting.left.is_empty() { Vec::new() } else { self.replay_one(waiting.at, &waiting.left)? };
+        let mut untold = waiting.untold;
+        if untold != Untold::default() {
+            let bytes = self.spool().read(waiting.at)?;
+            let queue::Record::Accept(accept) = decode(&bytes)? else { return Err(io::ErrorKind::InvalidData.into()) };
+            let told = guarded("queue", || self.outgoing().tell_again(self.depot(), self.queue_ms(), waiting.at, &accept, untold));
+            untold = if told.is_some() { Untold::default() } else { untold };
+        }
+        Ok(Waiting { at: waiting.at, id: waiting.id, left, untold })
     }
 }
 
@@ -313,10 +404,6 @@ impl Undelivered {
     /// Whether mail for this account waits.
     pub fn waits_for(&self, account: &str) -> bool {
         self.list().iter().any(|waiting| waiting.left.iter().any(|left| *left.account == *account))
-    }
-
-    fn leave(&self, at: Lsn, left: Vec<Left>) {
-        self.list().iter_mut().filter(|waiting| waiting.at == at).for_each(|waiting| waiting.left.clone_from(&left));
     }
 
     fn carried(&self, at: Lsn, to: Waiting) {
@@ -337,6 +424,16 @@ impl Undelivered {
 
     fn list(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removals that are durable. While this is held, no checkpoint lets go of their records; nobody was promised them yet, so nothing is owed when it is
+/// dropped.
+pub(crate) struct Buried<'a>(Vec<Entry<&'a Spool>>);
+
+impl Drop for Buried<'_> {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Entry::delivered);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     house::House,
     office::intake::{Content, Form, Intake, Refused, Taken},
     story::Deed,
+    supervise::guarded,
 };
 use mail::{Address, Envelope, Flags, MailboxName, Notify, Recipient, Stamp};
 use post::{Destiny, Trace};
@@ -159,23 +160,26 @@ impl House {
             Origin { sender: envelope.sender.as_ref(), helo: "localhost", peer, with: "local", login: None, eight_bit: false, utf8: false };
         let message_id = taken.structure.envelope.message_id.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
         self.accept(taken, stamp, Some(&origin), &to, &leaving)?;
-        let sender = envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
-        let unknown = leaving.nowhere.iter().map(|(recipient, _)| recipient).filter(|r| !envelope.recipients.contains(r));
-        let recipients = envelope.recipients.iter().chain(unknown).map(|r| r.address.to_string()).collect();
-        self.tell(id, Deed::Accepted { sender, recipients, size, by: by.into(), client: client.into(), message_id, about });
-        for destination in &to {
-            let account = destination.account.address.to_string();
-            self.tell(id, Deed::Delivered { recipient: destination.recipient.clone(), account, delay_s: 0 });
-        }
-        if held && !places.remotes.is_empty() {
-            self.tell(id, Deed::Held { by: "a rule of the configuration".into() });
-        }
-        if let Some(told) = told
-            && let Err(error) = self.tell_success(&told)
-        {
-            // The message is there; only the news of it is lost.
-            tracing::error!(id = shown, %error, "a report of delivery cannot be written");
-        }
+        // Whatever becomes of the telling, it was accepted.
+        guarded("telling", || {
+            let sender = envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
+            let unknown = leaving.nowhere.iter().map(|(recipient, _)| recipient).filter(|r| !envelope.recipients.contains(r));
+            let recipients = envelope.recipients.iter().chain(unknown).map(|r| r.address.to_string()).collect();
+            self.tell(id, Deed::Accepted { sender, recipients, size, by: by.into(), client: client.into(), message_id, about });
+            for destination in &to {
+                let account = destination.account.address.to_string();
+                self.tell(id, Deed::Delivered { recipient: destination.recipient.clone(), account, delay_s: 0 });
+            }
+            if held && !places.remotes.is_empty() {
+                self.tell(id, Deed::Held { by: "a rule of the configuration".into() });
+            }
+            if let Some(told) = told
+                && let Err(error) = self.tell_success(&told)
+            {
+                // The message is there; only the news of it is lost.
+                tracing::error!(id = shown, %error, "a report of delivery cannot be written");
+            }
+        });
         Ok(id)
     }
 }

@@ -3,15 +3,17 @@
 //! Everything here can be done twice without harm, so a crash during recovery only means another recovery.
 
 use crate::{
-    accept::{Left, Waiting},
+    accept::{Left, Untold, Waiting},
     house::House,
     mailbox::{Content, Deposit, Mailbox, Reserved},
     spool::Lsn,
+    supervise::guarded,
 };
 use imap::Refusal;
 use mail::{MailboxName, UidValidity};
 use queue::{Place, Record, Replay};
 use std::{collections::BTreeMap, io, num::NonZeroU32, sync::Arc};
+use wire::Fault;
 
 /// How long mail waits for an account that is not there any more, in seconds. A lost file of accounts must not cost mail; a removed account must not keep
 /// its mail in the log for ever.
@@ -41,7 +43,7 @@ impl House {
                 let id = self.record_id(at)?;
                 tracing::error!(id = format!("{id:x}"), mailboxes = left.len(), "accepted, but not delivered yet");
                 self.spool().pin(at, id);
-                self.undelivered().note(Waiting { at, id, left });
+                self.undelivered().note(Waiting { at, id, left, untold: Untold::default() });
             }
         }
         Ok(count)
@@ -105,12 +107,12 @@ impl House {
             let flags = target.flags();
             let deposit =
                 Deposit { base: target.base, content, flags: &flags, date: target.date, size, wire: accept.wire_size, structure: None };
-            let restored = match self.open_for_replay(&to.account, &to.mailbox, None, true) {
+            let restored = guarded("delivery", || match self.open_for_replay(&to.account, &to.mailbox, None, true) {
                 Ok(Some(mailbox)) => mailbox.restore(&deposit).map(drop),
                 Ok(None) => Ok(()),
                 Err(refusal) => Err(refusal),
-            };
-            if let Err(error) = restored {
+            });
+            if let Err(error) = restored.unwrap_or(Err(Refusal::Fault(Fault::Later))) {
                 tracing::warn!(id = format!("{:x}", accept.id), account = target.account, ?error, "could not be delivered again");
                 left.push(to.clone());
             }

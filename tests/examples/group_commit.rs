@@ -65,7 +65,7 @@ fn session(spool: &Spool, start: Instant, work: Duration) -> io::Result<Vec<Dura
         entry.commit(&[&[7; 200], &message])?;
         times.push(asked.elapsed());
         compute(work / 4);
-        drop(entry);
+        entry.delivered();
         if spool.live_bytes() > 32 << 20 {
             spool.release(spool.mark())?;
         }

@@ -104,6 +104,7 @@ fn accept(spool: &Spool, depot: &Depot, queue: &Mutex<Queue>, n: u64) -> io::Res
         recipients: &recipients,
     };
     queue.lock().expect("nobody panics").admit(arrived_ms, &message);
+    entry.delivered();
     Ok(())
 }
 

@@ -152,6 +152,7 @@ impl Rig {
         self.depot.forget(reports);
         self.depot.note(id, at, is_large(id));
         self.queue.insert(id, 0);
+        entry.delivered();
         Ok(())
     }
 

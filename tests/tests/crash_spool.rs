@@ -209,6 +209,8 @@ fn work(disk: &Crashing, book: &Shared, seed: u64, steps: usize, faults: bool) {
                         if dice.u8(..4) == 0 {
                             assert_eq!(entry.pin(), at);
                             pinned.insert(id, at);
+                        } else {
+                            entry.delivered();
                         }
                     }
                     Err(error) => {
@@ -364,10 +366,10 @@ fn one_of_many(spool: &Spool, book: &Mutex<Book>, dice: &mut Rng, faults: bool) 
             return;
         }
     }
+    entry.delivered();
     if dice.u8(..10) > 0 {
         return;
     }
-    drop(entry);
     let mark = spool.mark();
     let gone: Vec<u64> = {
         let mut book = book.lock().unwrap();
@@ -440,8 +442,8 @@ fn a_panic_in_the_middle_of_a_write_is_one_session_s_trouble() {
                 book.top_id = id;
             }
             let commit = std::panic::AssertUnwindSafe(|| entry.commit(&[&record(id)]));
-            match std::panic::catch_unwind(commit) {
-                Ok(at) => drop(book.lock().unwrap().acked.insert(id, at.unwrap())),
+            match std::panic::catch_unwind(commit).expect("who commits hears of a failure") {
+                Ok(at) => drop(book.lock().unwrap().acked.insert(id, at)),
                 Err(_) => {
                     panics += 1;
                     disk.unwatch();

@@ -50,8 +50,10 @@ fn content(id: u64) -> Vec<u8> {
 fn accept(spool: &Spool, depot: &Depot) -> u64 {
     let mut entry = spool.entry();
     let at = entry.commit(&[&content(entry.id())]).unwrap();
-    depot.note(entry.id(), at, false);
-    entry.id()
+    let id = entry.id();
+    depot.note(id, at, false);
+    entry.delivered();
+    id
 }
 
 fn state_of(id: u64) -> Vec<u8> {
@@ -128,7 +130,7 @@ fn large_files_live_as_long_as_their_message() {
     let id = entry.id();
     let at = entry.commit(&[&content(id)]).unwrap();
     depot.note(id, at, true);
-    drop(entry);
+    entry.delivered();
     let whole = |spool: &Spool, depot: &Depot| {
         let file = depot.open_large(spool, id).unwrap();
         let mut bytes = [0; 9];

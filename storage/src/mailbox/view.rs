@@ -45,21 +45,14 @@ impl Mailbox {
             read_only: false,
         };
         let id = self.common.count();
-        let view = View {
-            mailbox: self.clone(),
-            id,
-            read_only,
-            uid_validity: index.uid_validity,
-            uid_next: index.uid_next,
-            mod_seq: index.mod_seq,
-        };
-        let heard = view.mod_seq;
-        state.views.insert(id, heard);
-        let claimed = if read_only { Ok(()) } else { state.claim() };
-        // A view that is dropped takes the lock itself.
+        let (uid_validity, uid_next, mod_seq) = (index.uid_validity, index.uid_next, index.mod_seq);
+        if !read_only {
+            state.claim()?;
+        }
+        state.views.insert(id, mod_seq);
+        // A view that is dropped takes the lock itself: one that was there in a panic before this would wait for ever.
         drop(state);
-        claimed?;
-        Ok((view, selected))
+        Ok((View { mailbox: self.clone(), id, read_only, uid_validity, uid_next, mod_seq }, selected))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     account::Account,
     places::{Places, Success},
     story::Deed,
+    supervise::guarded,
 };
 use config::{Speak, Strangers};
 use mail::{Address, Flags, MailboxName, Recipient, Stamp};
@@ -182,34 +183,37 @@ impl Smtp {
         if !to.is_empty() || !places.remotes.is_empty() {
             house.accept(taken, open.stamp, Some(&origin), &to, &leaving).map_err(|error| disk(&error))?;
         }
-        let (conn, protocol, peer) = (self.desk.guest.number, self.desk.protocol, self.desk.guest.peer);
-        let from = sender.map(ToString::to_string).unwrap_or_default();
-        if !to.is_empty() || !places.remotes.is_empty() {
-            let client = match &self.desk.account {
-                Some(account) => format!("{} ({account})", peer.ip()),
-                None => peer.ip().to_string(),
-            };
-            let recipients = envelope.recipients.iter().map(|r| r.address.to_string()).collect();
-            let by = protocol.to_owned();
-            house.tell(open.id, Deed::Accepted { sender: from.clone(), recipients, size, by, client, message_id, about: None });
-        }
-        for destination in &to {
-            let (recipient, account) = (destination.recipient.clone(), destination.account.address.to_string());
-            house.tell(open.id, Deed::Delivered { recipient, account, delay_s: 0 });
-            tracing::info!(conn, protocol, %peer, id, from, to = destination.recipient, account = %destination.account.address, size, "accept");
-        }
-        for (recipient, _) in &places.remotes {
-            tracing::info!(conn, protocol, %peer, id, from, to = %recipient.address, size, "queue");
-        }
-        if held && !places.remotes.is_empty() {
-            house.tell(open.id, Deed::Held { by: "a rule of the configuration".into() });
-        }
-        if let Some(told) = told
-            && let Err(error) = house.tell_success(&told)
-        {
-            // The message is there; only the news of it is lost.
-            tracing::error!(id, %error, "a report of delivery cannot be written");
-        }
+        // Whatever becomes of the telling, it was accepted, and a client that hears no yes would send it again.
+        guarded("telling", || {
+            let (conn, protocol, peer) = (self.desk.guest.number, self.desk.protocol, self.desk.guest.peer);
+            let from = sender.map(ToString::to_string).unwrap_or_default();
+            if !to.is_empty() || !places.remotes.is_empty() {
+                let client = match &self.desk.account {
+                    Some(account) => format!("{} ({account})", peer.ip()),
+                    None => peer.ip().to_string(),
+                };
+                let recipients = envelope.recipients.iter().map(|r| r.address.to_string()).collect();
+                let by = protocol.to_owned();
+                house.tell(open.id, Deed::Accepted { sender: from.clone(), recipients, size, by, client, message_id, about: None });
+            }
+            for destination in &to {
+                let (recipient, account) = (destination.recipient.clone(), destination.account.address.to_string());
+                house.tell(open.id, Deed::Delivered { recipient, account, delay_s: 0 });
+                tracing::info!(conn, protocol, %peer, id, from, to = destination.recipient, account = %destination.account.address, size, "accept");
+            }
+            for (recipient, _) in &places.remotes {
+                tracing::info!(conn, protocol, %peer, id, from, to = %recipient.address, size, "queue");
+            }
+            if held && !places.remotes.is_empty() {
+                house.tell(open.id, Deed::Held { by: "a rule of the configuration".into() });
+            }
+            if let Some(told) = told
+                && let Err(error) = house.tell_success(&told)
+            {
+                // The message is there; only the news of it is lost.
+                tracing::error!(id, %error, "a report of delivery cannot be written");
+            }
+        });
         if self.speak != Speak::Lmtp {
             each.clear();
         }

@@ -19,12 +19,12 @@ pub use outbound::Outbound;
 pub(crate) use rules::rules;
 pub use trip::{Dial, Load, Transport, Traveller, Trip};
 
-use crate::house::House;
+use crate::{accept::Untold, depot::Depot, house::House, spool::Lsn};
 use dice::Dice;
 use dns::{Query, Resolver};
 use mail::Stamp;
 use queue::{
-    Action, Ended, Job, Outcome, Queue, Ticket,
+    Accept, Action, Ended, Job, Outcome, Queue, Ticket,
     dsn::Templates,
     route::{self, Hop, NoRoute, Rules, Verdict},
 };
@@ -187,6 +187,23 @@ impl Outgoing {
     pub(crate) fn admit(&self, now_ms: u64, admission: &Admission<'_>) {
         let mut inner = self.inner();
         inner.queue.admit(now_ms, &admission.entry());
+        self.stir(inner, now_ms);
+    }
+
+    /// Whether a message is in the queue.
+    pub(crate) fn holds(&self, id: u64) -> bool {
+        self.inner().queue.contains(id)
+    }
+
+    /// Tells the queue of a record at `at` what it was not told when that was made.
+    pub(crate) fn tell_again(&self, depot: &Depot, now_ms: u64, at: Lsn, accept: &Accept<'_>, untold: Untold) {
+        let mut inner = self.inner();
+        let rules = inner.rules.clone();
+        // Told of what it knows, it would send again what is done meanwhile.
+        let remotes = if untold.leaves { accept.remotes } else { queue::Remotes::NONE };
+        let settles = accept.settles.filter(|_| untold.settles);
+        let record = queue::Record::Accept(Accept { remotes, settles, ..*accept });
+        restore::replay(&mut inner.queue, depot, &rules, now_ms, at, &record);
         self.stir(inner, now_ms);
     }
 

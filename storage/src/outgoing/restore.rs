@@ -210,8 +210,10 @@ mod tests {
         ];
         let half = 5;
         for (n, record) in records.iter().enumerate() {
-            let at = spool.entry().commit(&[record]).unwrap();
+            let mut entry = spool.entry();
+            let at = entry.commit(&[record]).unwrap();
             replay(&mut queue.lock().unwrap(), &depot, &Rules::default(), 1_000_000, at, &decode(record).unwrap());
+            entry.delivered();
             if n == half {
                 let mark = spool.mark();
                 depot

@@ -10,6 +10,7 @@ use super::{
     Lsn, Spool,
     segment::{self, Segment, Segments, Tail},
 };
+use crate::supervise::guarded;
 use queue::frame::{FRAME_HEAD, FrameHead, Kind, SEGMENT_HEAD, SegmentHead, checksum};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -300,12 +301,14 @@ impl Spool {
         let mut reign = Reign { spool: self, group, bytes, jots, before, base: state.end, good: 0, tail, error: None, over: false };
         drop(state);
         self.room.notify_all();
-        if let Err(error) = self.write(&mut reign) {
+        // A panic in there is a fault of the disk to those who wait: each of them knows what to do with its record then.
+        let written = guarded("log", || self.write(&mut reign)).unwrap_or_else(|| Err(io::Error::other("the log panicked")));
+        if let Err(error) = written {
             // Whether these bytes are on the disk nobody knows, and another flush would not tell: the system may have dropped them and think
             // all is well. So the log goes on elsewhere, and the head of that segment says that it ends before them. If that fails too,
             // the next leader tries.
             reign.error = Some(error);
-            reign.tail = self.begin(reign.base + reign.good as u64).ok();
+            reign.tail = guarded("log", || self.begin(reign.base + reign.good as u64).ok()).flatten();
         }
         reign.over = true;
     }

@@ -5,8 +5,9 @@ use std::{io, ops::Deref};
 
 /// An entry of the spool.
 ///
-/// Once it is committed, the log keeps its record until this is dropped, which says that it was delivered: everything the record asks
-/// for has been done, and the next checkpoint may make that durable and let go of the record. An entry that is dropped uncommitted never was.
+/// Once it is committed, the log keeps its record until [`Entry::delivered`] says that everything the record asks for has been done; the next
+/// checkpoint may make that durable and let go of the record. One that is dropped without that word, by an early return or a panic, leaves its record
+/// in the log: it is replayed at the next start. An entry that is dropped uncommitted never was.
 #[derive(Debug)]
 pub struct Entry<S: Deref<Target = Spool>> {
     spool: S,
@@ -63,32 +64,35 @@ impl<S: Deref<Target = Spool>> Entry<S> {
         Ok(large)
     }
 
+    /// Everything that its record asks for has been done.
+    ///
+    /// # Panics
+    /// If it is not committed.
+    pub fn delivered(self) {
+        let at = self.at.expect("delivered what is not committed");
+        self.spool.unpin(at, self.id);
+    }
+
     /// It could not be delivered: the record stays in the log, and is replayed at the next start, or delivered later by who then calls
     /// [`Spool::unpin`] with its place and id.
     ///
     /// # Panics
     /// If it is not committed.
     pub fn pin(self) -> Lsn {
-        let at = self.at.expect("pinned what is not committed");
-        std::mem::forget(self);
-        at
+        self.at.expect("pinned what is not committed")
     }
 }
 
 impl<S: Deref<Target = Spool>> Drop for Entry<S> {
     fn drop(&mut self) {
+        if self.at.is_some() {
+            return;
+        }
         let mut state = self.spool.state();
-        match self.at {
-            Some(at) => {
-                state.flight.remove(&(at, self.id));
-            }
-            None => {
-                state.open -= usize::from(self.open);
-                if self.large {
-                    state.large.remove(&self.id);
-                    state.garbage.push(self.id);
-                }
-            }
+        state.open -= usize::from(self.open);
+        if self.large {
+            state.large.remove(&self.id);
+            state.garbage.push(self.id);
         }
     }
 }

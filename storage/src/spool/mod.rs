@@ -205,7 +205,7 @@ impl Spool {
         self.flush_jots()
     }
 
-    /// Up to where everything is delivered: the oldest record whose entry is neither dropped nor given up is at or after this place. Take it
+    /// Up to where everything is delivered: the oldest record that nobody called so is at or after this place. Take it
     /// first, make durable what was delivered, then [`Spool::release`] it.
     pub fn mark(&self) -> Lsn {
         self.state().mark_now()

@@ -27,7 +27,10 @@ impl Drop for Scratch {
 }
 
 fn commit(spool: &Spool, record: &[u8]) -> Lsn {
-    spool.entry().commit(&[record]).unwrap()
+    let mut entry = spool.entry();
+    let at = entry.commit(&[record]).unwrap();
+    entry.delivered();
+    at
 }
 
 #[test]
@@ -59,6 +62,26 @@ fn records_are_replayed_until_they_are_released() {
     drop(spool);
     let (_, seen) = scratch.open();
     assert!(seen.is_empty());
+}
+
+#[test]
+fn an_entry_that_ends_without_a_word_keeps_its_record() {
+    let scratch = Scratch::new("panic");
+    let (spool, _) = scratch.open();
+    commit(&spool, b"one");
+    let mut at = 0;
+    let panicked = crate::supervise::guarded("test", || {
+        let mut entry = spool.entry();
+        at = entry.commit(&[b"two"]).unwrap();
+        std::panic::resume_unwind(Box::new("in the middle of a delivery"))
+    });
+    assert!(panicked.is_none());
+    commit(&spool, b"three");
+    assert_eq!(spool.mark(), at);
+    spool.release(spool.mark()).unwrap();
+    drop(spool);
+    let (_, seen) = scratch.open();
+    assert_eq!(seen.iter().map(|(_, record)| &record[..]).collect::<Vec<_>>(), [&b"two"[..], b"three"]);
 }
 
 #[test]
@@ -98,7 +121,7 @@ fn a_full_spool_says_so_and_recovers() {
     };
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(spool.entry().commit(&[&[0; 4096]]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-    held.clear();
+    held.into_iter().for_each(Entry::delivered);
     spool.release(spool.mark()).unwrap();
     commit(&spool, b"again");
 }
@@ -118,7 +141,7 @@ fn large_messages_live_as_long_as_their_record() {
     drop(dropped);
     assert_eq!(spool.garbage().unwrap(), 1);
     assert!(kept_path.exists() && !dropped_path.exists());
-    drop(kept);
+    kept.delivered();
     let mut lost = spool.entry();
     lost.large().unwrap();
     std::mem::forget(lost);

@@ -8,6 +8,7 @@
 mod afar;
 mod book;
 mod clerk;
+mod panics;
 mod stage;
 
 use book::{Book, Fate, Shared};
