@@ -151,7 +151,7 @@ impl Question {
         }
         let mut records = Vec::new();
         for record in message.answers.iter().filter(|r| r.name == *name && r.dns_class == DNSClass::IN) {
-            if records.len() < RECORDS_MAX
+            if (self.kind == Kind::Mx || records.len() < RECORDS_MAX)
                 && let Some(one) = self.record(&record.data)
             {
                 ttl = ttl.min(record.ttl);

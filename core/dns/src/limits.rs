@@ -14,7 +14,7 @@ pub(crate) const PAYLOAD: u16 = 1232;
 /// Beyond: the message counts as garbage.
 pub(crate) const RECORDS_READ_MAX: u32 = 512;
 
-/// Records of one answer that are kept. The first hundred of a list of mail exchangers are more than anyone tries. Beyond: dropped.
+/// Records of one answer that are kept, but of mail exchangers, which are all kept: the best of them may stand last. Beyond: dropped.
 pub(crate) const RECORDS_MAX: usize = 100;
 
 /// Aliases followed for one question, within answers and by new questions. Beyond: `Found::Failed` (it may be a loop).

@@ -45,6 +45,10 @@ const CONNECT_MS: u64 = 30_000;
 /// Last replies that are remembered, for reports and operators. Beyond, those of the oldest messages are forgotten.
 const SAID_MAX: usize = 100_000;
 
+/// How long what a peer has confirmed may wait for a flush of somebody else, in milliseconds; then it gets one of its own. A crash before that sends the
+/// message again.
+const CONFIRMED_MS: u64 = 50;
+
 /// How long a report that could not be written rests.
 const REPORT_AGAIN_MS: u64 = 30_000;
 
@@ -71,6 +75,8 @@ struct Inner {
     said_of_site: BTreeMap<Box<str>, Said>,
     /// Reports that could not be written, and when they are tried again.
     put_off: BTreeMap<u64, u64>,
+    /// When the log is flushed for the sake of what peers have confirmed.
+    flush_at: Option<Tick>,
     /// When who takes trips asks again by itself; never, if it has not been said.
     asks_at: u64,
     dice: Dice,
@@ -79,7 +85,17 @@ struct Inner {
 /// A connection that is to be made.
 struct Road {
     site: Box<str>,
-    hops: vec::IntoIter<Hop>,
+    /// Thrown once: with other dice for each fact that comes in, a list of many exchangers would be another list each time.
+    dice: u64,
+    way: Way,
+}
+
+/// What is known of a way.
+enum Way {
+    /// It waits for these facts, or for none if it is to be looked for again.
+    Asking(Vec<Query>),
+    /// The hosts that are left to try. It waits for nothing: whoever asked twice would be dialled twice.
+    Known(vec::IntoIter<Hop>),
 }
 
 /// What was last heard of a recipient.
@@ -147,6 +163,7 @@ impl Outgoing {
             said: BTreeMap::new(),
             said_of_site: BTreeMap::new(),
             put_off: BTreeMap::new(),
+            flush_at: None,
             asks_at: u64::MAX,
             dice,
         };
@@ -220,6 +237,16 @@ impl Outgoing {
         }
     }
 
+    /// What a peer has confirmed was jotted: who takes trips sees to it that it is flushed soon, together with what comes meanwhile.
+    fn flush_soon(&self, now: Tick) {
+        let mut inner = self.inner();
+        if inner.flush_at.is_none() {
+            inner.flush_at = Some(now.after(CONFIRMED_MS));
+            drop(inner);
+            self.ring();
+        }
+    }
+
     /// Puts the state of every queued message, for a snapshot.
     pub(crate) fn states(&self, put: &mut crate::depot::Put<'_>) {
         restore::put_states(put, |after, most, put| self.inner().queue.save_after(after, most, put));
@@ -257,6 +284,15 @@ impl House {
             if let Some(trip) = inner.ready.pop_front() {
                 return Some(trip);
             }
+            if inner.flush_at.is_some_and(|at| at <= now) {
+                inner.flush_at = None;
+                drop(inner);
+                if let Err(error) = self.spool().flush() {
+                    // The chores try again.
+                    tracing::warn!(%error, "what peers have confirmed is not in the log yet");
+                }
+                continue;
+            }
             let missed = inner.resolver.missed(now);
             inner.known(self, now, &missed);
             if let Some(exchange) = inner.resolver.next(now) {
@@ -273,7 +309,8 @@ impl House {
             }
             match inner.queue.poll(now_ms) {
                 Some(Action::Connect { ticket, site }) => {
-                    inner.roads.insert(ticket, Road { site, hops: Vec::new().into_iter() });
+                    let dice = inner.dice.u64();
+                    inner.roads.insert(ticket, Road { site, dice, way: Way::Asking(Vec::new()) });
                     inner.find_way(self, now, ticket);
                 }
                 Some(Action::Wake(ticket)) => match inner.bells.get(&ticket).cloned() {
@@ -316,7 +353,7 @@ impl House {
         let queue = inner.queue.deadline().into_iter().chain(inner.put_off.values().copied()).min();
         inner.asks_at = queue.unwrap_or(u64::MAX);
         let queue = queue.map(|at| now.after(at.saturating_sub(now_ms)));
-        [queue, inner.resolver.deadline()].into_iter().flatten().min()
+        [queue, inner.resolver.deadline(), inner.flush_at].into_iter().flatten().min()
     }
 
     /// Whom to ring when there may be a trip to carry.
@@ -340,18 +377,27 @@ impl Inner {
 
     /// Finds the hosts of a site, as far as is known.
     fn find_way(&mut self, house: &Arc<House>, now: Tick, ticket: Ticket) {
-        let Some(road) = self.roads.get(&ticket) else { return };
-        let dice = self.dice.u64();
-        let resolver = RefCell::new(&mut self.resolver);
-        let facts = |query: &Query| resolver.borrow_mut().look_up(now, query);
-        match route::route(&road.site, &self.rules, &facts, dice) {
-            Verdict::Need(queries) => {
-                for query in queries {
-                    self.asking.entry(query).or_default().insert(ticket);
+        let Some(Road { site, dice, way: Way::Asking(waits) }) = self.roads.get_mut(&ticket) else { return };
+        // Whatever it waited for, it is asked for anew.
+        for query in std::mem::take(waits) {
+            if let Some(tickets) = self.asking.get_mut(&query) {
+                tickets.remove(&ticket);
+                if tickets.is_empty() {
+                    self.asking.remove(&query);
                 }
             }
+        }
+        let resolver = RefCell::new(&mut self.resolver);
+        let facts = |query: &Query| resolver.borrow_mut().look_up(now, query);
+        match route::route(site, &self.rules, &facts, *dice) {
+            Verdict::Need(queries) => {
+                for query in &queries {
+                    self.asking.entry(query.clone()).or_default().insert(ticket);
+                }
+                *waits = queries;
+            }
             Verdict::Known(Ok(hops)) => {
-                self.roads.get_mut(&ticket).expect("it was there").hops = hops.into_iter();
+                self.roads.get_mut(&ticket).expect("it was there").way = Way::Known(hops.into_iter());
                 self.dial_next(house, now, ticket, None);
             }
             Verdict::Known(Err(none)) => self.no_way(house, ticket, none),
@@ -360,8 +406,8 @@ impl Inner {
 
     /// Dials the next host of a road; without another one, the road ends. `said` is what the last one said.
     fn dial_next(&mut self, house: &Arc<House>, now: Tick, ticket: Ticket, said: Option<Said>) {
-        let Some(road) = self.roads.get_mut(&ticket) else { return };
-        match road.hops.next() {
+        let Some(Road { way: Way::Known(hops), .. }) = self.roads.get_mut(&ticket) else { return };
+        match hops.next() {
             Some(hop) => self.dial(house, now, ticket, &hop),
             None => {
                 let road = self.roads.remove(&ticket).expect("it was there");

@@ -184,6 +184,9 @@ impl Outbound {
             // It is sent again after a crash, and not otherwise.
             tracing::error!(id = format!("{:x}", hand.id), %error, "an attempt is not in the log");
         }
+        if attempts.iter().any(|attempt| matches!(attempt.fate, queue::Fate::Delivered | queue::Fate::Relayed)) {
+            outgoing.flush_soon(Tick(self.house.now_ms()));
+        }
         if done {
             self.house.depot().forget(hand.id);
         }

@@ -17,8 +17,9 @@ use std::{
 };
 use storage::disk::Disk;
 
-/// After so many milliseconds what was jotted is in the log.
-const JOTTED_MS: u64 = 5000;
+/// After so many milliseconds what a peer has confirmed is in the log: 50 after the house heard of it, which takes a while on a slow line.
+const JOTTED_MS: u64 = 300;
+const JOTTED_SLOWLY_MS: u64 = 5000;
 
 /// How long a transaction may take that begins in time, until its MAIL is heard.
 const LATE_MS: u64 = 30_000;
@@ -45,6 +46,8 @@ struct Handover {
     /// When its transaction began, as far as is known.
     begun: u64,
     at: u64,
+    /// From when on the house cannot have forgotten it.
+    jotted: u64,
     shaky: bool,
     /// Whether it went to a foreign server in clear.
     clear: bool,
@@ -288,7 +291,8 @@ impl Ledger<'_> {
             let copy = &self.stage.books.copies[*copy];
             if came_by(self.plan, f, host, id) && copy.recipients.iter().any(|r| r == address) {
                 let shaky = self.stage.net.was_faulty(copy.conn);
-                handovers.push(Handover { begun: copy.begun, at: copy.at, shaky, clear: !copy.secured });
+                let jotted = copy.at + self.jotted_ms(copy.conn);
+                handovers.push(Handover { begun: copy.begun, at: copy.at, jotted, shaky, clear: !copy.secured });
             }
         }
         for (next, f) in self.taken {
@@ -296,19 +300,24 @@ impl Ledger<'_> {
             if named && came_by(self.plan, f, host, id) {
                 let shaky = self.stage.net.was_faulty(next.conn) || next.fate == Fate::Unsure;
                 // When that began is not written down; what was already on the line may arrive after an order.
-                handovers.push(Handover { begun: if shaky { 0 } else { next.at }, at: next.at, shaky, clear: false });
+                let (begun, jotted) = (if shaky { 0 } else { next.at }, next.at + self.jotted_ms(next.conn));
+                handovers.push(Handover { begun, at: next.at, jotted, shaky, clear: false });
             }
         }
         handovers
     }
 
+    fn jotted_ms(&self, conn: usize) -> u64 {
+        if self.stage.net.is_slow(conn) { JOTTED_SLOWLY_MS } else { JOTTED_MS }
+    }
+
     /// How many of these the house must know of.
     fn sure(&self, host: usize, handovers: &[Handover]) -> usize {
-        // What is remembered of a delivery is written with the next group, or by chores: a crash soon after may forget it, and so may a bad disk.
+        // What is remembered of a delivery is written with the next group, or soon: a crash before that may forget it, and so may a bad disk.
         let troubled = self.plan.hosts[host].restarted;
         let crashed =
-            |at: u64| self.stage.books.crashes.iter().any(|c| c.host == host && c.at >= at && (troubled || c.at <= at + JOTTED_MS));
-        handovers.iter().filter(|h| !h.shaky && !crashed(h.at)).count()
+            |h: &Handover| self.stage.books.crashes.iter().any(|c| c.host == host && c.at >= h.at && (troubled || c.at <= h.jotted));
+        handovers.iter().filter(|h| !h.shaky && !crashed(h)).count()
     }
 
     /// Reports on the failure of a message of a house, by their names: those that are somewhere, and those that a report for the postmaster holds.

@@ -300,6 +300,11 @@ impl Net {
         self.conns[conn].faulty
     }
 
+    /// Whether each byte of it takes its time.
+    pub fn is_slow(&self, conn: usize) -> bool {
+        self.conns[conn].slow > 0
+    }
+
     /// Whoever has this connection gave up on it before it was told everything.
     pub fn blame(&mut self, conn: usize) {
         self.conns[conn].faulty = true;

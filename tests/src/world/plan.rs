@@ -27,6 +27,8 @@ pub struct Plan {
     pub hosts: Vec<HostPlan>,
     /// The foreign servers.
     pub sites: Vec<SitePlan>,
+    /// Domains with many mail exchangers: where each of these is, if anywhere.
+    pub crowds: Vec<Vec<Option<IpAddr>>>,
     /// What goes wrong on the network.
     pub weather: Weather,
     /// What goes wrong with names.
@@ -153,11 +155,13 @@ impl Plan {
         let lies =
             Lies { silent: some(d, 100), wrong_id: some(d, 60), servfail: some(d, 80), truncate: some(d, 120), rubbish: some(d, 60) };
         let calm_at = d.u64(20..120) * MINUTE;
-        let mut plan = Plan { seed, hosts, sites, weather, lies, deeds: Vec::new(), calm_at, end_at: calm_at + 24 * 60 * MINUTE, canary };
+        let end_at = calm_at + 24 * 60 * MINUTE;
+        let mut plan = Plan { seed, hosts, sites, crowds: Vec::new(), weather, lies, deeds: Vec::new(), calm_at, end_at, canary };
         plan.clients(d);
         plan.trouble(d);
         plan.deeds.push((calm_at, Deed::Calm));
         plan.widen(&mut Rng::with_seed(seed ^ 0x77_6f72_6c64));
+        plan.crowds(&mut Rng::with_seed(seed ^ 0x6372_6f77_6473));
         plan
     }
 
@@ -246,6 +250,30 @@ impl Plan {
                 .collect();
             let from = IpAddr::from([10, 2, 0, 200 + host as u8]);
             self.deeds.push((d.u64(0..15 * MINUTE), Deed::Client(from, self.hosts[host].ip, style, letters)));
+        }
+    }
+
+    /// Some domains have up to 200 mail exchangers of one preference: most lead to a server, some to nobody, some have no address.
+    fn crowds(&mut self, d: &mut Rng) {
+        if d.u8(..4) > 0 {
+            return;
+        }
+        for _ in 0..d.u8(1..=3) {
+            let (count, gone) = (d.usize(1..=200), d.choice([0, 2, 8]).unwrap_or(0));
+            let exchanger = |_| match d.u8(..10) {
+                n if n < gone => None,
+                9 => Some(IpAddr::from([10, 1, 0, d.choice(DEAD).unwrap_or(DEAD[0])])),
+                _ => Some(self.sites[d.usize(0..self.sites.len())].ip),
+            };
+            self.crowds.push((0..count).map(exchanger).collect());
+        }
+        for (_, deed) in &mut self.deeds {
+            let Deed::Client(_, _, Style { lmtp: false, .. }, letters) = deed else { continue };
+            for letter in letters {
+                if d.bool() {
+                    letter.recipients.push((format!("user{}@crowd{}.test", d.u8(..4), d.usize(0..self.crowds.len())), notify(d)));
+                }
+            }
         }
     }
 
@@ -397,6 +425,15 @@ impl Plan {
         }
         // The better server is dead, the other is not.
         domain("two.test", &[(10, "mx.dead1.test", dead(1)), (20, "mx.d0.test", self.sites[0].ip)]);
+        for (n, crowd) in self.crowds.iter().enumerate() {
+            for (m, ip) in crowd.iter().enumerate() {
+                let name = format!("mx{m}.crowd{n}.test");
+                zone.add(&format!("crowd{n}.test"), Fact::Mx(10, name.clone()));
+                if let Some(ip) = ip {
+                    zone.add(&name, Fact::Host(*ip));
+                }
+            }
+        }
         // RFC 5321 §5.1: without MX the address counts.
         zone.add("plain.test", Fact::Host(self.sites[0].ip));
         zone.add("alias.test", Fact::Alias("d0.test".into()));

@@ -19,6 +19,9 @@ pub(super) fn enhanced(reply: &str) -> Option<&str> {
 pub fn status(kind: Kind, code: u16, reply: &str) -> &str {
     let said = enhanced(reply);
     let class = match (code / 100, kind) {
+        // A peer that is out of step: what it said is no reason, and a code of success would contradict the action (RFC 3464 §2.3.4). It is tried again,
+        // so what failed in the end failed for too long.
+        (2 | 3, Kind::Failed | Kind::Double | Kind::Delayed) => return "4.5.0",
         (2 | 4 | 5, _) => Some((b'0' + (code / 100) as u8) as char),
         (_, Kind::Delivered | Kind::Relayed | Kind::Expanded) => Some('2'),
         (_, Kind::Delayed) => Some('4'),

@@ -149,6 +149,17 @@ fn what_is_overdue_says_so() {
 }
 
 #[test]
+fn a_code_of_success_is_no_reason_to_fail() {
+    let (alice, bob) = (address("alice@home.test"), address("bob@far.test"));
+    for kind in [Kind::Failed, Kind::Double, Kind::Delayed] {
+        for (code, reply) in [(250, "2.1.5 ok"), (250, ""), (354, "go ahead")] {
+            let (text, _) = whole(&made(kind, &alice, original(), &[About { code, reply, ..about(&bob) }]), LUNCH);
+            assert!(text.contains("Status: 4.5.0\n"), "{kind:?} {code}: {text}");
+        }
+    }
+}
+
+#[test]
 fn success_and_double_bounces() {
     let (alice, bob) = (address("alice@home.test"), address("bob@far.test"));
     for (kind, action, status) in [

@@ -13,8 +13,15 @@ use dns::{Found, Kind, Query, Record};
 /// Hosts to try for one message at one time (RFC 5321 §5.1 allows a limit and wants at least two). Beyond: not tried.
 const HOPS_MAX: usize = 20;
 
-/// Mail exchangers whose addresses are asked for. Beyond: not tried.
+/// Mail exchangers whose addresses are asked for at a time. The next ones follow only if none of these has an address.
 const EXCHANGERS_MAX: usize = 20;
+
+/// Of a list that is longer than that, so many are the best; the other places are drawn from all the rest, so that even the worst has its day when all
+/// better ones are dead.
+const BEST: usize = 15;
+
+/// Mail exchangers whose addresses are asked for on one trip, so that a hostile zone cannot make us ask for ever. Beyond: another time, never for good.
+const ASKED_MAX: usize = 100;
 
 /// What a fact function comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +141,8 @@ pub fn site(domain: &str, rules: &Rules) -> Box<str> {
     rules.find(&domain).and_then(Route::site).unwrap_or(domain)
 }
 
-/// The hosts to try for a site, the best first, at most 20. `dice` decides among exchangers of the same preference.
+/// The hosts to try for a site, the best first, at most 20. `dice` decides among exchangers of the same preference, and which of very many are tried; it
+/// stays the same until the way is known.
 pub fn route(site: &str, rules: &Rules, facts: &impl Fn(&Query) -> Option<Found>, dice: u64) -> Verdict<Result<Vec<Hop>, NoRoute>> {
     let mut way = Way { rules, route: None, facts, need: BTreeSet::new(), named: false, failed: false, hops: Vec::new() };
     let by_operator = |no: NoRoute| if no.permanent() { NoRoute::BadRoute } else { no };
@@ -227,38 +235,54 @@ impl<F: Fn(&Query) -> Option<Found>> Way<'_, F> {
             self.add(&domain, &addresses, port);
             return self.end(if no_domain { NoRoute::NoSuchDomain } else { NoRoute::Nowhere });
         }
-        self.by_exchangers(&exchangers, port)
+        self.by_exchangers(&exchangers, port, dice)
     }
 
-    fn by_exchangers(&mut self, exchangers: &[(u16, Box<str>)], port: Option<u16>) -> Result<(), NoRoute> {
+    fn by_exchangers(&mut self, exchangers: &[(u16, Box<str>)], port: Option<u16>, dice: u64) -> Result<(), NoRoute> {
         // RFC 7505 §3: the null exchanger stands alone. Beside others it means nothing.
-        let mut usable = exchangers.iter().filter(|(_, host)| **host != *".").peekable();
-        if usable.peek().is_none() {
+        let mut usable: Vec<&(u16, Box<str>)> = exchangers.iter().filter(|(_, host)| **host != *".").collect();
+        if usable.is_empty() {
             return Err(NoRoute::NullMx);
         }
         // Of the names all are looked at, of the addresses only those of the hosts that would be tried.
-        let mut own = usable.clone().find(|(_, host)| self.rules.names.contains(host)).map(|(preference, _)| *preference);
-        let mut found: Vec<(u16, &str, Vec<IpAddr>)> = Vec::new();
-        for (preference, host) in usable.take(EXCHANGERS_MAX) {
-            if own.is_some_and(|own| *preference >= own) {
-                break;
-            }
-            // RFC 5321 §5.1: an exchanger is a name. Addresses in its place are of no use, as they have none in turn. A name that is an
-            // alias is outside the standard too, but its meaning is clear, and the resolver has followed it.
-            if Query::new(host, Kind::A).is_none() || is_numeric(host) {
-                continue;
-            }
-            match self.place(host) {
-                Place::At(addresses) => found.push((*preference, host, addresses)),
-                Place::Here => own = Some(own.map_or(*preference, |own| own.min(*preference))),
-            }
-        }
+        let mut own = usable.iter().find(|(_, host)| self.rules.names.contains(host)).map(|(preference, _)| *preference);
         // RFC 5321 §5.1: where we are named, that preference and all worse ones are discarded.
-        found.retain(|(preference, ..)| own.is_none_or(|own| *preference < own));
-        for (_, host, addresses) in &found {
-            self.add(host, addresses, port);
+        let worse = |own: Option<u16>, preference: u16| own.is_some_and(|own| preference >= own);
+        // RFC 5321 §5.1: an exchanger is a name. Addresses in its place are of no use, as they have none in turn. A name that is an alias is
+        // outside the standard too, but its meaning is clear, and the resolver has followed it.
+        usable.retain(|(preference, host)| !worse(own, *preference) && Query::new(host, Kind::A).is_some() && !is_numeric(host));
+        if usable.len() > EXCHANGERS_MAX {
+            fastrand::Rng::with_seed(dice).shuffle(&mut usable[BEST..]);
         }
-        self.end(if own.is_some() && found.is_empty() { NoRoute::Loop } else { NoRoute::Nowhere })
+        let mut found: Vec<(u16, &str, Vec<IpAddr>)> = Vec::new();
+        let mut asked = 0;
+        // What was asked for is asked for again in each call, so it has to be the same names until a way is known: hence the same dice.
+        while found.iter().all(|(.., addresses)| addresses.is_empty()) && self.need.is_empty() && asked < usable.len().min(ASKED_MAX) {
+            let next = (asked + EXCHANGERS_MAX).min(usable.len());
+            for (preference, host) in &usable[asked..next] {
+                if worse(own, *preference) {
+                    continue;
+                }
+                match self.place(host) {
+                    Place::At(addresses) => found.push((*preference, host, addresses)),
+                    Place::Here => own = Some(own.map_or(*preference, |own| own.min(*preference))),
+                }
+            }
+            found.retain(|(preference, ..)| !worse(own, *preference));
+            asked = next;
+        }
+        let nobody_better = own.is_some() && found.is_empty();
+        found.retain(|(.., addresses)| !addresses.is_empty());
+        found.sort_by_key(|(preference, ..)| *preference);
+        // What was not tried is no reason to give up.
+        self.failed |= usable[asked..].iter().any(|(preference, _)| !worse(own, *preference));
+        // One with many addresses leaves the others some places.
+        let many = found.iter().map(|(.., addresses)| addresses.len()).sum::<usize>() > HOPS_MAX;
+        let share = if many { HOPS_MAX / found.len() } else { HOPS_MAX };
+        for (_, host, addresses) in &found {
+            self.add(host, &addresses[..addresses.len().min(share)], port);
+        }
+        self.end(if nobody_better { NoRoute::Loop } else { NoRoute::Nowhere })
     }
 
     /// Enough was found, or why not.

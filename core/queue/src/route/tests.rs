@@ -64,7 +64,7 @@ impl Zone {
     /// Finds a way as a host does: knows nothing, asks for what is needed.
     fn ways(&self, site: &str, rules: &Rules, dice: u64) -> Result<Vec<Hop>, NoRoute> {
         let mut known = BTreeMap::new();
-        for _ in 0..4 {
+        for _ in 0..8 {
             match route(site, rules, &|q: &Query| known.get(q).cloned(), dice) {
                 Verdict::Known(result) => return result,
                 Verdict::Need(queries) => {
@@ -224,6 +224,46 @@ fn a_hostile_zone_gives_no_endless_list() {
         panic!("addresses are needed");
     };
     assert_eq!(needs.len(), 2 * EXCHANGERS_MAX);
+}
+
+#[test]
+fn what_was_not_tried_is_no_reason_to_give_up() {
+    let gone =
+        |count: usize, preference: usize| -> String { (0..count).map(|n| format!("d.test MX {preference} gone{n}.test\n")).collect() };
+    let living = |preference: usize| format!("d.test MX {preference} a.test\na.test A 192.0.2.1\n");
+    for dice in 0..8 {
+        let ways = |zone: String| show(Zone::new(&zone).ways("d.test", &rules(), dice));
+        for count in [19, 20, 21, 60, 99] {
+            assert_eq!(ways(gone(count, 10) + &living(20)), "a.test 192.0.2.1", "behind {count} without an address");
+            assert_eq!(ways(gone(count, 10) + &living(10)), "a.test 192.0.2.1", "among {count} without an address");
+            assert_eq!(ways(gone(count, 10)), "5.4.4", "all of {count} were looked at");
+        }
+        assert_eq!(ways(gone(200, 10) + &living(5)), "a.test 192.0.2.1", "the best stands last");
+        assert_eq!(ways(gone(200, 10)), "4.4.3", "some were not looked at");
+        assert_eq!(ways(gone(200, 10) + "d.test MX 5 us.test\n"), "5.4.6", "they count for nothing");
+    }
+}
+
+#[test]
+fn the_worst_of_many_has_its_day() {
+    let text: String = (0..200).map(|n| format!("d.test MX {n} h{n}.test\nh{n}.test A 198.51.100.{n}\n")).collect();
+    let zone = Zone::new(&text);
+    let mut seen = BTreeSet::new();
+    for dice in 0..700 {
+        let hops = zone.ways("d.test", &rules(), dice).expect("a way");
+        let preferences: Vec<u32> = hops.iter().map(|hop| hop.host[1..].trim_end_matches(".test").parse().expect("a number")).collect();
+        assert!(preferences.is_sorted() && preferences[..BEST] == Vec::from_iter(0..BEST as u32), "{preferences:?}");
+        seen.extend(preferences);
+    }
+    assert_eq!(seen.len(), 200);
+}
+
+#[test]
+fn one_with_many_addresses_leaves_room_for_others() {
+    let text: String = (0..40).map(|n| format!("a.test A 198.51.100.{n}\n")).collect();
+    let zone = Zone::new(&(text + "d.test MX 10 a.test\nd.test MX 20 b.test\nb.test A 192.0.2.2\n"));
+    let hops = zone.ways("d.test", &rules(), 1).expect("a way");
+    assert_eq!((hops.len(), &*hops[10].host), (11, "b.test"));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What became of a message that goes in several transactions stands, wherever the line breaks.
 
 use super::*;
-use crate::{accept::Leaving, disk::Posix, outgoing::Load};
+use crate::{accept::Leaving, clock::Clock, disk::Posix, outgoing::Load, spool};
 use mail::Envelope;
 use smtp::client::{Outcome as Heard, Reply, Stage};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[test]
 fn what_came_of_one_transaction_stands_when_the_line_breaks_before_the_next() {
@@ -35,5 +36,44 @@ fn what_came_of_one_transaction_stands_when_the_line_breaks_before_the_next() {
     assert_eq!(listed.recipients.len(), 1, "the other has it: {listed:?}");
     house.close();
     drop(house);
+    std::fs::remove_dir_all(&at).unwrap();
+}
+
+#[test]
+fn what_a_peer_confirmed_is_flushed_soon_although_nobody_else_flushes() {
+    let at = std::env::temp_dir().join(format!("hikyaku-confirmed-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&at);
+    std::fs::create_dir(&at).unwrap();
+    let ms = Arc::new(AtomicU64::new(1000));
+    let hands = ms.clone();
+    let clock = Clock::new(Arc::new(|| 1_800_000_000_000_000_000), move || hands.load(Ordering::Relaxed));
+    let config = config::Config { domains: vec!["example.test".into()], store: at.clone(), ..config::Config::default() };
+    let house = House::open_at(config, Arc::new(Posix), clock, spool::Options::default()).unwrap();
+    let mut sessions = Vec::new();
+    for n in 0..3 {
+        let to = Address::parse(&format!("one@[192.0.2.{n}]")).unwrap().into();
+        let envelope = Envelope { sender: Address::parse("alice@far.test"), recipients: vec![to], ..Envelope::default() };
+        house
+            .submit(envelope, "test", "a test", Leaving::default(), |intake| {
+                intake.feed(b"Subject: hello\n\nhello\n");
+                Ok(())
+            })
+            .unwrap();
+        let trip = house.next_trip(Tick(house.now_ms())).expect("an address needs no names");
+        let Load::Smtp(session, mut office) = trip.load else { panic!("{:?} is no mail server", trip.dial) };
+        office.next(Offer::default()).expect("a job");
+        sessions.push((session, office));
+    }
+    let before = house.spool().flushes();
+    let reply = || Reply { code: 250, status: (2, 0, 0), text: "so".into() };
+    for (n, (_, office)) in sessions.iter_mut().enumerate() {
+        ms.store(1000 + n as u64 * 10, Ordering::Relaxed);
+        office.report(Report { each: vec![Heard { fate: Fate::Delivered, reply: reply(), by_peer: true }] });
+    }
+    assert_eq!(house.trips_due(), Some(Tick(1050)));
+    assert!(house.next_trip(Tick(1049)).is_none() && house.spool().flushes() == before, "somebody else may flush until then");
+    ms.store(1050, Ordering::Relaxed);
+    assert!(house.next_trip(Tick(1050)).is_none());
+    assert_eq!((house.spool().flushes(), house.trips_due()), (before + 1, None), "one flush for all of them, and no more");
     std::fs::remove_dir_all(&at).unwrap();
 }
