@@ -85,6 +85,14 @@ impl Index {
     /// Messages that are gone stay among the entries until [`Index::sweep`].
     pub fn apply(&mut self, record: &Record) -> bool {
         match *record {
+            Record::Add(Add { mod_seq, .. })
+            | Record::Flags { mod_seq, .. }
+            | Record::Gone { mod_seq, .. }
+            | Record::Next { mod_seq, .. }
+                if mod_seq > limits::MOD_SEQ =>
+            {
+                return false;
+            }
             Record::Head { uid_validity } => {
                 self.uid_validity = uid_validity;
                 return uid_validity != 0;

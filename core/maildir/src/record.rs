@@ -358,10 +358,11 @@ impl<'a> Bytes<'a> {
     }
 
     fn facts(&mut self) -> Option<Facts> {
+        // Whoever may write the file may have written anything, with a true checksum: what follows is added up and printed.
         Some(Facts {
-            size: self.u64()?,
-            wire: self.u64()?,
-            date: self.u64()? as i64,
+            size: self.u64()?.min(limits::MESSAGE),
+            wire: self.u64()?.min(limits::MESSAGE * 2),
+            date: (self.u64()? as i64).clamp(*limits::DATES.start(), *limits::DATES.end()),
             zone: self.u16()? as i16,
             blob: Blob { at: self.u64()?, len: self.u32()? },
         })
@@ -417,6 +418,16 @@ mod tests {
             assert!(records.by_ref().count() < some().len());
             assert!(records.valid() <= at);
         }
+    }
+
+    #[test]
+    fn facts_that_nobody_can_add_up_are_cut_down() {
+        let facts = Facts { size: u64::MAX, wire: u64::MAX, date: i64::MAX, ..Facts::default() };
+        let mut bytes = Vec::new();
+        Record::Facts { uid: 1, bits: Bits::SIZED, facts }.put(&mut bytes);
+        let Some(Record::Facts { facts, .. }) = Records::new(&bytes).next() else { panic!("a record of facts") };
+        assert!(facts.wire.checked_mul(limits::MESSAGES as u64).is_some());
+        assert_eq!((facts.size, facts.date), (limits::MESSAGE, 253_402_300_799));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The file `hikyaku.uids`: whose UIDs these are, and below which bounds they may have been used.
 
+use crate::limits;
 use alloc::string::String;
 use core::fmt::Write;
 
@@ -33,7 +34,8 @@ impl Bounds {
         let mut after = |name: &str| name.split(' ').all(|w| words.next() == Some(w)).then(|| words.next()).flatten();
         let uid_validity = after("uidvalidity")?.parse().ok().filter(|v| *v != 0)?;
         let uid_upto = after("uids below")?.parse().ok()?;
-        let mod_seq_upto = after("changes below")?.parse().ok()?;
+        // The numbers go on from here: a line that leaves no room, however true its checksum, is no line.
+        let mod_seq_upto = after("changes below")?.parse().ok().filter(|n| *n <= limits::MOD_SEQ)?;
         Some(Bounds { uid_validity, uid_upto, mod_seq_upto })
     }
 
@@ -55,7 +57,7 @@ mod tests {
     #[test]
     fn the_last_whole_line_counts() {
         let first = Bounds { uid_validity: 5, uid_upto: 1001, mod_seq_upto: 1 << 20 };
-        let second = Bounds { uid_validity: 5, uid_upto: 7, mod_seq_upto: u64::MAX };
+        let second = Bounds { uid_validity: 5, uid_upto: 7, mod_seq_upto: limits::MOD_SEQ };
         let mut text = first.print();
         let one = text.len();
         text.push_str(&second.print());
@@ -66,6 +68,8 @@ mod tests {
         assert_eq!(Bounds::parse(text.as_bytes()), Some(second));
         let torn = alloc::format!("{}{}", &text[..one + 20], first.print());
         assert_eq!(Bounds::parse(torn.as_bytes()), Some(first));
+        let spent = Bounds { mod_seq_upto: u64::MAX, ..first };
+        assert_eq!(Bounds::parse(alloc::format!("{}{}", first.print(), spent.print()).as_bytes()), Some(first));
         assert_eq!(Bounds::parse(b""), None);
         assert_eq!(Bounds::parse(&[0; 100]), None);
     }

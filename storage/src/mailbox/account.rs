@@ -61,14 +61,15 @@ impl Account {
                 0
             }
         };
-        books.sum = books.sum - before + size;
+        // Sums of what others may have written: they end at the greatest number instead of ending the server.
+        books.sum = books.sum.saturating_sub(before).saturating_add(size);
     }
 
     /// A mailbox is not there any more.
     pub fn uncount(&self, name: &MailboxName) {
         let mut books = self.books();
         let before = books.sizes.remove(name).unwrap_or(0);
-        books.sum -= before;
+        books.sum = books.sum.saturating_sub(before);
     }
 
     /// A UIDVALIDITY that no mailbox of this account ever had: greater than all before, and the time if that is greater still (so that it

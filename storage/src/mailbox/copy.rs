@@ -84,7 +84,7 @@ impl Mailbox {
             let bits = bits(marks, b"", Place::Cur).set(Bits::ODD, false).set(Bits::SIZED, true).set(Bits::DATED, true);
             let facts = Facts { blob: Blob::default(), ..source.facts };
             state.put(&Record::Add(Add { uid: next, mod_seq, marks, bits, facts, base: base.as_bytes(), info: odd(bits, b"") }));
-            state.total += facts.size;
+            state.total = state.total.saturating_add(facts.size);
             copied.uids.push((source.uid, uid(next)));
         }
         state.flush();

@@ -144,7 +144,7 @@ impl Locked<'_> {
         let bits = bits(marks, if place == Place::New { b"" } else { b":2," }, place);
         let bits = bits.set(Bits::ODD, false).set(Bits::SIZED, true).set(Bits::DATED, true);
         self.put(&Record::Add(Add { uid: uid_now, mod_seq, marks, bits, facts, base: deposit.base.as_bytes(), info: odd(bits, b"") }));
-        self.total += deposit.size;
+        self.total = self.total.saturating_add(deposit.size);
         self.flush();
         self.after(place, before);
         self.count();

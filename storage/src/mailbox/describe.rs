@@ -92,9 +92,9 @@ impl Mailbox {
 
     /// Finds out size and date of a message; `None` if it is gone. What it notes is for the caller to flush.
     pub(super) fn measure(&self, id: Uid, size: bool) -> Result<Option<Facts>, Refusal> {
-        let stat = |disk: &dyn Disk, path: &Path| disk.stat(path);
+        let stat = |disk: &dyn Disk, path: &Path| disk.stat(path).and_then(|stat| fits(stat.len).map(|()| stat));
         let Some((stat, base)) = self.with_file(id, stat)? else { return Ok(None) };
-        let date = stat.modified_ns.div_euclid(1_000_000_000) as i64;
+        let date = super::refresh::date_of(&stat);
         {
             let mut state = self.lock()?;
             let Some(entry) = state.index.entry(id.get()) else { return Ok(None) };
@@ -107,7 +107,7 @@ impl Mailbox {
             // What a name says of a size is believed if the size that can be seen is the same.
             if !bits.has(Bits::SIZED)
                 && told.stored == Some(stat.len)
-                && let Some(wire) = told.wire.filter(|w| (stat.len..=stat.len * 2).contains(w))
+                && let Some(wire) = told.wire.filter(|w| (stat.len..=stat.len.saturating_mul(2)).contains(w))
             {
                 (facts.size, facts.wire) = (stat.len, wire);
                 bits = bits.set(Bits::SIZED, true);
@@ -138,7 +138,7 @@ impl Mailbox {
             let Some((path, base)) = self.whereabouts(id, again)? else { return Ok(None) };
             match work(&*self.common.disk, &path) {
                 Ok(done) => return Ok(Some((done, base))),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound || is_no_message(&e) => {}
                 Err(e) => return Err(trouble("read", &path, &e)),
             }
         }
@@ -164,9 +164,19 @@ impl Locked<'_> {
             return;
         }
         self.put(&Record::Facts { uid, bits, facts });
-        self.total = self.total - before + facts.size;
+        self.total = self.total.saturating_sub(before).saturating_add(facts.size);
         self.count();
     }
+}
+
+/// Whether what became of a file is no message any more. It is left out, as if it were gone.
+fn is_no_message(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::FileTooLarge
+}
+
+/// Nobody reads for hours in a file that its owner made long at no cost.
+fn fits(len: u64) -> io::Result<()> {
+    if len > maildir::limits::MESSAGE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
 }
 
 /// Reads a file once through the scanner.
@@ -186,6 +196,7 @@ pub(super) fn scan_file(disk: &dyn Disk, path: &Path) -> io::Result<Scanned> {
         cr = bytes[n - 1] == b'\r';
         scanner.feed(bytes);
         size += n as u64;
+        fits(size)?;
     }
     Ok(Scanned { size, wire: size + bare, structure: scanner.finish() })
 }

@@ -93,7 +93,7 @@ impl Mailbox {
         };
         let durable = bounds.unwrap_or(Bounds { uid_validity: 0, uid_upto: 1, mod_seq_upto: 1 });
         let known = index.dirs.map_or([None; 2], |(new, cur)| [Some(cur), Some(new)]);
-        let total = index.entries().iter().map(|e| e.facts.size).sum();
+        let total = index.entries().iter().fold(0, |total: u64, e| total.saturating_add(e.facts.size));
         Ok(State {
             keywords,
             durable,

@@ -7,8 +7,9 @@ use super::{
     state::{Life, Locked, validity},
     trouble,
 };
+use crate::disk::Stat;
 use imap::Refusal;
-use maildir::{Add, Bits, Facts, Listing, Marks, Place, Plan, Record, Scope, Sizes, reconcile};
+use maildir::{Add, Bits, Facts, Listing, Marks, Place, Plan, Record, Scope, reconcile};
 use std::{io, path::Path};
 
 impl Locked<'_> {
@@ -108,10 +109,11 @@ impl Locked<'_> {
         for (kept, other) in &plan.doubles {
             self.part(listing, *kept, *other);
         }
-        if plan.adds.is_empty() && plan.gone.is_empty() && plan.changed.is_empty() {
+        let adds: Vec<(usize, Stat)> = plan.adds.iter().filter_map(|&i| Some((i, self.look_at(listing, i)?))).collect();
+        if adds.is_empty() && plan.gone.is_empty() && plan.changed.is_empty() {
             return Ok(());
         }
-        self.ensure(plan.adds.len() as u32, 1)?;
+        self.ensure(adds.len() as u32, 1)?;
         let mod_seq = self.next_mod_seq();
         for &(uid, i) in &plan.changed {
             let (name, place) = listing.file(i);
@@ -124,17 +126,17 @@ impl Locked<'_> {
             }
         }
         for &uid in &plan.gone {
-            self.total -= self.index.entry(uid).map_or(0, |e| e.facts.size);
+            self.total = self.total.saturating_sub(self.index.entry(uid).map_or(0, |e| e.facts.size));
             self.put(&Record::Gone { uid, mod_seq });
             self.note_gone(mod_seq, uid);
         }
         self.index.sweep();
         let first = self.index.entries().is_empty() && self.index.recent_from == self.index.uid_next;
         let mut seen_upto = 0;
-        for &i in &plan.adds {
+        for (i, stat) in adds {
             let place = listing.file(i).1;
             let uid = self.index.uid_next;
-            self.adopt(listing, i, uid, mod_seq);
+            self.adopt(listing, i, &stat, uid, mod_seq);
             if place == Place::Cur {
                 seen_upto = uid + 1;
             }
@@ -149,22 +151,25 @@ impl Locked<'_> {
         Ok(())
     }
 
-    /// Gives the message of a file a UID.
-    fn adopt(&mut self, listing: &Listing, i: usize, uid: u32, mod_seq: u64) {
+    /// Facts about a file that may be a new message; `None` if it vanished, which the next look finds out, or is none.
+    fn look_at(&self, listing: &Listing, i: usize) -> Option<Stat> {
+        let (name, place) = listing.file(i);
+        let path = self.dir().join(place.dir()).join(os(name.base, name.info));
+        let stat = self.common().disk.stat(&path).ok()?;
+        if stat.len > maildir::limits::MESSAGE {
+            tracing::warn!(path = %path.display(), bytes = stat.len, "a file this large is not taken for a message");
+            return None;
+        }
+        Some(stat)
+    }
+
+    /// Gives the message of a file a UID. What its name says of its size is a hint that anybody may have written, so the file is asked.
+    fn adopt(&mut self, listing: &Listing, i: usize, stat: &Stat, uid: u32, mod_seq: u64) {
         let (name, place) = listing.file(i);
         let marks = Marks::parse(name.info);
-        let mut facts = Facts::default();
-        let mut bits = bits(marks, name.info, place);
-        if let Some(size) = Sizes::parse(name.base).stored {
-            // Believed for quotas; measured before a client is told.
-            facts.size = size;
-        } else if let Ok(stat) = self.common().disk.stat(&self.dir().join(place.dir()).join(os(name.base, name.info))) {
-            // If it vanished meanwhile, the next look finds out.
-            facts.size = stat.len;
-            facts.date = stat.modified_ns.div_euclid(1_000_000_000) as i64;
-            bits = bits.set(Bits::DATED, true);
-        }
-        self.total += facts.size;
+        let facts = Facts { size: stat.len, date: date_of(stat), ..Facts::default() };
+        let bits = bits(marks, name.info, place).set(Bits::DATED, true);
+        self.total = self.total.saturating_add(facts.size);
         self.put(&Record::Add(Add { uid, mod_seq, marks, bits, facts, base: name.base, info: odd(bits, name.info) }));
     }
 
@@ -182,7 +187,7 @@ impl Locked<'_> {
             disk.unlink(&from)
         } else {
             let (name, place) = listing.file(other);
-            let fresh = self.common().base_name(b.len, Sizes::parse(name.base).wire.unwrap_or(b.len));
+            let fresh = self.common().base_name(b.len, b.len);
             // Nobody has counted a W= for it.
             let fresh = fresh.split(",W=").next().unwrap_or(&fresh).to_owned();
             disk.rename(&from, &self.dir().join(place.dir()).join(os(fresh.as_bytes(), name.info)))
@@ -207,6 +212,12 @@ pub(super) fn bits(marks: Marks, info: &[u8], place: Place) -> Bits {
 
 pub(super) fn odd(bits: Bits, info: &[u8]) -> &[u8] {
     if bits.has(Bits::ODD) { info } else { &[] }
+}
+
+/// When a file was written, as a date that can be printed.
+pub(super) fn date_of(stat: &Stat) -> i64 {
+    let dates = maildir::limits::DATES;
+    stat.modified_ns.div_euclid(1_000_000_000).clamp(i128::from(*dates.start()), i128::from(*dates.end())) as i64
 }
 
 fn os(base: &[u8], info: &[u8]) -> std::path::PathBuf {

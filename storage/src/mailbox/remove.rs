@@ -81,7 +81,7 @@ impl Locked<'_> {
             let Some(entry) = self.index.entry(id.get()) else { continue };
             let (base, path, size) = (self.index.base(entry).into(), self.index.path(entry), entry.facts.size);
             self.doomed.insert(base, path);
-            self.total -= size;
+            self.total = self.total.saturating_sub(size);
             self.put(&Record::Gone { uid: id.get(), mod_seq });
             self.note_gone(mod_seq, id.get());
             gone.push(*id);

@@ -162,7 +162,7 @@ impl Mailbox {
             uid_upto = next.saturating_add(limits::UID_BLOCK);
         }
         if mod_seq_upto < mod_seq.saturating_add(limits::MOD_SEQ_BLOCK / 2) {
-            mod_seq_upto = mod_seq.saturating_add(limits::MOD_SEQ_BLOCK);
+            mod_seq_upto = mod_seq.saturating_add(limits::MOD_SEQ_BLOCK).min(maildir::limits::MOD_SEQ);
         }
         Ok(Reserved { uid_validity: validity(uid_validity), uid_upto, mod_seq_upto })
     }
@@ -199,12 +199,13 @@ impl Mailbox {
         for entry in index.entries() {
             counts.recent += u32::from(entry.uid >= recent_from);
             counts.unseen += u32::from(!entry.marks.system.has(mail::System::SEEN));
-            counts.size += if entry.bits.has(Bits::SIZED) {
+            counts.size = counts.size.saturating_add(if entry.bits.has(Bits::SIZED) {
                 entry.facts.wire
             } else {
-                // RFC 8438 §3: not less than the sum. Nobody counted the line ends of this message yet.
-                Sizes::parse(index.base(entry)).wire.unwrap_or(entry.facts.size * 2)
-            };
+                // RFC 8438 §3: not less than the sum. Nobody counted the line ends of this message yet, and its name is believed as far as it can be true.
+                let (least, most) = (entry.facts.size, entry.facts.size.saturating_mul(2));
+                Sizes::parse(index.base(entry)).wire.filter(|wire| (least..=most).contains(wire)).unwrap_or(most)
+            });
         }
         Ok(counts)
     }
@@ -332,6 +333,9 @@ impl Locked<'_> {
             uid_upto: next.checked_add(uids).ok_or(Refusal::Fault(Fault::Never))?,
             mod_seq_upto: mod_seq.checked_add(changes + 1).ok_or(Refusal::Fault(Fault::Never))?,
         };
+        if need.mod_seq_upto > maildir::limits::MOD_SEQ {
+            return Err(Refusal::Fault(Fault::Never));
+        }
         if self.index.entries().len() + uids as usize > maildir::limits::MESSAGES {
             return Err(Refusal::Limit);
         }
@@ -340,7 +344,7 @@ impl Locked<'_> {
         }
         let bounds = Bounds {
             uid_upto: self.durable.uid_upto.max(next.saturating_add(uids.max(limits::UID_BLOCK))),
-            mod_seq_upto: self.durable.mod_seq_upto.max(mod_seq.saturating_add(changes.max(limits::MOD_SEQ_BLOCK))),
+            mod_seq_upto: self.durable.mod_seq_upto.max(mod_seq.saturating_add(changes.max(limits::MOD_SEQ_BLOCK)).min(maildir::limits::MOD_SEQ)),
             ..need
         };
         self.write_bounds(bounds, true)
