@@ -168,11 +168,12 @@ impl House {
     }
 
     /// Whether an account takes mail at the moment: not while mail that was promised cannot be written there. One mailbox in trouble (a full disk
-    /// of its own, wrong permissions) would otherwise fill the log that all share.
+    /// of its own, wrong permissions) would otherwise fill the log that all share. Nor while somebody else may write in its Maildir.
     ///
     /// # Errors
-    /// `Later` if mail waits for it.
+    /// `Later` if mail waits for it, or its Maildir is not to be used.
     pub(crate) fn check_waiting(&self, account: &Account) -> Result<(), Refusal> {
+        self.mailboxes().guard(&account.maildir)?;
         if self.undelivered().waits_for(&account.name()) { Err(Refusal::Fault(Fault::Later)) } else { Ok(()) }
     }
 

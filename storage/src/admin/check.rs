@@ -1,7 +1,11 @@
 //! `check`: everything that can be found wrong without serving, in one run.
 
 use super::{Console, Done, Failure, Source, certificate::end_of, now};
-use crate::{account::Accounts, disk::Posix, process, tls};
+use crate::{
+    account::Accounts,
+    disk::{Disk as _, Posix},
+    mailbox, process, tls,
+};
 use config::Config;
 use nix::unistd::{Group, Uid, User};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
@@ -66,6 +70,30 @@ fn accounts(config: &Config, found: &mut Findings) {
         found.good(path.display(), format!("{} accounts", accounts.len()));
     }
     private(config, &path, found);
+    maildirs(config, accounts.iter().map(|a| a.maildir.as_path()), found);
+}
+
+/// Maildirs that the server would not use, because somebody else may write there.
+fn maildirs<'a>(config: &Config, maildirs: impl Iterator<Item = &'a Path>, found: &mut Findings) {
+    let user = config.user.as_deref().and_then(|name| User::from_name(name).ok().flatten());
+    let uid = user.map_or(Uid::effective(), |user| user.uid).as_raw();
+    let Some(disk) = Posix.careful() else { return };
+    for maildir in maildirs {
+        disk.confine(maildir);
+        for path in [maildir.to_owned(), maildir.join("cur"), maildir.join("new"), maildir.join("tmp")] {
+            match disk.stat(&path) {
+                Ok(stat) => {
+                    let Some(why) = mailbox::objection(&path, &stat, uid) else { continue };
+                    found.bad(maildir.display(), format!("this Maildir is not used: {why}"));
+                }
+                // It is made when the first mail comes.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // The server may be allowed what whoever checks is not.
+                Err(error) => found.worth(maildir.display(), format!("{}: {error}", path.display())),
+            }
+            break;
+        }
+    }
 }
 
 fn certificates(config: &Config, found: &mut Findings) {

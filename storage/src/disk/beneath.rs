@@ -420,7 +420,7 @@ mod tests {
         assert_eq!(kind(disk.open_book(&book, How::Write)), io::ErrorKind::InvalidData);
         disk.open_book(&book, How::Read).unwrap();
         std::fs::remove_file(&book).unwrap();
-        rustix::fs::mkfifoat(CWD, &book, Mode::RUSR).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&book).status().unwrap().success());
         for how in [How::Read, How::Write, How::Append] {
             assert_eq!(kind(disk.open_book(&book, how)), io::ErrorKind::InvalidData);
         }

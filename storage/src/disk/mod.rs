@@ -4,14 +4,34 @@
 //! cut could leave. The rules a crash obeys are those of POSIX and no better ones: data survives if its file was synced after
 //! the write; a name survives if its directory was synced after the change; everything else may survive in part, in any order.
 
+mod beneath;
 mod posix;
 
 pub use posix::Posix;
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 /// A file system. Calls may block; none of them is a cancellation point.
 pub trait Disk: Send + Sync {
+    /// The same disk for whoever has to do with directories in which others may write, if there is such a thing as a link on it: see [`Disk::confine`].
+    fn careful(&self) -> Option<Arc<dyn Disk>> {
+        None
+    }
+    /// From now on nothing beneath this directory is reached by a link, and only ordinary files are opened there: `InvalidData` otherwise. Whether the way
+    /// to it has links is the operator's business.
+    fn confine(&self, _root: &Path) {}
+    /// As whom files are made.
+    fn uid(&self) -> u32 {
+        0
+    }
+    /// Opens a file of our own in a directory where others may write.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is no ordinary file, belongs to somebody else, or has another name and would be written to: what is written would appear where
+    /// that name is. Else as [`Disk::open`].
+    fn open_book(&self, path: &Path, how: How) -> io::Result<Box<dyn File>> {
+        self.open(path, how)
+    }
     /// Opens a file.
     ///
     /// # Errors
@@ -34,7 +54,11 @@ pub trait Disk: Send + Sync {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Calls `each` with the name of every entry except `.` and `..`, in no particular order.
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
-    /// stat(2).
+    /// The same, and says of each whether it is an ordinary file.
+    fn list_kinds(&self, dir: &Path, each: &mut dyn FnMut(&[u8], bool)) -> io::Result<()> {
+        self.list(dir, &mut |name| each(name, true))
+    }
+    /// stat(2); in a confined directory lstat(2).
     fn stat(&self, path: &Path) -> io::Result<Stat>;
     /// Makes the names in `dir` durable: fsync(2) of the directory.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
@@ -107,6 +131,12 @@ pub struct Stat {
     pub modified_ns: i128,
     /// Whether it is a directory.
     pub is_dir: bool,
+    /// Whether it is an ordinary file.
+    pub is_file: bool,
+    /// Whose it is.
+    pub uid: u32,
+    /// Whether others than its owner may write it: its group, or everybody.
+    pub is_shared: bool,
     /// The inode: two names of one file have the same.
     pub inode: u64,
 }

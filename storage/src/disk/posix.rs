@@ -1,15 +1,22 @@
 //! The file system of the machine, with nothing but POSIX calls; what a system has beyond them is used where it exists.
 
-use super::{Disk, File, How, Left, Lock, Stat};
+use super::{Disk, File, How, Left, Lock, Stat, beneath::Beneath};
 use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    sync::Arc,
 };
 
 /// Files are for the owner only: they are other people's mail.
-const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// To reach what is in a directory one need not be able to read it, where the system knows the difference.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) const PATH_ONLY: OFlags = OFlags::PATH;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) const PATH_ONLY: OFlags = OFlags::RDONLY;
 
 /// Directories likewise.
 const DIR_MODE: Mode = Mode::RWXU;
@@ -19,14 +26,16 @@ const DIR_MODE: Mode = Mode::RWXU;
 pub struct Posix;
 
 impl Disk for Posix {
+    fn careful(&self) -> Option<Arc<dyn Disk>> {
+        Some(Arc::new(Beneath::default()))
+    }
+
+    fn uid(&self) -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
     fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn File>> {
-        let flags = match how {
-            How::Read => OFlags::RDONLY,
-            How::Write => OFlags::RDWR,
-            How::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
-            How::Append => OFlags::RDWR | OFlags::CREATE | OFlags::APPEND,
-        };
-        Ok(Box::new(Open(retry(|| fs::open(path, flags | OFlags::CLOEXEC, FILE_MODE))?)))
+        Ok(Box::new(Open(retry(|| fs::open(path, flags(how) | OFlags::CLOEXEC, FILE_MODE))?)))
     }
 
     fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)> {
@@ -64,14 +73,11 @@ impl Disk for Posix {
     }
 
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        for entry in fs::Dir::new(open_dir(dir)?)? {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                each(name);
-            }
-        }
-        Ok(())
+        self.list_kinds(dir, &mut |name, _| each(name))
+    }
+
+    fn list_kinds(&self, dir: &Path, each: &mut dyn FnMut(&[u8], bool)) -> io::Result<()> {
+        list(open_dir(dir)?, each)
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
@@ -94,11 +100,7 @@ impl Disk for Posix {
     }
 
     fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()> {
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ },
-            last_modification: Timespec { tv_sec: seconds as _, tv_nsec: 0 },
-        };
-        Ok(fs::utimensat(CWD, path, &times, AtFlags::empty())?)
+        Ok(fs::utimensat(CWD, path, &modified(seconds), AtFlags::empty())?)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
@@ -113,7 +115,7 @@ impl Disk for Posix {
 }
 
 /// An open file.
-struct Open(OwnedFd);
+pub(super) struct Open(pub(super) OwnedFd);
 
 impl File for Open {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
@@ -176,8 +178,43 @@ fn data_sync(file: &impl AsFd) -> io::Result<()> {
     Ok(retry(|| fs::fdatasync(file))?)
 }
 
+pub(super) fn flags(how: How) -> OFlags {
+    match how {
+        How::Read => OFlags::RDONLY,
+        How::Write => OFlags::RDWR,
+        How::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+        How::Append => OFlags::RDWR | OFlags::CREATE | OFlags::APPEND,
+    }
+}
+
+pub(super) fn modified(seconds: i64) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ },
+        last_modification: Timespec { tv_sec: seconds as _, tv_nsec: 0 },
+    }
+}
+
+/// Lists an open directory.
+pub(super) fn list(dir: OwnedFd, each: &mut dyn FnMut(&[u8], bool)) -> io::Result<()> {
+    let mut dir = fs::Dir::new(dir)?;
+    while let Some(entry) = dir.read() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let is_file = match entry.file_type() {
+            // Some file systems do not say. What is gone by now is nothing.
+            FileType::Unknown => fs::statat(dir.fd()?, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| facts(&stat).is_file),
+            kind => kind == FileType::RegularFile,
+        };
+        each(name, is_file);
+    }
+    Ok(())
+}
+
 /// Makes everything about the file durable.
-fn full_sync(file: &impl AsFd) -> io::Result<()> {
+pub(super) fn full_sync(file: &impl AsFd) -> io::Result<()> {
     // Apple's fsync(2) leaves the data in the drive's cache. File systems that do not know the full one say so.
     #[cfg(target_vendor = "apple")]
     match retry(|| fs::fcntl_fullfsync(file)) {
@@ -193,17 +230,21 @@ fn open_dir(dir: &Path) -> io::Result<OwnedFd> {
 
 /// The fields differ in type and sign from system to system.
 #[allow(clippy::unnecessary_cast)]
-fn facts(stat: &fs::Stat) -> Stat {
+pub(super) fn facts(stat: &fs::Stat) -> Stat {
+    let kind = FileType::from_raw_mode(stat.st_mode as _);
     Stat {
         len: stat.st_size as u64,
         modified_ns: stat.st_mtime as i128 * 1_000_000_000 + stat.st_mtime_nsec as i128,
-        is_dir: FileType::from_raw_mode(stat.st_mode as _) == FileType::Directory,
+        is_dir: kind == FileType::Directory,
+        is_file: kind == FileType::RegularFile,
+        uid: stat.st_uid as u32,
+        is_shared: stat.st_mode as u32 & 0o022 != 0,
         inode: stat.st_ino as u64,
     }
 }
 
 #[allow(clippy::unnecessary_cast)]
-fn left(stat: &fs::Stat) -> Left {
+pub(super) fn left(stat: &fs::Stat) -> Left {
     Left {
         uid: stat.st_uid as u32,
         is_file: FileType::from_raw_mode(stat.st_mode as _) == FileType::RegularFile,
@@ -213,7 +254,7 @@ fn left(stat: &fs::Stat) -> Left {
 }
 
 /// A signal is no failure.
-fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+pub(super) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     loop {
         match call() {
             Err(rustix::io::Errno::INTR) => {}

@@ -1,27 +1,34 @@
 //! What the mailboxes of one account share: how much they hold, their register, the next UIDVALIDITY.
 
-use super::{shelf::Common, trouble};
-use crate::disk::{Disk, How};
+use super::{limits, shelf::Common, trouble};
+use crate::disk::{Disk, File, How};
 use imap::Refusal;
 use mail::MailboxName;
 use maildir::Register;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use wire::Fault;
 
 /// The file with the last UIDVALIDITY that was given out.
 const VALIDITY: &str = "hikyaku.uidvalidity";
 /// The file with subscriptions and special uses.
 const REGISTER: &str = "hikyaku.mailboxes";
+/// Files in which something odd was found and said: no more than this many are remembered.
+const SAID: usize = 1000;
 
 pub(super) struct Account {
     common: Arc<Common>,
     /// The Maildir that is the inbox.
     pub root: PathBuf,
     books: Mutex<Books>,
+    /// Which directories of it are not used, and why, as far as that was said.
+    refused: Mutex<BTreeMap<PathBuf, String>>,
+    /// Files of which it was said what is odd about them.
+    said: Mutex<BTreeSet<PathBuf>>,
     /// Held while mailboxes are made, renamed and removed.
     pub order: Mutex<()>,
 }
@@ -37,7 +44,46 @@ struct Books {
 
 impl Account {
     pub fn new(common: Arc<Common>, root: PathBuf) -> Account {
-        Account { common, root, books: Mutex::default(), order: Mutex::default() }
+        Account { common, root, books: Mutex::default(), refused: Mutex::default(), said: Mutex::default(), order: Mutex::default() }
+    }
+
+    /// Looks whose a Maildir is: this one's directory, and those of the mailbox at `dir` as far as they are there.
+    ///
+    /// # Errors
+    /// `Later` if somebody else may write there. The log says why, once.
+    pub fn guard(&self, dir: &Path) -> Result<(), Refusal> {
+        let disk = &*self.common.disk;
+        let mut why = None;
+        for path in [self.root.clone(), dir.to_owned(), dir.join("cur"), dir.join("new"), dir.join("tmp")] {
+            match disk.stat(&path) {
+                Ok(stat) => why = why.or_else(|| super::guard::objection(&path, &stat, disk.uid())),
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(e) if matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied) => {
+                    why = why.or_else(|| Some(format!("{}: {e}", path.display())));
+                }
+                Err(e) => return Err(trouble("stat", &path, &e)),
+            }
+        }
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(why) = why else {
+            if refused.remove(dir).is_some() {
+                tracing::info!(maildir = %dir.display(), "this Maildir is used again");
+            }
+            return Ok(());
+        };
+        if refused.get(dir) != Some(&why) {
+            tracing::error!(maildir = %dir.display(), "this Maildir is not used: {why}");
+            refused.insert(dir.to_owned(), why);
+        }
+        Err(Refusal::Fault(Fault::Later))
+    }
+
+    /// Says of a file in a Maildir that it is no message, once.
+    pub fn say_odd(&self, path: &Path, why: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() < SAID && said.insert(path.to_owned()) {
+            tracing::warn!(path = %path.display(), "not taken for a message: {why}");
+        }
     }
 
     /// The bytes of all mailboxes, if all were counted.
@@ -77,7 +123,7 @@ impl Account {
     pub fn next_validity(&self, sync: bool) -> Result<u32, Refusal> {
         let _books = self.books();
         let path = self.root.join(VALIDITY);
-        let text = read_file(&*self.common.disk, &path).map_err(|e| trouble("read", &path, &e))?.unwrap_or_default();
+        let text = read_file(&*self.common.disk, &path, limits::SMALL_BOOK).map_err(|e| trouble("read", &path, &e))?.unwrap_or_default();
         let last = std::str::from_utf8(&text).ok().and_then(|t| t.trim().parse::<u32>().ok()).unwrap_or(0);
         let now = u32::try_from(self.common.now_s()).unwrap_or(1).max(1);
         let next = now.max(last.saturating_add(1));
@@ -88,7 +134,7 @@ impl Account {
     /// Subscriptions and uses.
     pub fn register(&self) -> Result<Register, Refusal> {
         let path = self.root.join(REGISTER);
-        let text = read_file(&*self.common.disk, &path).map_err(|e| trouble("read", &path, &e))?;
+        let text = read_file(&*self.common.disk, &path, limits::REGISTER).map_err(|e| trouble("read", &path, &e))?;
         Ok(text.map_or_else(Register::fresh, |text| Register::parse(&text)))
     }
 
@@ -111,24 +157,71 @@ impl Account {
     }
 }
 
-/// A whole file; `None` if there is none.
-pub(super) fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match disk.open(path, How::Read) {
+/// A whole file of ours; `None` if there is none, or what is there cannot be ours: a link, a FIFO, more bytes than it can have. It is written anew then.
+pub(super) fn read_file(disk: &dyn Disk, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some((file, len)) = open_whole(disk, path, limit)? else { return Ok(None) };
+    let mut bytes = vec![0; len];
+    let got = fill(&*file, &mut bytes, 0)?;
+    bytes.truncate(got);
+    Ok(Some(bytes))
+}
+
+/// An index: as [`read_file`], but a long one only as far as it is one. There is no good limit for it, and a sparse file costs its owner nothing.
+pub(super) fn read_index(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let Some((file, len)) = open_whole(disk, path, u64::MAX)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let mut sound = 0;
+    while bytes.len() < len {
+        let at = bytes.len();
+        bytes.resize(len.min(at + limits::INDEX_PIECE), 0);
+        let got = fill(&*file, &mut bytes[at..], at as u64)?;
+        bytes.truncate(at + got);
+        if got < limits::INDEX_PIECE {
+            break;
+        }
+        let mut records = maildir::Records::new(&bytes[sound..]);
+        while records.next().is_some() {}
+        sound += records.valid();
+        if bytes.len() - sound > limits::INDEX_PIECE / 2 {
+            break;
+        }
+    }
+    Ok(Some(bytes))
+}
+
+fn open_whole(disk: &dyn Disk, path: &Path, limit: u64) -> io::Result<Option<(Box<dyn File>, usize)>> {
+    let file = match disk.open_book(path, How::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(path = %path.display(), "this file is not ours and not read: {e}");
+            return Ok(None);
+        }
         Err(e) => return Err(e),
     };
-    let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let mut bytes = vec![0; len];
+    let len = file.len()?;
+    if len > limit {
+        tracing::warn!(path = %path.display(), bytes = len, "this file is too large to be ours, and not read");
+        return Ok(None);
+    }
+    Ok(Some((file, usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?)))
+}
+
+/// Reads until `bytes` is full or the file ends.
+fn fill(file: &dyn File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     let mut got = 0;
-    while got < len {
-        match file.read_at(&mut bytes[got..], got as u64)? {
+    while got < bytes.len() {
+        match file.read_at(&mut bytes[got..], at + got as u64)? {
             0 => break,
             n => got += n,
         }
     }
-    bytes.truncate(got);
-    Ok(Some(bytes))
+    Ok(got)
+}
+
+/// Whether a file that was to be written to is not ours, or not ours to write: another takes its place then.
+pub(super) fn is_foreign(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied)
 }
 
 /// Replaces a file as a whole: whoever reads it sees the old one or the new one, after a crash too if it is to be synced (whether the

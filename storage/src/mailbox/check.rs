@@ -1,7 +1,7 @@
 //! Looking whether an index is right, and making it anew, for the command line. No server uses the store meanwhile.
 
 use super::{
-    account::read_file,
+    account::read_index,
     describe::{all_uids, scan_file},
     shelf::Mailboxes,
     state::INDEX,
@@ -57,14 +57,19 @@ impl Mailboxes {
             return Err(Refusal::NoMailbox);
         }
         let dir = maildir.join(maildir::folder_name(name).ok_or(Refusal::NoMailbox)?);
+        self.account(maildir).guard(&dir)?;
         let disk = &*self.common.disk;
         let path = dir.join(INDEX);
-        let bytes = read_file(disk, &path).map_err(|e| trouble("read", &path, &e))?.unwrap_or_default();
+        let bytes = read_index(disk, &path).map_err(|e| trouble("read", &path, &e))?.unwrap_or_default();
         let (mut index, sound) = Index::load(&bytes, self.common.seed());
         let mut listing = Listing::default();
         for place in [Place::New, Place::Cur] {
             let dir = dir.join(place.dir());
-            match disk.list(&dir, &mut |name| listing.push(name, place)) {
+            match disk.list_kinds(&dir, &mut |name, is_file| {
+                if is_file {
+                    listing.push(name, place)
+                }
+            }) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 other => other.map_err(|e| trouble("list", &dir, &e))?,
             }

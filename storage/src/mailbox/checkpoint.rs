@@ -133,7 +133,7 @@ impl Mailbox {
         for path in paths {
             match self.common.disk.open(&path, How::Read).and_then(|file| file.sync()) {
                 // Renamed or removed meanwhile; a rename is in the directory, and its bytes were synced or will be by whoever writes next.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {}
                 other => other.map_err(|e| self.common.distrust(&path, &e))?,
             }
         }

@@ -112,7 +112,9 @@ impl Locked<'_> {
         }
         let path = self.dir().join(CACHE);
         let len = match self.common().disk.stat(&path) {
-            Ok(stat) => stat.len,
+            Ok(stat) if stat.is_file => stat.len,
+            // The next structure that is kept takes its place.
+            Ok(_) => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(trouble("stat", &path, &e)),
         };
@@ -124,7 +126,7 @@ impl Locked<'_> {
 
     fn shorten_cache(&mut self) -> io::Result<()> {
         let path = self.dir().join(CACHE);
-        let file = self.common().disk.open(&path, How::Read)?;
+        let file = self.common().disk.open_book(&path, How::Read)?;
         let numbering = self.index.uid_validity;
         let mut bytes = Vec::new();
         let mut places = Vec::new();

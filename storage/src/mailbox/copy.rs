@@ -116,5 +116,5 @@ fn file_path(marks: Marks, base: &str, dir: &std::path::Path) -> PathBuf {
 }
 
 fn gone_or_trouble(path: &std::path::Path, error: &io::Error) -> Refusal {
-    if error.kind() == io::ErrorKind::NotFound { Refusal::Gone } else { trouble("copy", path, error) }
+    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) { Refusal::Gone } else { trouble("copy", path, error) }
 }

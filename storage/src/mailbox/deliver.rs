@@ -160,7 +160,15 @@ impl Locked<'_> {
         blob_frame(self.index.uid_validity, uid, &payload, &mut frame);
         let path = self.dir().join(CACHE);
         let append = || -> io::Result<u64> {
-            let file = self.common().disk.open(&path, How::Append)?;
+            let disk = &self.common().disk;
+            let file = match disk.open_book(&path, How::Append) {
+                // Whatever it is, the name is ours.
+                Err(error) if super::account::is_foreign(&error) => {
+                    disk.unlink(&path)?;
+                    disk.open_book(&path, How::Create)?
+                }
+                other => other?,
+            };
             let at = file.len()?;
             file.append(&frame)?;
             Ok(at)

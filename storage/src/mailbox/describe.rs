@@ -5,7 +5,7 @@ use super::{
     state::{CACHE, Locked, Mailbox, uid},
     trouble,
 };
-use crate::disk::{Disk, How};
+use crate::disk::{Disk, How, Stat};
 use imap::{Detail, Need, Refusal};
 use mail::{ModSeq, Span, Stamp, Uid};
 use maildir::{Bits, Blob, Facts, Record, Scope, Sizes, blob_payload};
@@ -92,7 +92,7 @@ impl Mailbox {
 
     /// Finds out size and date of a message; `None` if it is gone. What it notes is for the caller to flush.
     pub(super) fn measure(&self, id: Uid, size: bool) -> Result<Option<Facts>, Refusal> {
-        let stat = |disk: &dyn Disk, path: &Path| disk.stat(path).and_then(|stat| fits(stat.len).map(|()| stat));
+        let stat = |disk: &dyn Disk, path: &Path| disk.stat(path).and_then(|stat| fits(&stat).map(|()| stat));
         let Some((stat, base)) = self.with_file(id, stat)? else { return Ok(None) };
         let date = super::refresh::date_of(&stat);
         {
@@ -171,12 +171,16 @@ impl Locked<'_> {
 
 /// Whether what became of a file is no message any more. It is left out, as if it were gone.
 fn is_no_message(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::FileTooLarge
+    matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidData)
 }
 
 /// Nobody reads for hours in a file that its owner made long at no cost.
-fn fits(len: u64) -> io::Result<()> {
-    if len > maildir::limits::MESSAGE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+fn fits(stat: &Stat) -> io::Result<()> {
+    match stat.len > maildir::limits::MESSAGE {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false if stat.is_file => Ok(()),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 /// Reads a file once through the scanner.
@@ -196,7 +200,9 @@ pub(super) fn scan_file(disk: &dyn Disk, path: &Path) -> io::Result<Scanned> {
         cr = bytes[n - 1] == b'\r';
         scanner.feed(bytes);
         size += n as u64;
-        fits(size)?;
+        if size > maildir::limits::MESSAGE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
     }
     Ok(Scanned { size, wire: size + bare, structure: scanner.finish() })
 }
@@ -208,7 +214,7 @@ fn read_blobs(disk: &dyn Disk, dir: &Path, numbering: u32, blobs: &[(usize, Uid,
     if !blobs.iter().any(|(_, _, blob)| usable(blob)) {
         return none();
     }
-    let file = match disk.open(&dir.join(CACHE), How::Read) {
+    let file = match disk.open_book(&dir.join(CACHE), How::Read) {
         Ok(file) => file,
         Err(error) => {
             tracing::warn!(dir = %dir.display(), %error, "the cache cannot be read; structures are found out again");

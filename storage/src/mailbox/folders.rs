@@ -54,7 +54,8 @@ impl Mailboxes {
         let cur = maildir.join(folder).join("cur");
         match self.common.disk.stat(&cur) {
             Ok(stat) => Ok(stat.is_dir),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            // What lies behind a link is no mailbox here.
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidData) => Ok(false),
             Err(e) => Err(trouble("stat", &cur, &e)),
         }
     }

@@ -54,6 +54,15 @@ pub(super) const BLOB_RUN: u64 = 256 << 10;
 /// Longest frame in the cache that is believed. The scanner bounds what it keeps of a message.
 pub(super) const BLOB: u32 = 4 << 20;
 
+/// Longest file of bounds, of keywords, or with the last UIDVALIDITY that is read: each has some lines.
+pub(super) const SMALL_BOOK: u64 = 64 << 10;
+
+/// Longest register that is read: as many lines as it may have, with the longest names.
+pub(super) const REGISTER: u64 = 16 << 20;
+
+/// Piece of an index that is read at once, and looked at before the next is.
+pub(super) const INDEX_PIECE: usize = 32 << 20;
+
 /// Longest UIDL (RFC 1939 §7).
 pub(super) const UIDL: usize = 70;
 

@@ -1,7 +1,7 @@
 //! Reading a mailbox from disk.
 
 use super::{
-    account::read_file,
+    account::{is_foreign, read_file, read_index},
     limits,
     state::{INDEX, KEYWORDS, Life, Locked, Mailbox, Slot, State, UIDS},
     trouble,
@@ -25,6 +25,7 @@ impl Mailbox {
         let dir = slot.dir.clone();
         let disk = &*self.common.disk;
         let mut made = false;
+        self.account.guard(&dir)?;
         match disk.stat(&dir.join("cur")) {
             Ok(stat) if stat.is_dir => {}
             Ok(_) => {
@@ -64,8 +65,8 @@ impl Mailbox {
 
     fn read_state(&self, dir: &Path, floor: Option<Bounds>) -> io::Result<State> {
         let disk = &*self.common.disk;
-        let bytes = read_file(disk, &dir.join(INDEX))?;
-        let mut bounds = read_file(disk, &dir.join(UIDS))?.and_then(|text| Bounds::parse(&text));
+        let bytes = read_index(disk, &dir.join(INDEX))?;
+        let mut bounds = read_file(disk, &dir.join(UIDS), limits::SMALL_BOOK)?.and_then(|text| Bounds::parse(&text));
         if let Some(floor) = floor {
             bounds = Some(bounds.map_or(floor, |bounds| higher(bounds, floor)));
         }
@@ -81,15 +82,20 @@ impl Mailbox {
             && bytes.as_ref().is_some_and(|b| b.len() as u64 > len)
         {
             tracing::warn!(dir = %dir.display(), at = len, "the index has a torn tail; it is cut off");
-            disk.open(&dir.join(INDEX), How::Write)?.set_len(len)?;
+            match disk.open_book(&dir.join(INDEX), How::Write) {
+                Ok(file) => file.set_len(len)?,
+                Err(error) if is_foreign(&error) => index_len = None,
+                Err(error) => return Err(error),
+            }
         }
         drop(bytes);
         if bounds.is_none() && index.uid_validity != 0 {
             bounds = Some(Bounds { uid_validity: index.uid_validity, uid_upto: index.uid_next, mod_seq_upto: index.mod_seq + 1 });
         }
-        let keywords = match read_file(disk, &dir.join(KEYWORDS))? {
+        let keywords = match read_file(disk, &dir.join(KEYWORDS), limits::SMALL_BOOK)? {
             Some(text) => Keywords::parse(&text),
-            None => read_file(disk, &dir.join(DOVECOT_KEYWORDS))?.map_or_else(Keywords::default, |text| Keywords::parse(&text)),
+            None => read_file(disk, &dir.join(DOVECOT_KEYWORDS), limits::SMALL_BOOK)?
+                .map_or_else(Keywords::default, |text| Keywords::parse(&text)),
         };
         let durable = bounds.unwrap_or(Bounds { uid_validity: 0, uid_upto: 1, mod_seq_upto: 1 });
         let known = index.dirs.map_or([None; 2], |(new, cur)| [Some(cur), Some(new)]);

@@ -14,6 +14,7 @@ mod copy;
 mod deliver;
 mod describe;
 mod folders;
+mod guard;
 mod limits;
 mod load;
 mod pop;
@@ -28,6 +29,7 @@ mod view;
 
 pub use check::{Report, Step};
 pub use deliver::{Content, Deposit, Placed};
+pub(crate) use guard::objection;
 pub use pop::Pop;
 pub use read::Cursor;
 pub use remove::Doomed;

@@ -47,9 +47,13 @@ impl Locked<'_> {
     /// Modification times of `cur/` and `new/`, in the order of [`Place`].
     fn times(&mut self) -> Result<[i64; 2], Refusal> {
         for again in [false, true] {
-            let stat = |place: Place| self.common().disk.stat(&self.dir().join(place.dir()));
-            match (stat(Place::Cur), stat(Place::New)) {
+            match (self.stat_dir(Place::Cur), self.stat_dir(Place::New)) {
                 (Ok(cur), Ok(new)) => return Ok([ns(cur.modified_ns), ns(new.modified_ns)]),
+                (Err(e), _) | (_, Err(e)) if e.kind() == io::ErrorKind::InvalidData => {
+                    // Says why, and again when it is over.
+                    self.mailbox.account.guard(self.dir())?;
+                    return Err(trouble("stat", self.dir(), &e));
+                }
                 (Err(e), _) | (_, Err(e)) => {
                     if e.kind() != io::ErrorKind::NotFound || again {
                         return Err(trouble("stat", self.dir(), &e));
@@ -73,12 +77,17 @@ impl Locked<'_> {
     }
 
     fn list(&self, scope: Scope) -> Result<Listing, Refusal> {
+        self.mailbox.account.guard(self.dir())?;
         let mut listing = Listing::default();
         // In this order, so that a message on its way from new/ to cur/ is seen at least once.
         for place in [Place::New, Place::Cur] {
             if place == Place::New || scope == Scope::Both {
                 let dir = self.dir().join(place.dir());
-                self.common().disk.list(&dir, &mut |name| listing.push(name, place)).map_err(|e| trouble("list", &dir, &e))?;
+                let mut each = |name: &[u8], is_file: bool| match is_file {
+                    true => listing.push(name, place),
+                    false => self.mailbox.account.say_odd(&below(&dir, name), "it is no ordinary file"),
+                };
+                self.common().disk.list_kinds(&dir, &mut each).map_err(|e| trouble("list", &dir, &e))?;
             }
         }
         Ok(listing)
@@ -157,10 +166,10 @@ impl Locked<'_> {
         let path = self.dir().join(place.dir()).join(os(name.base, name.info));
         let stat = self.common().disk.stat(&path).ok()?;
         if stat.len > maildir::limits::MESSAGE {
-            tracing::warn!(path = %path.display(), bytes = stat.len, "a file this large is not taken for a message");
+            self.mailbox.account.say_odd(&path, "it is too large");
             return None;
         }
-        Some(stat)
+        stat.is_file.then_some(stat)
     }
 
     /// Gives the message of a file a UID. What its name says of its size is a hint that anybody may have written, so the file is asked.

@@ -48,7 +48,11 @@ impl Mailbox {
             let Some(path) = path else { return self.deliver(deposit) };
             self.unsettle(deposit.base.as_bytes())?;
             let disk = &*self.common.disk;
-            let whole = is_whole(disk, &path, &deposit.content).map_err(|e| trouble("compare", &path, &e))?;
+            let whole = match is_whole(disk, &path, &deposit.content) {
+                // Since it was listed, another program put something else in its place.
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => false,
+                other => other.map_err(|e| trouble("compare", &path, &e))?,
+            };
             let done = whole
                 && match write_again(disk, &path, &deposit.content) {
                     Ok(()) => true,

@@ -113,6 +113,7 @@ impl Mailboxes {
     /// None is open.
     pub fn new(disk: Arc<dyn Disk>, options: Options) -> Mailboxes {
         let seed = RandomState::new().build_hasher().finish();
+        let disk = disk.careful().unwrap_or(disk);
         Mailboxes {
             common: Arc::new(Common { disk, options, seed, counter: AtomicU64::new(1), distrust: AtomicBool::new(false) }),
             shelf: Mutex::default(),
@@ -139,6 +140,14 @@ impl Mailboxes {
         found
     }
 
+    /// Looks whether a Maildir can be used: whether nobody else may write there.
+    ///
+    /// # Errors
+    /// `Later` if not, or a fault of the disk.
+    pub fn guard(&self, maildir: &Path) -> Result<(), Refusal> {
+        self.account(maildir).guard(maildir)
+    }
+
     /// The mailbox, without looking whether it is there.
     pub(super) fn slot(&self, maildir: &Path, name: &MailboxName) -> Result<Arc<Mailbox>, Refusal> {
         let folder = maildir::folder_name(name).ok_or(if name.is_inbox() { Refusal::Cannot } else { Refusal::NoMailbox })?;
@@ -158,6 +167,8 @@ impl Mailboxes {
         if let Some(account) = shelf.accounts.get(maildir) {
             return account.clone();
         }
+        // Before anything in it is looked at.
+        self.common.disk.confine(maildir);
         let account = Arc::new(Account::new(self.common.clone(), maildir.to_owned()));
         shelf.accounts.insert(maildir.to_owned(), account.clone());
         account

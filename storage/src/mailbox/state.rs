@@ -1,7 +1,13 @@
 //! A mailbox in memory and its lock.
 
-use super::{account::Account, account::write_file, limits, shelf::Common, trouble};
-use crate::disk::How;
+use super::{
+    account::Account,
+    account::{is_foreign, write_file},
+    limits,
+    shelf::Common,
+    trouble,
+};
+use crate::disk::{How, Stat};
 use imap::{Counts, Refusal};
 use mail::{Flags, MailboxName, ModSeq, Uid, UidValidity};
 use maildir::{Bits, Bounds, Entry, Index, Keywords, Marks, Place, Record, Sizes};
@@ -296,7 +302,14 @@ impl Locked<'_> {
     }
 
     fn append_log(&mut self, path: &Path, len: u64) -> io::Result<()> {
-        let file = self.common().disk.open(path, How::Append)?;
+        let file = match self.common().disk.open_book(path, How::Append) {
+            Ok(file) => file,
+            Err(error) if is_foreign(&error) => {
+                tracing::warn!(path = %path.display(), "the index is not written to, another takes its place: {error}");
+                return self.write_snapshot();
+            }
+            Err(error) => return Err(error),
+        };
         match file.len()? {
             is if is == len => {}
             // The tail of an append that failed half-way.
@@ -344,7 +357,10 @@ impl Locked<'_> {
         }
         let bounds = Bounds {
             uid_upto: self.durable.uid_upto.max(next.saturating_add(uids.max(limits::UID_BLOCK))),
-            mod_seq_upto: self.durable.mod_seq_upto.max(mod_seq.saturating_add(changes.max(limits::MOD_SEQ_BLOCK)).min(maildir::limits::MOD_SEQ)),
+            mod_seq_upto: self
+                .durable
+                .mod_seq_upto
+                .max(mod_seq.saturating_add(changes.max(limits::MOD_SEQ_BLOCK)).min(maildir::limits::MOD_SEQ)),
             ..need
         };
         self.write_bounds(bounds, true)
@@ -355,9 +371,9 @@ impl Locked<'_> {
         let path = self.dir().join(UIDS);
         let write = || -> io::Result<()> {
             let disk = &self.common().disk;
-            let file = match disk.open(&path, How::Write) {
+            let file = match disk.open_book(&path, How::Write) {
                 Ok(file) => file,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err(e) if e.kind() == io::ErrorKind::NotFound || is_foreign(&e) => {
                     write_file(&**disk, &path, bounds.print().as_bytes(), sync)?;
                     return if sync { disk.sync_dir(self.dir()) } else { Ok(()) };
                 }
@@ -402,8 +418,21 @@ impl Locked<'_> {
 
     /// The modification time of a directory, before a change of our own in it.
     pub fn before(&self, place: Place) -> io::Result<Option<i64>> {
-        let now = super::ns(self.common().disk.stat(&self.dir().join(place.dir()))?.modified_ns);
+        let now = super::ns(self.stat_dir(place)?.modified_ns);
         Ok(self.known[place as usize].filter(|known| *known == now))
+    }
+
+    /// Facts about `new/` or `cur/`.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is not ours alone any more; else as stat(2).
+    pub fn stat_dir(&self, place: Place) -> io::Result<Stat> {
+        let (disk, path) = (&self.common().disk, self.dir().join(place.dir()));
+        let stat = disk.stat(&path)?;
+        match super::objection(&path, &stat, disk.uid()) {
+            Some(why) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+            None => Ok(stat),
+        }
     }
 
     /// After a change of our own: it is no news, unless somebody else was at it too. What they did between two looks at the time shows in no

@@ -238,7 +238,7 @@ impl World {
             What::Dir { .. } => 0,
         };
         let is_dir = matches!(node.what, What::Dir { .. });
-        Ok(Stat { len, modified_ns: node.modified_ns, is_dir, inode: inode as u64 })
+        Ok(Stat { len, modified_ns: node.modified_ns, is_dir, is_file: !is_dir, uid: 0, is_shared: false, inode: inode as u64 })
     }
 
     pub(super) fn set_modified(&mut self, path: &Path, ns: i128) -> io::Result<()> {
