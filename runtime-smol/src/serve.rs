@@ -35,7 +35,7 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let Boot { config, source, welcome, notes, scratch } = boot;
     logging::start(&config.log);
     let files = process::raise_open_files();
-    let mut ports = serve::begin(&config)?;
+    let mut ports = serve::begin(&config, &source)?;
     // Signals that come while the house opens wait here.
     let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
     let mut told = move |limit: Duration| {

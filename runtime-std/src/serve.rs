@@ -37,7 +37,7 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let Boot { config, source, welcome, notes, scratch } = boot;
     logging::start(&config.log);
     let files = process::raise_open_files();
-    let mut ports = serve::begin(&config)?;
+    let mut ports = serve::begin(&config, &source)?;
     // Signals that come while the house opens wait here.
     let (tell, told) = mpsc::channel();
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;

@@ -20,6 +20,7 @@ mod pickup;
 mod places;
 pub mod process;
 mod recover;
+pub mod sandbox;
 pub mod serve;
 pub mod spool;
 pub mod story;

@@ -1,19 +1,23 @@
 //! How a server begins, for both runtimes: ports are bound, root is given away, and what fails has words.
 
 use crate::{
+    admin::Source,
     house::{House, OpenError},
     logging, process,
+    sandbox::{self, Needs},
 };
 use config::{Config, Listen};
 use nix::unistd::{Group, chown};
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
 use std::{
-    fmt, fs, io,
+    fmt,
+    fs::{self, DirBuilder},
+    io,
     net::{SocketAddr, TcpListener},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{
-            fs::PermissionsExt as _,
+            fs::{DirBuilderExt as _, PermissionsExt as _},
             net::{UnixListener, UnixStream},
         },
     },
@@ -23,11 +27,15 @@ use std::{
 /// Connections that the system accepts ahead of us.
 const BACKLOG: i32 = 1024;
 
-/// Binds all ports, then becomes the user that the configuration names.
+/// Binds all ports, becomes the user that the configuration names, and closes itself in. Call it while there is one thread: what it does to the
+/// process holds for threads that begin later.
 ///
 /// # Errors
 /// The first thing that cannot be had.
-pub fn begin(config: &Config) -> Result<Vec<Port>, ServeError> {
+pub fn begin(config: &Config, source: &Source) -> Result<Vec<Port>, ServeError> {
+    if config.user.is_none() && rustix::process::geteuid().is_root() {
+        return Err(ServeError::Root);
+    }
     let mut ports = Vec::new();
     for to in config.listeners() {
         match tcp(to.on) {
@@ -45,6 +53,13 @@ pub fn begin(config: &Config) -> Result<Vec<Port>, ServeError> {
     }
     if let Some(user) = &config.user {
         process::become_user(user).map_err(ServeError::User)?;
+    }
+    // What is made later in a closed place cannot be let out of it. What is wrong with the store is said by who opens it.
+    let _ = DirBuilder::new().recursive(true).mode(0o700).create(&config.store);
+    let held = if config.sandbox { sandbox::enter(Needs::of(config, source)) } else { sandbox::stay_out() };
+    tracing::info!(held = held.by.join(", "), "closed in");
+    for missing in held.missing {
+        tracing::warn!(missing, "not closed in");
     }
     Ok(ports)
 }
@@ -81,6 +96,7 @@ pub fn control(house: &House) -> Result<Vec<Port>, ServeError> {
 pub fn reload(house: &House) -> Result<(), String> {
     let done = house.source().ok_or_else(|| "nobody knows where the configuration came from".to_owned());
     let done = done.and_then(|source| source.read().map_err(|e| e.to_string())).and_then(|config| {
+        sandbox::check(&config)?;
         let log = config.log.clone();
         house.reload(config).map_err(|e| e.to_string())?;
         logging::start(&log);
@@ -253,6 +269,8 @@ pub fn is_passing(error: &io::Error) -> bool {
 pub enum ServeError {
     /// The port cannot be had.
     Bind(String, io::Error),
+    /// Root started it, and nobody said that root is what it is to be.
+    Root,
     /// The user cannot be had.
     User(process::UserError),
     /// The house cannot be opened.
@@ -268,6 +286,10 @@ impl fmt::Display for ServeError {
                 write!(f, "cannot listen on {to}: {e}; ports below 1024 need root (say who to become then: `user`)")
             }
             ServeError::Bind(to, e) => write!(f, "cannot listen on {to}: {e}"),
+            ServeError::Root => f.write_str(
+                "root started this server, and its configuration does not say whom to become: give `user` a user of its own, to whom the store \
+                 belongs, or `user: \"root\"` if a mistake in it may cost the whole machine",
+            ),
             ServeError::User(e) => e.fmt(f),
             ServeError::Open(e) => e.fmt(f),
             ServeError::System(e) => e.fmt(f),

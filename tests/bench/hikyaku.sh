@@ -20,6 +20,8 @@ configure() { # DIR
     relay=
     [ -z "${BENCH_SINK:-}" ] ||
         relay="relay: (clients: [\"127.0.0.0/8\"]), outgoing: (routes: [(domain: \"*\", host: \"[127.0.0.1]\", port: $BENCH_SINK)]),"
+    # A server that root starts has to be told that it stays root.
+    [ "$(id -u)" -ne 0 ] || relay="$relay user: \"root\","
     cat >"$1/hikyaku.ron" <<RON
 (
     domains: ["$DOMAIN"],

@@ -49,6 +49,7 @@ def start(name, others):
     domain_aliases: {{"auth.{name}.test": "{name}.test", "plain.{name}.test": "{name}.test", "bücher.{name}.test": "{name}.test"}},
     hostname: "mx.{name}.test",
     store: "{home}/store",
+    user: "root",
     certificates: [(chain: "{home}/tls.crt", key: "{home}/tls.key")],
     listen: [
         (on: "{ip}:25", speak: Smtp),

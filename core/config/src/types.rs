@@ -30,6 +30,8 @@ pub struct Config {
     pub postmaster: Option<String>,
     /// Whom to become after the ports are bound, if started as root.
     pub user: Option<String>,
+    /// Whether the server closes itself in when its ports are bound.
+    pub sandbox: bool,
     /// Whether the `Received:` field of mail that an account sends says which account it was.
     pub show_login: bool,
     /// Domains whose addresses are those of another domain: `{"old.example": "example.org"}`.
@@ -180,6 +182,7 @@ impl Default for Config {
             detail_separator: '+',
             postmaster: None,
             user: None,
+            sandbox: true,
             show_login: false,
             domain_aliases: Addresses::new(),
             catch_all: Addresses::new(),

@@ -19,6 +19,7 @@ pub use hash::{Hash, HashError, PASSWORD_BYTES_MAX};
 use crate::{
     clock::Clock,
     disk::{Disk, Stat},
+    sandbox,
 };
 use book::Book;
 use config::Config;
@@ -335,6 +336,14 @@ impl Accounts {
     }
 
     fn set(&self, state: State) {
+        // An account that came while the server runs may have its Maildir where it cannot go before its next start.
+        for account in
+            state.book.all().filter(|account| self.state().book.exact(&account.address).is_none_or(|old| old.maildir != account.maildir))
+        {
+            if let Err(why) = sandbox::reaches(&account.maildir, true) {
+                tracing::error!(account = %account.address, why, "mail for it waits");
+            }
+        }
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }

@@ -1,7 +1,10 @@
 //! What addresses mean beyond accounts: files of aliases, and the secret of rewritten senders.
 
 use super::file;
-use crate::disk::{Disk, Stat};
+use crate::{
+    disk::{Disk, Stat},
+    sandbox,
+};
 use config::Config;
 use post::{Srs, Target};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -90,7 +93,7 @@ fn text(disk: &dyn Disk, path: &Path, files: &mut Vec<Seen>) -> Result<String, S
     if !files.iter().any(|(seen, _)| seen == path) {
         files.push((path.to_owned(), disk.stat(path).ok()));
     }
-    let bytes = file::read(disk, path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let bytes = file::read(disk, path).map_err(|e| format!("{}: {}", path.display(), sandbox::explained(path, false, e)))?;
     String::from_utf8(bytes).map_err(|_| format!("{}: the file is not UTF-8", path.display()))
 }
 

@@ -4,7 +4,7 @@ use super::{Console, Done, Failure, Source, certificate::end_of, now};
 use crate::{
     account::Accounts,
     disk::{Disk as _, Posix},
-    mailbox, process, tls,
+    mailbox, process, sandbox, tls,
 };
 use config::Config;
 use nix::unistd::{Group, Uid, User};
@@ -36,6 +36,7 @@ pub(super) fn check(path: &Path, console: &mut Console<'_>) -> Done {
     accounts(&config, &mut found);
     certificates(&config, &mut found);
     store(&config, &mut found);
+    privileges(&config, &mut found);
     ports(&config, &mut found);
     control(&config, &mut found);
     let bad = found.lines.iter().filter(|(g, _)| *g == Grade::Bad).count();
@@ -154,6 +155,24 @@ fn store(config: &Config, found: &mut Findings) {
     }
     if found.lines.len() == before {
         found.good(name, "the store can be used");
+    }
+}
+
+/// Whom the server becomes, and what holds it then.
+fn privileges(config: &Config, found: &mut Findings) {
+    match config.user.as_deref() {
+        None if Uid::effective().is_root() => {
+            found.bad("user", "root starts no server whose configuration does not say whom to become; give `user`");
+        }
+        Some("root") => {
+            found.worth("user", "the server stays root, and a mistake in it may cost the whole machine; give it a user of its own")
+        }
+        _ => {}
+    }
+    match sandbox::lacks() {
+        _ if !config.sandbox => found.worth("sandbox", "the server does not close itself in"),
+        Some(lacks) => found.worth("sandbox", format!("the server cannot close itself in entirely: {lacks}")),
+        None => found.good("sandbox", "the server can close itself in"),
     }
 }
 

@@ -67,6 +67,8 @@ pub(super) fn prepare(demo: &cli::Demo) -> Result<Boot, Failure> {
         store: dir.clone(),
         listen,
         certificates: vec![certificate.clone()],
+        // Root may play too. What a demo serves is on this machine only, and goes with it.
+        user: rustix::process::geteuid().is_root().then(|| "root".into()),
         ..Config::default()
     };
     let now = super::now();

@@ -92,6 +92,11 @@ fn give(path: &Path, owner: Option<&User>) -> Done {
 }
 
 fn text(domain: &str, hostname: &str, user: Option<&str>) -> String {
+    let stays_root = if Uid::effective().is_root() {
+        "\n    // Whom to become once the ports are bound. Better name somebody else, and let the store belong to them.\n    user: \"root\",\n"
+    } else {
+        ""
+    };
     let (place, listen) = match user {
         Some(user) => (
             format!(
@@ -103,7 +108,7 @@ fn text(domain: &str, hostname: &str, user: Option<&str>) -> String {
                 .to_owned(),
         ),
         None => (
-            "    // Where mail, spool and accounts are; relative to this file.\n    store: \"store\",\n".to_owned(),
+            format!("    // Where mail, spool and accounts are; relative to this file.\n    store: \"store\",\n{stays_root}"),
             "    // Where to listen: ports that need no root, for this machine only. Put 0.0.0.0 or [::] to be reached from outside;\n    \
              // without this list, all standard ports (25, 465, 587, 143, 993, 110, 995) on all addresses.\n    listen: [\n        \
              (on: \"127.0.0.1:2525\", speak: Smtp),\n        \

@@ -29,6 +29,10 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
         rows.push([String::new(), dead.clone()]);
     }
     rows.push(["log".into(), size(status.log_bytes)]);
+    rows.push(["sandbox".into(), status.closed_in.join(", ")]);
+    for missing in &status.not_closed_in {
+        rows.push([String::new(), format!("without {missing}")]);
+    }
     for (part, count) in &status.panics {
         rows.push(["panics".into(), format!("{count} in {part}: the log says more")]);
     }

@@ -88,6 +88,12 @@ pub struct Status {
     /// Panics that were caught since the start, by the part of the server they ended.
     #[serde(default)]
     pub panics: std::collections::BTreeMap<String, u64>,
+    /// What it closed itself in with.
+    #[serde(default)]
+    pub closed_in: Vec<String>,
+    /// What of that this system could not do, and why.
+    #[serde(default)]
+    pub not_closed_in: Vec<String>,
     /// The queue.
     pub queue: QueueStatus,
 }

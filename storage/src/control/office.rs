@@ -152,7 +152,7 @@ impl Clerk {
     }
 
     fn status(&self) -> Status {
-        let levels = self.house.levels();
+        let (levels, held) = (self.house.levels(), crate::sandbox::held());
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             hostname: self.house.config().hostname().into(),
@@ -162,6 +162,8 @@ impl Clerk {
             away: levels.away as u64,
             log_bytes: levels.log_bytes,
             panics: levels.panics.into_iter().map(|(part, count)| (part.to_owned(), count)).collect(),
+            closed_in: held.by.into_iter().map(str::to_owned).collect(),
+            not_closed_in: held.missing,
             queue: levels.queue,
         }
     }

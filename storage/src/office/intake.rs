@@ -121,7 +121,7 @@ impl Intake {
 
     /// The message is one of others: see [`Foreign`]. `is_final` if it is delivered here.
     #[must_use]
-    pub fn from_elsewhere(mut self, is_final: bool) -> Intake {
+    pub fn of_others(mut self, is_final: bool) -> Intake {
         self.foreign = Some(Foreign::new(is_final));
         self
     }

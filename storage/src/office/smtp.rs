@@ -315,7 +315,7 @@ impl Office for Smtp {
         };
         let mut intake = Intake::new(entry, self.form(&start), &trace.fields(), config.limits.message);
         if self.speak != Speak::Submission {
-            intake = intake.from_elsewhere(start.envelope.recipients.iter().any(|recipient| house.accounts().is_ours(&recipient.address)));
+            intake = intake.of_others(start.envelope.recipients.iter().any(|recipient| house.accounts().is_ours(&recipient.address)));
         }
         let shown = format!("{id:x}");
         let from = start.envelope.sender.as_ref().or(self.desk.account.as_ref());

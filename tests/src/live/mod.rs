@@ -174,6 +174,11 @@ impl Live {
         panic!("{} does not stop", self.runtime.name());
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a child can be signalled");
@@ -320,6 +325,9 @@ fn configuration(dir: &Path, ports: Ports, extra: &str) -> String {
         "(\n    domains: [\"example.test\"],\n    hostname: \"{HOST}\",\n    store: {:?},\n    plaintext_logins: true,\n",
         dir.join("store")
     );
+    if rustix::process::geteuid().is_root() {
+        text += "    user: \"root\",\n";
+    }
     text += "    listen: [\n";
     for (port, speak, tls) in listen {
         _ = writeln!(text, "        (on: \"127.0.0.1:{port}\", speak: {speak}, tls: {tls}),");
