@@ -115,7 +115,8 @@ impl House {
     /// Says what is wrong.
     pub fn open(config: Config, disk: Arc<dyn Disk>) -> Result<Arc<House>, OpenError> {
         let folder = config.store.join(crate::drop::FOLDER);
-        let house = House::open_at(config, disk, Clock::system(), spool::Options::default())?;
+        let dice = outgoing::Dice::random().map_err(OpenError::Ways)?;
+        let house = House::open_with(config, disk, Clock::system(), spool::Options::default(), dice)?;
         if let Err(error) = crate::drop::prepare(&folder) {
             tracing::error!(path = %folder.display(), %error, "there is no drop folder, so programs of this host cannot send mail");
         }
@@ -127,7 +128,17 @@ impl House {
     /// # Errors
     /// Says what is wrong.
     pub fn open_at(config: Config, disk: Arc<dyn Disk>, clock: impl Into<Clock>, options: spool::Options) -> Result<Arc<House>, OpenError> {
-        let clock = clock.into();
+        let dice = outgoing::Dice::seeded(options.seed);
+        House::open_with(config, disk, clock.into(), options, dice)
+    }
+
+    fn open_with(
+        config: Config,
+        disk: Arc<dyn Disk>,
+        clock: Clock,
+        options: spool::Options,
+        dice: outgoing::Dice,
+    ) -> Result<Arc<House>, OpenError> {
         let certificates = tls::of(&config).map_err(OpenError::Tls)?;
         let clients = tls::Clients::load(config.outgoing.trust.as_deref()).map_err(OpenError::Tls)?;
         let store = |path: &Path| {
@@ -180,7 +191,7 @@ impl House {
         if !waiting.is_empty() {
             tracing::info!(messages = waiting.len(), "queued");
         }
-        let outgoing = Outgoing::new(&config, rules, waiting, seed).map_err(OpenError::Ways)?;
+        let outgoing = Outgoing::new(&config, rules, waiting, dice).map_err(OpenError::Ways)?;
         let house = House {
             disk,
             config: RwLock::new(Arc::new(config)),
@@ -547,7 +558,7 @@ impl House {
     }
 
     /// Takes a message from what somebody may send; false if there is not so much left.
-    pub(crate) fn spend(&self, who: &str, limit: post::Limit, recipients: u32) -> bool {
+    pub(crate) fn spend(&self, who: &[(&str, u32)], limit: post::Limit, recipients: u32) -> bool {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(who, limit, recipients, self.clock.ms())
     }
 

@@ -50,7 +50,7 @@ pub(crate) enum Answer {
 
 impl Question {
     /// Writes the question anew; `dice` decides the case of letters. `None` if the name cannot be put on a wire.
-    pub(crate) fn new(name: &str, kind: Kind, id: u16, edns: bool, mut dice: impl FnMut() -> u64) -> Option<Question> {
+    pub(crate) fn new(name: &str, kind: Kind, id: u16, edns: bool, dice: &mut dyn FnMut() -> u64) -> Option<Question> {
         let mut text = name.as_bytes().to_vec();
         for letters in text.chunks_mut(64) {
             let bits = dice();

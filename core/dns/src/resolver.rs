@@ -19,14 +19,13 @@ use alloc::{
 use core::{mem, net::SocketAddr};
 use wire::Tick;
 
-/// A stub resolver without a socket. Time and a seed are handed in.
-///
-/// The seed makes ids and the case of letters. They guard against those who cannot see the questions; who sees them needs no guess.
+/// A stub resolver without a socket. Time and randomness are handed in.
 #[derive(Debug)]
 pub struct Resolver {
     settings: Settings,
     servers: Vec<Server>,
-    dice: fastrand::Rng,
+    /// Whose turn it is among the servers, if they take turns.
+    turn: usize,
     cache: Cache,
     jobs: BTreeMap<Query, Job>,
     /// Jobs that are to be sent, by when and in order of arrival.
@@ -68,13 +67,13 @@ struct Job {
 }
 
 impl Resolver {
-    /// A resolver that knows nothing yet. `seed` must be random in production.
-    pub fn new(mut settings: Settings, seed: u64) -> Resolver {
+    /// A resolver that knows nothing yet.
+    pub fn new(mut settings: Settings) -> Resolver {
         settings.servers.truncate(SERVERS_MAX);
         let servers = settings.servers.iter().map(|s| Server { address: *s, slow_until: Tick(0), edns: settings.edns }).collect();
         Resolver {
             servers,
-            dice: fastrand::Rng::with_seed(seed),
+            turn: 0,
             cache: Cache::new(settings.cache_max),
             jobs: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -114,7 +113,10 @@ impl Resolver {
     }
 
     /// The next exchange to carry, if one is due and not too many are out. Every exchange must come back to [`Resolver::done`].
-    pub fn next(&mut self, now: Tick) -> Option<Exchange> {
+    ///
+    /// `dice` makes ids and the case of letters. They guard against those who cannot see the questions, and whoever owns a name server sees those that
+    /// come to it: numbers that tell the next ones, as those of a fast generator do, would guard nothing. In production, take a cryptographic one.
+    pub fn next(&mut self, now: Tick, dice: &mut dyn FnMut() -> u64) -> Option<Exchange> {
         if self.flights.len() >= FLIGHTS_MAX || self.waiting.first().is_none_or(|(at, ..)| *at > now) {
             return None;
         }
@@ -125,9 +127,8 @@ impl Resolver {
         let round = (job.tried / count) as u32;
         let timeout_ms = self.settings.timeout_ms.saturating_mul(1 << round.min(10)).min(TIMEOUT_MAX_MS);
         self.serial += 1;
-        let dice = &mut self.dice;
-        let id = dice.u16(..);
-        let question = Question::new(&job.name, query.kind, id, server.edns, || dice.u64(..)).expect("names were checked before");
+        let id = (dice() >> 48) as u16;
+        let question = Question::new(&job.name, query.kind, id, server.edns, dice).expect("names were checked before");
         self.flights.insert(self.serial, (now.after(timeout_ms + LOST_MS), query.clone()));
         Some(Exchange::new(self.serial, query, question, server.address, job.transport, timeout_ms))
     }
@@ -174,7 +175,8 @@ impl Resolver {
     /// Where to begin: the first server that was not silent lately, or the next in turn.
     fn first_server(&mut self, now: Tick) -> usize {
         let count = self.servers.len();
-        let turn = if self.settings.rotate { self.dice.usize(..count) } else { 0 };
+        let turn = if self.settings.rotate { self.turn % count } else { 0 };
+        self.turn = self.turn.wrapping_add(1);
         (turn..turn + count).map(|at| at % count).find(|at| self.servers[*at].slow_until <= now).unwrap_or(turn)
     }
 

@@ -29,7 +29,14 @@ fn ask(text: &str, kind: Kind) -> Query {
 
 fn resolver(servers: usize) -> Resolver {
     let servers = (1..=servers).map(|n| format!("192.0.2.{n}:53").parse().expect("an address")).collect();
-    Resolver::new(Settings { servers, timeout_ms: 1000, attempts: 2, trust_ad: false, ..Settings::default() }, 7)
+    Resolver::new(Settings { servers, timeout_ms: 1000, attempts: 2, trust_ad: false, ..Settings::default() })
+}
+
+/// Numbers that are different at every call.
+fn dice() -> impl FnMut() -> u64 {
+    static SEED: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
+    let mut rng = fastrand::Rng::with_seed(SEED.fetch_add(1, core::sync::atomic::Ordering::Relaxed));
+    move || rng.u64(..)
 }
 
 /// The answer to a question, to be filled.
@@ -123,7 +130,7 @@ fn resolve(resolver: &mut Resolver, now: &mut Tick, query: &Query, server: Scrip
             return (asked, found);
         }
         *now = resolver.deadline().expect("something is to be done").max(*now);
-        let mut exchange = resolver.next(*now).expect("the deadline has passed");
+        let mut exchange = resolver.next(*now, &mut dice()).expect("the deadline has passed");
         let seen = Seen {
             server: exchange.server().ip().to_string(),
             transport: exchange.transport(),
@@ -148,8 +155,8 @@ fn an_answer_is_remembered_and_asked_for_once() {
     assert_eq!(r.deadline(), None);
     assert_eq!(r.look_up(now, &query), None);
     assert_eq!(r.look_up(now, &query), None);
-    let mut exchange = r.next(now).expect("one exchange");
-    assert!(r.next(now).is_none(), "one question, one exchange");
+    let mut exchange = r.next(now, &mut dice()).expect("one exchange");
+    assert!(r.next(now, &mut dice()).is_none(), "one question, one exchange");
     let why = carry(&mut now, &mut exchange, &mut |q| vec![with(q, &[address("www.test.", 300), address("other.test.", 300)])]);
     assert_eq!(why, Why::Done);
     assert_eq!(r.done(now, exchange), core::slice::from_ref(&query));
@@ -397,7 +404,7 @@ fn aliases_in_a_circle_end() {
 #[test]
 fn only_a_trusted_server_is_believed_about_validation() {
     for trusted in [false, true] {
-        let mut r = Resolver::new(Settings { trust_ad: trusted, ..Settings::default() }, 1);
+        let mut r = Resolver::new(Settings { trust_ad: trusted, ..Settings::default() });
         let (_, found) = resolve(&mut r, &mut Tick(0), &ask("test", Kind::Mx), &mut |_, q| {
             let mut message = reply(q);
             message.metadata.authentic_data = true;
@@ -428,7 +435,7 @@ fn exchanges_are_bounded_and_the_rest_waits() {
     for n in 0..FLIGHTS_MAX + 5 {
         assert_eq!(r.look_up(now, &ask(&format!("h{n}.test"), Kind::A)), None);
     }
-    let mut out: Vec<Exchange> = core::iter::from_fn(|| r.next(now)).collect();
+    let mut out: Vec<Exchange> = core::iter::from_fn(|| r.next(now, &mut dice())).collect();
     assert_eq!(out.len(), FLIGHTS_MAX);
     assert!(r.deadline() > Some(now), "nothing is due while there is no room");
     let ids: alloc::collections::BTreeSet<u16> = out.iter().map(Exchange::id).collect();
@@ -436,7 +443,7 @@ fn exchanges_are_bounded_and_the_rest_waits() {
     let mut one = out.pop().expect("one");
     carry(&mut now, &mut one, &mut |q| vec![coded(q, ResponseCode::NXDomain, None)]);
     assert_eq!(r.done(now, one).len(), 1);
-    assert!(r.next(now).is_some() && r.next(now).is_none());
+    assert!(r.next(now, &mut dice()).is_some() && r.next(now, &mut dice()).is_none());
 }
 
 #[test]
@@ -444,12 +451,12 @@ fn an_exchange_that_never_comes_back_is_missed() {
     let (mut r, now) = (resolver(1), Tick(0));
     let query = ask("www.test", Kind::A);
     assert_eq!(r.look_up(now, &query), None);
-    let first = r.next(now).expect("one");
+    let first = r.next(now, &mut dice()).expect("one");
     let later = r.deadline().expect("patience ends");
     assert_eq!(later, Tick(1000 + LOST_MS));
     assert!(r.missed(later).is_empty());
     let again = later.after(250);
-    let second = r.next(again).expect("another");
+    let second = r.next(again, &mut dice()).expect("another");
     assert!(r.done(again, first).is_empty(), "it was given up");
     assert_eq!(r.done(again, second), core::slice::from_ref(&query), "it could not even begin");
     assert_eq!(r.look_up(again, &query), Some(Found::Failed));
@@ -461,7 +468,7 @@ fn an_exchange_ends_when_the_line_or_the_server_does() {
     let (mut r, now) = (resolver(1), Tick(0));
     for shutdown in [false, true] {
         assert_eq!(r.look_up(now, &ask(&format!("{shutdown}.test"), Kind::A)), None);
-        let mut exchange = r.next(now).expect("one");
+        let mut exchange = r.next(now, &mut dice()).expect("one");
         let (mut rx, mut tx) = (Inbox::new(INBOX_LIMIT), Outbox::new(OUTBOX_MARK));
         assert!(matches!(exchange.step(now, &mut rx, &mut tx), Step::Read));
         exchange.tell(now, News::Nudge(Nudge::Changed), &mut tx);
@@ -472,6 +479,19 @@ fn an_exchange_ends_when_the_line_or_the_server_does() {
             rx.end();
         }
         assert!(matches!(exchange.step(now, &mut rx, &mut tx), Step::Close(_)));
+    }
+}
+
+#[test]
+fn ids_and_the_case_of_letters_are_what_was_handed_in() {
+    let (mut r, now) = (resolver(1), Tick(0));
+    for (number, shown) in [(u64::MAX, "WWW"), (0x1234 << 48, "www")] {
+        assert_eq!(r.look_up(now, &ask(&format!("www.t{number}"), Kind::A)), None);
+        let mut exchange = r.next(now, &mut || number).expect("one");
+        assert_eq!(exchange.id(), (number >> 48) as u16, "no generator of the resolver's own stands between");
+        let (mut rx, mut tx) = (Inbox::new(INBOX_LIMIT), Outbox::new(OUTBOX_MARK));
+        assert!(matches!(exchange.step(now, &mut rx, &mut tx), Step::Read));
+        assert!(tx.bytes().windows(3).any(|w| w == shown.as_bytes()));
     }
 }
 
@@ -504,8 +524,8 @@ fn an_exchange_of_another_resolver_answers_nothing_here() {
     let mut now = Tick(0);
     before.look_up(now, &ask("one.example", Kind::A));
     after.look_up(now, &ask("two.example", Kind::A));
-    let mut stale = before.next(now).unwrap();
-    let own = after.next(now).unwrap();
+    let mut stale = before.next(now, &mut dice()).unwrap();
+    let own = after.next(now, &mut dice()).unwrap();
     carry(&mut now, &mut stale, &mut |question| vec![with(question, &[address("one.example", 60)])]);
     assert_eq!(after.done(now, stale), []);
     assert_eq!(after.look_up(now, &ask("two.example", Kind::A)), None, "it is still being asked");

@@ -1,21 +1,23 @@
 //! How often somebody may guess.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use post::Network;
+use std::{borrow::Borrow, cmp::Reverse, collections::BTreeMap, net::IpAddr};
 
-/// Most addresses, accounts and acquaintances that are remembered; the one that was silent for longest goes first. A table takes about
-/// a megabyte then.
+/// Most networks, names and acquaintances that are remembered. A table takes about a megabyte then. Beyond, a part of it is forgotten: see
+/// [`Table::forget`].
 const ENTRIES_MAX: usize = 10_000;
+/// How many of a full table are forgotten at once, so that whoever fills it does not make every failure look at all of them.
+const FORGOTTEN: usize = ENTRIES_MAX / 16;
 
-/// Failures by network and by name. A network (an IPv4 address, or a /64 of IPv6) or a name with too many failures has to wait. Whoever
-/// logged in from a network before is not kept out by strangers who guess at the name.
+/// Failures by network and by name. A network (as [`Network`] knows them, each with its share) or a name with too many failures has to wait. Whoever
+/// logged in from a network before is not kept out by strangers who guess at the name, nor by their neighbours.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    networks: Table<Ipv6Addr>,
-    names: Table<String>,
-    acquaintances: Table<(String, Ipv6Addr)>,
+    /// By whom their like come from.
+    networks: Table<Network, Network>,
+    names: Table<String, Network>,
+    /// By the name.
+    acquaintances: Table<(String, Network), String>,
 }
 
 /// How many failures, and how long to wait after them.
@@ -25,74 +27,101 @@ pub(crate) struct Policy {
     pub wait_ms: u64,
 }
 
+/// What is remembered, and on whose account.
 #[derive(Debug)]
-struct Table<K>(BTreeMap<K, Entry>);
+struct Table<K, O>(BTreeMap<K, Entry<O>>);
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct Entry<O> {
     failures: u32,
     last_ms: u64,
+    owner: O,
 }
 
 impl Throttle {
     /// Whether `name` may try a password from `peer` now.
     pub(crate) fn allows(&self, policy: Policy, name: &str, peer: IpAddr, now_ms: u64) -> bool {
-        let network = network(peer);
-        let known = || self.acquaintances.0.contains_key(&(name.to_owned(), network));
+        let name_waits = self.names.waits(policy, name, now_ms);
         // What comes from this machine is everybody's: a proxy or a webmail must not be shut out as a whole, nor be a friend of all.
-        let (network_waits, name_waits) = (self.networks.waits(policy, &network, now_ms), self.names.waits(policy, name, now_ms));
-        if peer.is_loopback() { !name_waits } else { !network_waits && (!name_waits || known()) }
+        if peer.to_canonical().is_loopback() {
+            return !name_waits;
+        }
+        let waits = |(network, share): (Network, u32)| self.networks.waits(policy.times(share), &network, now_ms);
+        let known = || self.acquaintances.0.contains_key(&(name.to_owned(), Network::of(peer)));
+        let mut networks = Network::all(peer);
+        let own_waits = networks.next().is_some_and(waits);
+        !own_waits && (!(name_waits || networks.any(waits)) || known())
     }
 
     /// A wrong password, or an unknown name.
     pub(crate) fn failed(&mut self, policy: Policy, name: &str, peer: IpAddr, now_ms: u64) {
-        self.networks.add(policy, network(peer), now_ms);
-        self.names.add(policy, name.to_owned(), now_ms);
+        let around = Network::around(peer);
+        for (network, _) in Network::all(peer) {
+            self.networks.add(policy, network, around, now_ms);
+        }
+        self.names.add(policy, name.to_owned(), around, now_ms);
     }
 
     /// The right one: the name starts afresh. The network does not, or one good account would pay for guesses at all others.
     pub(crate) fn succeeded(&mut self, policy: Policy, name: &str, peer: IpAddr, now_ms: u64) {
         self.names.0.remove(name);
-        if !peer.is_loopback() {
-            self.acquaintances.add(policy, (name.to_owned(), network(peer)), now_ms);
+        if !peer.to_canonical().is_loopback() {
+            self.acquaintances.add(policy, (name.to_owned(), Network::of(peer)), name.to_owned(), now_ms);
         }
     }
 }
 
-impl<K: Ord + Clone> Table<K> {
-    fn waits<Q: Ord + ?Sized>(&self, policy: Policy, key: &Q, now_ms: u64) -> bool
-    where
-        K: std::borrow::Borrow<Q>,
-    {
-        self.0.get(key).is_some_and(|e| e.failures >= policy.failures && now_ms < e.last_ms.saturating_add(policy.wait_ms))
+impl Policy {
+    fn times(self, share: u32) -> Policy {
+        Policy { failures: self.failures.saturating_mul(share), ..self }
     }
 
-    fn add(&mut self, policy: Policy, key: K, now_ms: u64) {
+    /// Whether failures that were `last_ms` still count.
+    fn counts(self, last_ms: u64, now_ms: u64) -> bool {
+        now_ms < last_ms.saturating_add(self.wait_ms)
+    }
+}
+
+impl<K: Ord + Clone, O: Ord + Clone> Table<K, O> {
+    fn waits<Q: Ord + ?Sized>(&self, policy: Policy, key: &Q, now_ms: u64) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get(key).is_some_and(|e| e.failures >= policy.failures && policy.counts(e.last_ms, now_ms))
+    }
+
+    fn add(&mut self, policy: Policy, key: K, owner: O, now_ms: u64) {
         if let Some(entry) = self.0.get_mut(&key) {
             // Failures that are long ago are forgiven.
-            let fresh = now_ms < entry.last_ms.saturating_add(policy.wait_ms);
-            *entry = Entry { failures: if fresh { entry.failures.saturating_add(1) } else { 1 }, last_ms: now_ms };
+            entry.failures = if policy.counts(entry.last_ms, now_ms) { entry.failures.saturating_add(1) } else { 1 };
+            entry.last_ms = now_ms;
             return;
         }
         if self.0.len() >= ENTRIES_MAX {
-            let oldest = self.0.iter().min_by_key(|(_, e)| e.last_ms).map(|(k, _)| k.clone());
-            oldest.map(|k| self.0.remove(&k));
+            self.forget(policy, now_ms);
         }
-        self.0.insert(key, Entry { failures: 1, last_ms: now_ms });
+        self.0.insert(key, Entry { failures: 1, last_ms: now_ms, owner });
+    }
+
+    /// Makes room. What counts no more goes first; then what belongs to those who have the most here, the least of it first. So whoever tries
+    /// thousands of names (or logs in from thousands of networks) pushes out their own, and never what is remembered of others.
+    fn forget(&mut self, policy: Policy, now_ms: u64) {
+        let mut owned: BTreeMap<O, usize> = BTreeMap::new();
+        for entry in self.0.values() {
+            *owned.entry(entry.owner.clone()).or_default() += 1;
+        }
+        let worth = |e: &Entry<O>| (policy.counts(e.last_ms, now_ms), Reverse(owned[&e.owner]), e.failures, e.last_ms);
+        let mut all: Vec<_> = self.0.iter().map(|(key, entry)| (worth(entry), key.clone())).collect();
+        all.sort_unstable();
+        for (_, key) in all.iter().take(FORGOTTEN) {
+            self.0.remove(key);
+        }
     }
 }
 
-impl<K> Default for Table<K> {
-    fn default() -> Table<K> {
+impl<K, O> Default for Table<K, O> {
+    fn default() -> Table<K, O> {
         Table(BTreeMap::new())
-    }
-}
-
-/// An IPv4 address, or the /64 that a subscriber has.
-fn network(peer: IpAddr) -> Ipv6Addr {
-    match peer.to_canonical() {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)),
     }
 }
 
@@ -157,12 +186,41 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_bounded() {
+    fn a_customer_with_many_networks_is_one() {
         let mut t = Throttle::default();
-        for i in 0..ENTRIES_MAX as u32 + 100 {
-            t.failed(POLICY, &i.to_string(), IpAddr::V4(i.into()), u64::from(i));
+        for i in 0..3 * 16 {
+            let peer = ip(&format!("2001:db8:0:{:x}::1", i * 256));
+            assert!(t.allows(POLICY, "a", peer, 0) || i >= 3, "{i}");
+            t.failed(POLICY, &format!("u{i}"), peer, 0);
         }
-        assert_eq!((t.networks.0.len(), t.names.0.len()), (ENTRIES_MAX, ENTRIES_MAX));
-        assert!(!t.names.0.contains_key("0") && t.names.0.contains_key("100"));
+        assert!(!t.allows(POLICY, "b", ip("2001:db8:0:ff00::1"), 1), "the /48 has used up its share");
+        assert!(t.allows(POLICY, "b", ip("2001:db8:1::1"), 1));
+        t.succeeded(POLICY, "c", ip("2001:db8:0:ff00::1"), 1);
+        assert!(t.allows(POLICY, "c", ip("2001:db8:0:ff00::1"), 1), "who is known does not pay for neighbours");
+    }
+
+    #[test]
+    fn tables_are_bounded_and_cannot_be_flushed() {
+        const LONG: Policy = Policy { failures: 3, wait_ms: u64::MAX };
+        let mut t = Throttle::default();
+        for _ in 0..3 {
+            t.failed(LONG, "alice", ip("192.0.2.1"), 0);
+        }
+        t.succeeded(LONG, "bob", ip("192.0.2.9"), 0);
+        let mut most = 0;
+        for i in 0..3 * ENTRIES_MAX as u64 {
+            // Names without end from one /48; and an account that logs in from everywhere.
+            let peer = IpAddr::V6(((0x2001_0db8_u128 << 96) + (u128::from(i & 0xffff) << 64)).into());
+            t.failed(LONG, &format!("nobody{i}"), peer, i + 1);
+            t.succeeded(LONG, "mallory", IpAddr::V4((i as u32).into()), i + 1);
+            most = most.max(t.networks.0.len()).max(t.names.0.len()).max(t.acquaintances.0.len());
+        }
+        assert!(most <= ENTRIES_MAX);
+        assert!(!t.allows(LONG, "alice", ip("203.0.113.1"), 50_000), "the name that was guessed at still waits");
+        assert!(!t.allows(LONG, "carol", ip("192.0.2.1"), 50_000), "and so does the network that guessed");
+        for _ in 0..3 {
+            t.failed(LONG, "bob", ip("198.51.100.1"), 50_000);
+        }
+        assert!(t.allows(LONG, "bob", ip("192.0.2.9"), 50_000), "an acquaintance stays one");
     }
 }

@@ -1,8 +1,9 @@
 //! Who is here: connections counted by listener and by address, so that no peer takes every place.
 
+use post::Network;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use wire::{Nudge, Ring, Tls};
@@ -16,7 +17,7 @@ pub struct Guests {
 #[derive(Default)]
 struct Book {
     by_listener: BTreeMap<SocketAddr, u32>,
-    by_address: BTreeMap<IpAddr, u32>,
+    by_network: BTreeMap<Network, u32>,
     bells: BTreeMap<u64, Arc<dyn Ring>>,
     /// Of those who were sent out and are on their way.
     away: BTreeMap<u64, Arc<dyn Ring>>,
@@ -29,7 +30,7 @@ struct Book {
 pub enum Full {
     /// As many connections as the listener may have.
     Listener,
-    /// As many as one address may have.
+    /// As many as one address, or a network around it, may have.
     Address,
     /// The server stops.
     Closing,
@@ -93,11 +94,15 @@ impl Guests {
         if book.by_listener.get(&listener).is_some_and(|n| *n >= most) {
             return Err(Full::Listener);
         }
-        if book.by_address.get(&network(peer.ip())).is_some_and(|n| *n >= most_per_address) {
+        let is_full =
+            |(network, share): (Network, u32)| book.by_network.get(&network).is_some_and(|n| *n >= most_per_address.saturating_mul(share));
+        if Network::all(peer.ip()).any(is_full) {
             return Err(Full::Address);
         }
         *book.by_listener.entry(listener).or_default() += 1;
-        *book.by_address.entry(network(peer.ip())).or_default() += 1;
+        for (network, _) in Network::all(peer.ip()) {
+            *book.by_network.entry(network).or_default() += 1;
+        }
         book.next += 1;
         let number = book.next;
         book.bells.insert(number, bell.clone());
@@ -153,7 +158,9 @@ impl Drop for Guest {
         book.bells.remove(&self.number);
         let book = &mut *book;
         leave(&mut book.by_listener, self.listener);
-        leave(&mut book.by_address, network(self.peer.ip()));
+        for (network, _) in Network::all(self.peer.ip()) {
+            leave(&mut book.by_network, network);
+        }
     }
 }
 
@@ -163,17 +170,6 @@ fn leave<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) {
         if *entry.get() == 0 {
             entry.remove();
         }
-    }
-}
-
-/// What counts as one address: an IPv4 address, or the /64 that an IPv6 customer has at least.
-pub fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        },
     }
 }
 
@@ -198,6 +194,11 @@ mod tests {
         assert_eq!(enter(b, "192.0.2.1:4").err(), Some(Full::Address));
         drop(one);
         assert!(enter(a, "192.0.2.1:5").is_ok());
+        let c: SocketAddr = "127.0.0.1:110".parse().unwrap();
+        let customer = |n: u32| guests.enter(c, format!("[2001:db8:0:{n:x}::1]:1").parse().unwrap(), Arc::new(Deaf), 1000, 1);
+        let many: Vec<_> = (0..20).map(|n| customer(n * 256)).collect();
+        assert_eq!(many.iter().filter(|came| came.is_ok()).count(), 16, "a /48 has sixteen times what an address has");
+        drop(many);
         assert_eq!(guests.count(), 2);
         drop(guests.set_out(Arc::new(Deaf)).unwrap());
         assert_eq!(guests.away(), 0);

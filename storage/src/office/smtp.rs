@@ -13,7 +13,7 @@ use crate::{
 };
 use config::{Speak, Strangers};
 use mail::{Address, Flags, MailboxName, Recipient, Stamp};
-use post::{Client, Tidy, TidyFacts, Trace};
+use post::{Client, Network, Tidy, TidyFacts, Trace};
 use queue::Traits;
 use sasl::{Denied, Login, Proof};
 use smtp::{Loss, Office, Receipt, Refusal, Start, Verdict};
@@ -225,9 +225,15 @@ impl Smtp {
         let (config, guest) = (self.desk.house.config(), &self.desk.guest);
         let rate = &config.rate;
         let (who, limit) = match &self.desk.account {
-            Some(account) => (account.to_string(), post::Limit { messages: rate.account_messages, recipients: rate.account_recipients }),
-            None => (guest.peer.ip().to_string(), post::Limit { messages: rate.address_messages, recipients: rate.address_recipients }),
+            Some(account) => {
+                (vec![(account.to_string(), 1)], post::Limit { messages: rate.account_messages, recipients: rate.account_recipients })
+            }
+            None => {
+                let networks = Network::all(guest.peer.ip()).map(|(network, share)| (network.to_string(), share));
+                (networks.collect(), post::Limit { messages: rate.address_messages, recipients: rate.address_recipients })
+            }
         };
+        let who: Vec<(&str, u32)> = who.iter().map(|(name, times)| (&**name, *times)).collect();
         let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
         if self.desk.house.spend(&who, limit, recipients) { Ok(()) } else { Err(Refusal::TooMuch) }
     }

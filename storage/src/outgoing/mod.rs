@@ -20,7 +20,7 @@ pub(crate) use rules::rules;
 pub use trip::{Dial, Load, Transport, Traveller, Trip};
 
 use crate::{accept::Untold, depot::Depot, house::House, spool::Lsn};
-use dice::Dice;
+pub(crate) use dice::Dice;
 use dns::{Query, Resolver};
 use mail::Stamp;
 use queue::{
@@ -150,11 +150,10 @@ impl Outgoing {
     ///
     /// # Errors
     /// If the configuration names files that cannot be read.
-    pub(crate) fn new(config: &config::Config, rules: Rules, queue: Queue, seed: u64) -> io::Result<Outgoing> {
-        let mut dice = Dice::new(seed);
+    pub(crate) fn new(config: &config::Config, rules: Rules, queue: Queue, dice: Dice) -> io::Result<Outgoing> {
         let inner = Inner {
             queue,
-            resolver: Resolver::new(rules::resolver(config), dice.u64()),
+            resolver: Resolver::new(rules::resolver(config)),
             rules: Arc::new(rules),
             roads: BTreeMap::new(),
             asking: BTreeMap::new(),
@@ -185,8 +184,7 @@ impl Outgoing {
         let mut inner = self.inner();
         inner.rules = Arc::new(rules);
         inner.queue.set(crate::house::queue_settings(&config.queue));
-        let seed = inner.dice.u64();
-        inner.resolver = Resolver::new(rules::resolver(config), seed);
+        inner.resolver = Resolver::new(rules::resolver(config));
         // Those who waited for the old one ask again.
         for ticket in std::mem::take(&mut inner.asking).into_values().flatten().collect::<BTreeSet<_>>() {
             inner.asking.entry(no_query()).or_default().insert(ticket);
@@ -295,7 +293,8 @@ impl House {
             }
             let missed = inner.resolver.missed(now);
             inner.known(self, now, &missed);
-            if let Some(exchange) = inner.resolver.next(now) {
+            let Inner { resolver, dice, .. } = &mut *inner;
+            if let Some(exchange) = resolver.next(now, &mut || dice.u64()) {
                 return Some(Inquiry::trip(self, exchange));
             }
             let again = inner.asking.remove(&no_query()).unwrap_or_default();

@@ -54,7 +54,8 @@ pub struct Options {
     pub spares: usize,
     /// The longest that a leader waits for company; none where one thread does everything, so that nobody could come.
     pub patience: Option<Duration>,
-    /// Where salts come from. Must not be known to those who send mail; tests fix it.
+    /// Where salts and the times of retries come from. Must not be known to those who send mail; tests fix it. What guards against guesses has a key
+    /// of its own unless a house is opened for a test.
     pub seed: u64,
 }
 

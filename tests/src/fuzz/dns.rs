@@ -9,15 +9,19 @@ pub fn dns_resolver(data: &[u8]) {
     let _ = dns::resolv_conf(&String::from_utf8_lossy(data));
     let servers = vec!["192.0.2.1:53".parse().expect("an address"), "192.0.2.2:53".parse().expect("an address")];
     let settings = Settings { servers, cache_max: 4, trust_ad: true, ..Settings::default() };
-    let mut resolver = Resolver::new(settings, data.len() as u64);
-    let mut rest = data;
+    let mut resolver = Resolver::new(settings);
+    let (mut rest, mut count) = (data, data.len() as u64);
+    let mut dice = || {
+        count = count.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+        count
+    };
     let mut now = Tick(0);
     for kind in [Kind::A, Kind::Aaaa, Kind::Mx, Kind::Txt, Kind::Ptr, Kind::Cname, Kind::Tlsa] {
         let query = Query::new("a.test", kind).expect("a name");
         let mut exchanges = 0;
         while resolver.look_up(now, &query).is_none() {
             now = now.max(resolver.deadline().expect("a question that is not answered waits for something"));
-            let mut exchange = resolver.next(now).expect("it is due");
+            let mut exchange = resolver.next(now, &mut dice).expect("it is due");
             exchanges += 1;
             assert!(exchanges < 200, "a question does not end");
             let (mut rx, mut tx) = (Inbox::new(INBOX_LIMIT), Outbox::new(OUTBOX_MARK));
