@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
 };
@@ -11,12 +11,32 @@ use wire::{Nudge, Ring};
 
 const CHANGED: u8 = 1;
 const SHUTDOWN: u8 = 2;
+const HURRY: u8 = 8;
+const LEAVE: u8 = 16;
 
 /// What others ring.
 #[derive(Default)]
 pub struct Bell {
     state: AtomicU8,
+    /// The peer was sent away, whether its session has heard of it or not.
+    sent_away: AtomicBool,
     waker: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    /// Ready if the peer was sent away: nobody waits for it any more. Else the task is woken when it is.
+    pub fn poll_sent_away(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.wakes(cx);
+        if self.sent_away.load(SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// What is looked at after this and changes later wakes the task.
+    fn wakes(&self, cx: &mut Context<'_>) {
+        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
 }
 
 impl Ring for Bell {
@@ -24,8 +44,14 @@ impl Ring for Bell {
         let bit = match nudge {
             Nudge::Changed => CHANGED,
             Nudge::Shutdown => SHUTDOWN,
+            Nudge::Hurry => HURRY,
+            Nudge::Leave => LEAVE,
         };
-        if self.state.fetch_or(bit, SeqCst) == 0 {
+        if nudge == Nudge::Leave {
+            self.sent_away.store(true, SeqCst);
+        }
+        // Who waits for a peer to read looks at nothing else, and may have left another nudge unheard.
+        if self.state.fetch_or(bit, SeqCst) == 0 || nudge == Nudge::Leave {
             let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(waker) = waker {
                 waker.wake();
@@ -52,6 +78,8 @@ impl Ear {
         let (bit, nudge) = match rung {
             0 => return None,
             _ if rung & SHUTDOWN != 0 => (SHUTDOWN, Nudge::Shutdown),
+            _ if rung & LEAVE != 0 => (LEAVE, Nudge::Leave),
+            _ if rung & HURRY != 0 => (HURRY, Nudge::Hurry),
             _ => (CHANGED, Nudge::Changed),
         };
         self.bell.state.fetch_and(!bit, SeqCst);
@@ -60,11 +88,8 @@ impl Ear {
 
     /// Ready if the bell was rung; else the task is woken when it is.
     pub fn poll_rung(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut waker = self.bell.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        // Looked at under the lock, after the waker is in its place: a ring from here on finds it.
-        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
+        // Looked at after the waker is in its place: a ring from here on finds it.
+        self.bell.wakes(cx);
         if self.bell.state.load(SeqCst) == 0 { Poll::Pending } else { Poll::Ready(()) }
     }
 }

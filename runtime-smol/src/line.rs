@@ -1,6 +1,6 @@
 //! A connection to a peer, with or without TLS: read, write, shake hands, hang up. Never waits without a limit.
 
-use crate::bell::Ear;
+use crate::bell::{Bell, Ear};
 use async_io::{Async, Timer};
 use futures_lite::{
     AsyncRead, AsyncWrite, AsyncWriteExt as _, FutureExt as _, Stream as _,
@@ -15,6 +15,7 @@ use std::{
     io::{self, ErrorKind},
     os::fd::OwnedFd,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,10 +23,8 @@ use storage::{
     clock::{instant, now},
     tls::{Handshake, describe},
 };
-use wire::{Inbox, Outbox, Tick, Tls};
+use wire::{Inbox, Outbox, Patience, Tick, Tls, limits::LAST_WORDS_MS};
 
-/// How long a peer may take to read anything at all of what is written to it.
-const WRITE_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
 /// How long, and for how many reads, a peer is listened to after the last word. See [`Line::linger`].
@@ -41,6 +40,9 @@ pub struct Line {
     reads: u32,
     /// Whether the peer is owed the last word, because it came to us.
     lingers: bool,
+    /// Says that the peer is sent away, also to who waits for it to read.
+    bell: Option<Arc<Bell>>,
+    patience: Patience,
 }
 
 enum Stream {
@@ -53,12 +55,18 @@ enum Stream {
 impl Line {
     /// To a peer that came.
     pub fn accepted(socket: Async<OwnedFd>) -> Line {
-        Line { stream: Stream::Clear(Socket(socket)), alarm: Alarm::new(), reads: 0, lingers: true }
+        let stream = Stream::Clear(Socket(socket));
+        Line { stream, alarm: Alarm::new(), reads: 0, lingers: true, bell: None, patience: Patience::new() }
     }
 
     /// To a peer that was called.
     pub fn dialed(socket: Async<OwnedFd>) -> Line {
         Line { lingers: false, ..Line::accepted(socket) }
+    }
+
+    /// Nothing is waited for once this bell has sent the peer away.
+    pub fn heed(&mut self, bell: Arc<Bell>) {
+        self.bell = Some(bell);
     }
 
     /// Writes all of the outbox; then waits for bytes, the bell or the deadline, and reads what came. At the end of input, the inbox is
@@ -98,15 +106,19 @@ impl Line {
     /// Writes all of the outbox.
     ///
     /// # Errors
-    /// If the peer is gone, or reads nothing for [`WRITE_LIMIT`].
+    /// If the peer is gone, reads less than [`Patience`] allows, or was sent away and reads nothing.
     pub async fn flush(&mut self, tx: &mut Outbox) -> io::Result<()> {
         while !tx.is_empty() {
-            match patiently(|cx| self.stream.poll_write(cx, tx.bytes())).await? {
+            let (bell, patience) = (self.bell.as_deref(), &mut self.patience);
+            match patiently(bell, patience, |cx| self.stream.poll_write(cx, tx.bytes())).await? {
                 0 => return Err(ErrorKind::WriteZero.into()),
-                n => tx.sent(n),
+                n => {
+                    tx.sent(n);
+                    patience.took(n);
+                }
             }
         }
-        patiently(|cx| self.stream.poll_flush(cx)).await
+        patiently(self.bell.as_deref(), &mut self.patience, |cx| self.stream.poll_flush(cx)).await
     }
 
     /// A peer that was called and takes nothing more may have said why before it hung up. Reads that, and ends the input; what waits to be written is
@@ -134,6 +146,7 @@ impl Line {
     pub async fn secure(&mut self, handshake: Handshake, tx: &mut Outbox) -> Result<Tls, Box<str>> {
         self.flush(tx).await.map_err(text)?;
         let Stream::Clear(socket) = std::mem::replace(&mut self.stream, Stream::Lost) else { return Err("TLS inside TLS".into()) };
+        let bell = self.bell.clone();
         let shaken = async {
             match handshake {
                 Handshake::Accept(config) => TlsAcceptor::from(config).accept(socket).await.map(TlsStream::Server),
@@ -144,7 +157,10 @@ impl Line {
         let shaken = Box::pin(shaken.or(async {
             Timer::after(HANDSHAKE_LIMIT).await;
             Err(io::Error::new(ErrorKind::TimedOut, "handshake took too long"))
-        }));
+        }).or(poll_fn(|cx| match &bell {
+            Some(bell) => bell.poll_sent_away(cx).map(|()| Err(io::Error::new(ErrorKind::TimedOut, "the peer was sent away during the handshake"))),
+            None => Poll::Pending,
+        })));
         let stream = shaken.await.map_err(text)?;
         let asked = if let TlsStream::Server(server) = &stream { server.get_ref().1.server_name() } else { None };
         let tls = describe(stream.get_ref().1, asked);
@@ -235,17 +251,30 @@ fn text(e: io::Error) -> Box<str> {
     e.to_string().into()
 }
 
-/// Writes something, however long the peer takes to make room, within [`WRITE_LIMIT`].
-async fn patiently<T>(mut write: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>) -> io::Result<T> {
-    let mut timer = None;
-    poll_fn(|cx| match write(cx) {
+/// Writes something, however long the peer takes to make room, as long as there is patience and nobody sends it away.
+async fn patiently<T>(
+    bell: Option<&Bell>,
+    patience: &mut Patience,
+    mut write: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+) -> io::Result<T> {
+    let (mut waits, mut last_words, left_ms) = (None, false, patience.left_ms());
+    let written = poll_fn(|cx| match write(cx) {
         Poll::Pending => {
-            ready!(Pin::new(timer.get_or_insert_with(|| Timer::after(WRITE_LIMIT))).poll(cx));
+            let (_, timer) = waits.get_or_insert_with(|| (now(), Timer::after(Duration::from_millis(left_ms))));
+            if !last_words && bell.is_some_and(|bell| bell.poll_sent_away(cx).is_ready()) {
+                last_words = true;
+                timer.set_after(Duration::from_millis(LAST_WORDS_MS));
+            }
+            ready!(Pin::new(timer).poll(cx));
             Poll::Ready(Err(ErrorKind::TimedOut.into()))
         }
         written => written,
     })
-    .await
+    .await;
+    if let Some((began, _)) = waits {
+        patience.waited(now().since(began));
+    }
+    written
 }
 
 /// The socket as it is: read(2) and write(2) are the same for every kind.

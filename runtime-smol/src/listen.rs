@@ -54,6 +54,7 @@ async fn attend(door: Door, mut line: Line, caller: Caller, house: Arc<House>) {
     let mut keys = Keys::new(house.clone());
     let seat = match (&door, caller) {
         (Door::Mail(listen), Caller::Net(peer)) => {
+            line.heed(bell.clone());
             let guest = match house.knock(listen, peer, bell) {
                 Ok(guest) => guest,
                 // Boxed, as what happens to few must not make the state of everybody larger.

@@ -10,13 +10,15 @@ use std::{
     os::fd::AsFd,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, Ordering::SeqCst},
     },
 };
 use wire::{Nudge, Ring};
 
 const CHANGED: u8 = 1;
 const SHUTDOWN: u8 = 2;
+const HURRY: u8 = 8;
+const LEAVE: u8 = 16;
 /// The thread waits, or is about to: the next ring has to write to the pipe.
 const WAITING: u8 = 4;
 
@@ -25,7 +27,16 @@ const WAITING: u8 = 4;
 /// The pipe gets a byte only while the thread waits, so it never fills up and a ring never blocks.
 pub struct Bell {
     state: AtomicU8,
+    /// The peer was sent away, whether its session has heard of it or not.
+    sent_away: AtomicBool,
     pipe: Arc<PipeWriter>,
+}
+
+impl Bell {
+    /// Whether the peer was sent away: nobody waits for it any more.
+    pub fn is_sent_away(&self) -> bool {
+        self.sent_away.load(SeqCst)
+    }
 }
 
 impl Ring for Bell {
@@ -33,7 +44,12 @@ impl Ring for Bell {
         let bit = match nudge {
             Nudge::Changed => CHANGED,
             Nudge::Shutdown => SHUTDOWN,
+            Nudge::Hurry => HURRY,
+            Nudge::Leave => LEAVE,
         };
+        if nudge == Nudge::Leave {
+            self.sent_away.store(true, SeqCst);
+        }
         if self.state.fetch_or(bit, SeqCst) == WAITING {
             // It fails only if the other end is gone, and then nobody is left to be woken.
             let _ = (&*self.pipe).write(&[0]);
@@ -61,7 +77,7 @@ pub fn bell() -> io::Result<(Arc<Bell>, Ear)> {
         Some(pipe) => Ok(pipe.clone()),
         None => io::pipe().map(|(reader, writer)| pipe.insert((reader.into(), writer.into())).clone()),
     })?;
-    let bell = Arc::new(Bell { state: AtomicU8::new(0), pipe: writer });
+    let bell = Arc::new(Bell { state: AtomicU8::new(0), sent_away: AtomicBool::new(false), pipe: writer });
     Ok((bell.clone(), Ear { bell, pipe: reader }))
 }
 
@@ -72,6 +88,8 @@ impl Ear {
         let (bit, nudge) = match rung {
             0 => return None,
             _ if rung & SHUTDOWN != 0 => (SHUTDOWN, Nudge::Shutdown),
+            _ if rung & LEAVE != 0 => (LEAVE, Nudge::Leave),
+            _ if rung & HURRY != 0 => (HURRY, Nudge::Hurry),
             _ => (CHANGED, Nudge::Changed),
         };
         self.bell.state.fetch_and(!bit, SeqCst);

@@ -1,6 +1,6 @@
 //! A connection to a peer, with or without TLS: read, write, shake hands, hang up. Never blocks without a limit.
 
-use crate::bell::{Ear, wait_for};
+use crate::bell::{Bell, Ear, wait_for};
 use rustix::{
     event::PollFlags,
     net::{Shutdown, shutdown},
@@ -15,10 +15,8 @@ use storage::{
     clock::now,
     tls::{Handshake, describe},
 };
-use wire::{Inbox, Outbox, Tick, Tls};
+use wire::{Inbox, Outbox, Patience, Tick, Tls, limits::LAST_WORDS_MS};
 
-/// How long a peer may take to read anything at all of what is written to it.
-const WRITE_MS: u64 = 5 * 60_000;
 /// How long a TLS handshake may take.
 const HANDSHAKE_MS: u64 = 60_000;
 /// How long, and for how many reads, a peer is listened to after the last word. See [`Line::linger`].
@@ -31,17 +29,25 @@ pub struct Line {
     tls: Option<Box<Connection>>,
     /// Whether the peer is owed the last word, because it came to us.
     lingers: bool,
+    /// Says that the peer is sent away, also to who waits for it to read.
+    bell: Option<Arc<Bell>>,
+    patience: Patience,
 }
 
 impl Line {
     /// To a peer that came. The socket must not block.
     pub fn accepted(socket: Arc<OwnedFd>) -> Line {
-        Line { socket, tls: None, lingers: true }
+        Line { socket, tls: None, lingers: true, bell: None, patience: Patience::new() }
     }
 
     /// To a peer that was called. The socket must not block.
     pub fn dialed(socket: Arc<OwnedFd>) -> Line {
-        Line { socket, tls: None, lingers: false }
+        Line { lingers: false, ..Line::accepted(socket) }
+    }
+
+    /// Nothing is waited for once this bell has sent the peer away.
+    pub fn heed(&mut self, bell: Arc<Bell>) {
+        self.bell = Some(bell);
     }
 
     /// Writes all of the outbox; then waits for bytes, the bell or the deadline, and reads what came. At the end of input, the inbox is
@@ -103,12 +109,12 @@ impl Line {
     /// Writes all of the outbox.
     ///
     /// # Errors
-    /// If the peer is gone, or reads nothing for [`WRITE_MS`].
+    /// If the peer is gone, reads less than [`Patience`] allows, or was sent away and reads nothing.
     pub fn flush(&mut self, tx: &mut Outbox) -> io::Result<()> {
         while !tx.is_empty() {
             let n = match &mut self.tls {
                 Some(tls) => tls.writer().write(tx.bytes())?,
-                None => patiently(&self.socket, |socket| socket.write(tx.bytes()))?,
+                None => patiently(&self.socket, self.bell.as_deref(), &mut self.patience, |socket| socket.write(tx.bytes()))?,
             };
             tx.sent(n);
             self.push()?;
@@ -148,7 +154,7 @@ impl Line {
     fn push(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             while tls.wants_write() {
-                patiently(&self.socket, |socket| tls.write_tls(socket))?;
+                patiently(&self.socket, self.bell.as_deref(), &mut self.patience, |socket| tls.write_tls(socket))?;
             }
         }
         Ok(())
@@ -172,8 +178,14 @@ impl Line {
                 let asked = if let Connection::Server(server) = &**tls { server.server_name() } else { None };
                 return Ok(describe(tls, asked));
             }
-            if !wait_for(&self.socket, PollFlags::IN, limit.since(now()))? {
-                return Err(io::Error::new(ErrorKind::TimedOut, "handshake took too long"));
+            if !wait_for(&self.socket, PollFlags::IN, limit.since(now()).min(LAST_WORDS_MS))? {
+                if self.bell.as_ref().is_some_and(|bell| bell.is_sent_away()) {
+                    return Err(io::Error::new(ErrorKind::TimedOut, "the peer was sent away during the handshake"));
+                }
+                if now() >= limit {
+                    return Err(io::Error::new(ErrorKind::TimedOut, "handshake took too long"));
+                }
+                continue;
             }
             match tls.read_tls(&mut Raw(&self.socket)) {
                 Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "peer hung up during the handshake")),
@@ -235,18 +247,32 @@ fn is_nothing(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-/// Writes something, however long the peer takes to make room, within [`WRITE_MS`].
-fn patiently(socket: &OwnedFd, mut write: impl FnMut(&mut Raw<'_>) -> io::Result<usize>) -> io::Result<usize> {
-    let limit = now().after(WRITE_MS);
+/// Writes something, however long the peer takes to make room, as long as there is patience and nobody sends it away. The bell is looked at from time to
+/// time: few peers are waited for here, and fewer are sent away meanwhile.
+fn patiently(
+    socket: &OwnedFd,
+    bell: Option<&Bell>,
+    patience: &mut Patience,
+    mut write: impl FnMut(&mut Raw<'_>) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut last_words = false;
     loop {
         match write(&mut Raw(socket)) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                if !wait_for(socket, PollFlags::OUT, limit.since(now()))? {
+                if last_words || patience.left_ms() == 0 {
                     return Err(ErrorKind::TimedOut.into());
                 }
+                last_words = bell.is_some_and(Bell::is_sent_away);
+                let began = now();
+                wait_for(socket, PollFlags::OUT, patience.left_ms().min(LAST_WORDS_MS))?;
+                patience.waited(now().since(began));
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Ok(n) => {
+                patience.took(n);
+                return Ok(n);
+            }
             written => return written,
         }
     }

@@ -89,6 +89,7 @@ fn attend(door: &Door, socket: Arc<OwnedFd>, caller: Caller, house: &Arc<House>)
     let mut keys = Keys::new(house.clone());
     let seat = match (door, caller) {
         (Door::Mail(listen), Caller::Net(peer)) => {
+            line.heed(bell.clone());
             let guest = match house.knock(listen, peer, bell) {
                 Ok(guest) => guest,
                 Err(reply) => return line.refuse(&reply),

@@ -13,7 +13,7 @@ use crate::{
     metrics::Metrics,
     office::{
         Desk, Imap, Pop3, Smtp,
-        guests::{Away, Full, Guest, Guests},
+        guests::{Away, Full, Guest, Guests, Present, Room},
     },
     outgoing::{self, Outgoing, restore},
     recover::decode,
@@ -29,7 +29,10 @@ use std::{
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use wire::{Ring, Tick, Tls};
 
@@ -53,6 +56,8 @@ pub struct House {
     story: Story,
     metrics: Metrics,
     guests: Arc<Guests>,
+    /// Of the accounts, when those who logged in were last compared with them.
+    generation: AtomicU64,
     clock: Clock,
     ready_at: u64,
     hostname: Box<str>,
@@ -210,6 +215,7 @@ impl House {
             story,
             metrics: Metrics::default(),
             guests: Arc::default(),
+            generation: AtomicU64::default(),
             ready_at: u64::try_from(clock.wall_ns() / 1_000_000_000).unwrap_or(0),
             clock,
             hostname,
@@ -232,6 +238,7 @@ impl House {
 
     /// Looks after what needs it from time to time. Call it about once a second where blocking is allowed; nobody is kept waiting meanwhile.
     pub fn chores(self: &Arc<House>) {
+        self.look_at_accounts();
         if let Err(error) = self.spool.flush() {
             tracing::warn!(%error, "the log lags behind");
         }
@@ -306,8 +313,17 @@ impl House {
     /// What to send before hanging up, if every place is taken; nothing where the peer expects a TLS handshake first.
     pub fn knock(&self, listen: &Listen, peer: SocketAddr, bell: Arc<dyn Ring>) -> Result<Guest, Vec<u8>> {
         let config = self.config();
-        let (most, most_per_address) = (config.limits.connections, config.limits.connections_per_address);
-        self.guests.enter(listen.on, peer, bell, most, most_per_address).map_err(|full| {
+        let room = Room {
+            protocol: protocol(listen.speak),
+            most: config.limits.connections,
+            most_per_address: config.limits.connections_per_address,
+            stress: true,
+        };
+        let came = self.guests.enter(listen.on, peer, bell, room, self.now_ms());
+        if came.as_ref().is_ok_and(|guest| guest.displaced) {
+            self.metrics.dismissed("stress", 1);
+        }
+        came.map_err(|full| {
             tracing::warn!(%peer, listener = %listen.on, reason = full.word(), "connection refused");
             self.metrics.turned_away();
             match (listen.tls, listen.speak) {
@@ -329,12 +345,13 @@ impl House {
         let hostname: Arc<str> = config.hostname().into();
         let start = listen.tls == TlsMode::Start && self.tls().is_some();
         let plaintext_logins = config.plaintext_logins;
+        let protocol = protocol(listen.speak);
         match listen.speak {
             Speak::Smtp | Speak::Submission | Speak::Lmtp => {
-                let (role, protocol) = match listen.speak {
-                    Speak::Submission => (smtp::Role::Submission, "submission"),
-                    Speak::Lmtp => (smtp::Role::Lmtp, "lmtp"),
-                    _ => (smtp::Role::Relay, "smtp"),
+                let role = match listen.speak {
+                    Speak::Submission => smtp::Role::Submission,
+                    Speak::Lmtp => smtp::Role::Lmtp,
+                    _ => smtp::Role::Relay,
                 };
                 let settings = smtp::Settings {
                     hostname,
@@ -368,7 +385,7 @@ impl House {
                     },
                     plaintext_logins,
                 };
-                Seat::Pop3(Box::new(pop3::Server::new(settings, now)), Box::new(Pop3::new(Desk::new(self.clone(), guest, "pop3"))))
+                Seat::Pop3(Box::new(pop3::Server::new(settings, now)), Box::new(Pop3::new(Desk::new(self.clone(), guest, protocol))))
             }
             Speak::Imap => {
                 let settings = imap::Settings {
@@ -383,7 +400,7 @@ impl House {
                     inbox_prefix: config.imap.inbox_prefix,
                     append_max: config.limits.message,
                 };
-                Seat::Imap(Box::new(imap::Server::new(settings, now)), Box::new(Imap::new(Desk::new(self.clone(), guest, "imap"))))
+                Seat::Imap(Box::new(imap::Server::new(settings, now)), Box::new(Imap::new(Desk::new(self.clone(), guest, protocol))))
             }
         }
     }
@@ -419,7 +436,39 @@ impl House {
 
     /// A place for a connection that is not of mail.
     pub(crate) fn guest_at(&self, listener: SocketAddr, peer: SocketAddr, bell: Arc<dyn Ring>, most: u32) -> Result<Guest, Full> {
-        self.guests.enter(listener, peer, bell, most, u32::MAX)
+        let room = Room { protocol: "http", most, most_per_address: u32::MAX, stress: false };
+        self.guests.enter(listener, peer, bell, room, self.now_ms())
+    }
+
+    /// Connections of mail, the oldest first.
+    pub(crate) fn present(&self) -> Vec<Present> {
+        self.guests.present().into_iter().filter(|present| present.protocol != "http").collect()
+    }
+
+    /// The listeners whose places are short.
+    pub(crate) fn stressed(&self) -> Vec<SocketAddr> {
+        self.guests.stressed()
+    }
+
+    /// Sends connections of mail away because an operator wants it; says how many.
+    pub(crate) fn kick(&self, mut whom: impl FnMut(&Present) -> bool) -> usize {
+        let count = self.guests.dismiss(|present| present.protocol != "http" && whom(present));
+        self.metrics.dismissed("operator", count);
+        count
+    }
+
+    /// Reads the accounts again if their file has changed, and sends away whose account is gone or disabled since; says how many.
+    pub(crate) fn look_at_accounts(&self) -> usize {
+        let generation = self.accounts.generation();
+        if self.generation.swap(generation, Ordering::Relaxed) == generation {
+            return 0;
+        }
+        let count = self.guests.dismiss(|present| present.account.as_deref().is_some_and(|name| !self.accounts.is_open(name)));
+        if count > 0 {
+            tracing::info!(count, "sessions of accounts that are gone or disabled are ended");
+            self.metrics.dismissed("account", count);
+        }
+        count
     }
 
     /// How many are on their way to other servers.
@@ -490,6 +539,7 @@ impl House {
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(clients);
         *self.certificates.write().unwrap_or_else(PoisonError::into_inner) = certificates;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.look_at_accounts();
         Ok(())
     }
 
@@ -599,6 +649,17 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
+
+/// What is spoken, as logs and metrics write it.
+fn protocol(speak: Speak) -> &'static str {
+    match speak {
+        Speak::Smtp => "smtp",
+        Speak::Submission => "submission",
+        Speak::Lmtp => "lmtp",
+        Speak::Imap => "imap",
+        Speak::Pop3 => "pop3",
+    }
+}
 
 /// How the queue is run.
 pub(crate) fn queue_settings(config: &config::Queue) -> queue::Settings {

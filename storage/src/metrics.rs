@@ -22,6 +22,8 @@ pub struct Metrics {
     delay: Family<Where, Histogram, fn() -> Histogram>,
     connections: Family<By, Counter>,
     refused: Counter,
+    dismissed: Family<Reason, Counter>,
+    stressed: Gauge,
     handshakes: Family<Handshake, Counter>,
     logins: Family<Login, Counter>,
     queue: Family<State, Gauge>,
@@ -47,6 +49,8 @@ pub struct Levels {
     pub started: u64,
     /// Connections of clients.
     pub sessions: usize,
+    /// Listeners whose places are short.
+    pub stressed: usize,
     /// Connections to other servers.
     pub away: usize,
     /// Bytes of the log that a start would read again.
@@ -90,6 +94,11 @@ struct State {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Part {
     part: &'static str,
 }
@@ -104,6 +113,8 @@ impl Default for Metrics {
             delay: Family::new_with_constructor(delays),
             connections: Family::default(),
             refused: Counter::default(),
+            dismissed: Family::default(),
+            stressed: Gauge::default(),
             handshakes: Family::default(),
             logins: Family::default(),
             queue: Family::default(),
@@ -124,12 +135,17 @@ impl Default for Metrics {
         for state in ["waiting", "active", "held"] {
             drop(metrics.queue.get_or_create(&State { state }));
         }
+        for reason in ["stress", "account", "operator"] {
+            drop(metrics.dismissed.get_or_create(&Reason { reason }));
+        }
         let (m, mut r) = (&metrics, Registry::with_prefix("hikyaku"));
         r.register("messages_accepted", "Messages taken, by the protocol they came by", m.accepted.clone());
         r.register("recipients", "What became of recipients, each time something did", m.fates.clone());
         r.register_with_unit("delivery_delay", "From acceptance to delivery, of each recipient", Unit::Seconds, m.delay.clone());
         r.register("connections", "Connections of clients, by protocol", m.connections.clone());
         r.register("connections_refused", "Connections that found every place taken", m.refused.clone());
+        r.register("connections_dismissed", "Connections that were sent away, by the reason", m.dismissed.clone());
+        r.register("stressed_listeners", "Listeners whose places are short", m.stressed.clone());
         r.register("tls_handshakes", "TLS handshakes, by the side played here and what they led to", m.handshakes.clone());
         r.register("logins", "Logins, by protocol and outcome", m.logins.clone());
         r.register("queue_messages", "Messages in the queue, by state", m.queue.clone());
@@ -185,6 +201,11 @@ impl Metrics {
         self.refused.inc();
     }
 
+    /// Clients were sent away: for `stress`, because of their `account`, or by an `operator`.
+    pub fn dismissed(&self, reason: &'static str, count: usize) {
+        self.dismissed.get_or_create(&Reason { reason }).inc_by(count as u64);
+    }
+
     /// A handshake is over; `version` is that of TLS, or `none` if it failed.
     pub fn shook_hands(&self, as_server: bool, version: &str) {
         let side = if as_server { "server" } else { "client" };
@@ -212,6 +233,7 @@ impl Metrics {
         set(&self.dead, queue.dead_count);
         set(&self.oldest, queue.oldest.map_or(0, |oldest| levels.now.saturating_sub(oldest)));
         set(&self.sessions, levels.sessions as u64);
+        set(&self.stressed, levels.stressed as u64);
         set(&self.away, levels.away as u64);
         set(&self.log, levels.log_bytes);
         // Counted by the log itself; two who print at once must not count twice, so it is set and not added to.

@@ -1,5 +1,6 @@
 //! The command line as data: what can be asked of the program. Nothing here reads the environment.
 
+use crate::Network;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf};
 
@@ -57,6 +58,9 @@ pub enum Command {
     /// The queue of the running server: messages that wait to be sent, and what to do with them
     #[command(subcommand)]
     Queue(Queue),
+    /// The connections of clients: who is here, and whom to end
+    #[command(subcommand)]
+    Sessions(Sessions),
     /// Tell what became of a message, from its acceptance to every attempt
     #[command(after_help = "Examples:\n  hikyaku trace 18f3                        by the id in `Received:` and in the log\n  \
         hikyaku trace alice@example.org           the last messages from and for an address\n  \
@@ -168,6 +172,16 @@ pub enum Account {
         #[arg(long, value_name = "HASH")]
         hash: Option<String>,
     },
+    /// Let nobody log in to an account and end its sessions; its mail still arrives
+    Disable {
+        /// Which account
+        address: String,
+    },
+    /// Let a disabled account log in again
+    Enable {
+        /// Which account
+        address: String,
+    },
     /// Remove an account; its mail stays unless --delete-mail is given
     Remove {
         /// Which account
@@ -231,6 +245,34 @@ pub enum Spool {
     List,
     /// Read all of it and compare the checksums; changes nothing
     Check,
+}
+
+/// See [`Command::Sessions`].
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Sessions {
+    /// List the connections of clients, the oldest first
+    List {
+        /// Of this account
+        #[arg(long, value_name = "ADDRESS")]
+        account: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End connections; whoever may log in can come back
+    #[command(after_help = "Examples:\n  hikyaku sessions kick --account alice@example.org\n  hikyaku sessions kick --from 198.51.100.0/24\n  \
+            hikyaku sessions kick 17 18")]
+    #[group(id = "which", required = true, multiple = true, args = ["ids", "account", "from"])]
+    Kick {
+        /// Their numbers, as the list and the log have them
+        ids: Vec<u64>,
+        /// All of this account
+        #[arg(long, value_name = "ADDRESS")]
+        account: Option<String>,
+        /// All from this address or network
+        #[arg(long, value_name = "NETWORK")]
+        from: Option<Network>,
+    },
 }
 
 /// See [`Command::Queue`].
@@ -437,6 +479,9 @@ mod tests {
         assert!(read("hikyaku queue schedule 1 --next 10d").is_ok());
         assert!(read("hikyaku queue schedule 1 2 --give-up 1h").is_ok());
         assert!(read("hikyaku trace a@b --socket s").is_ok_and(|cli| cli.socket == Some("s".into())));
+        assert!(read("hikyaku sessions kick 1 2").is_ok() && read("hikyaku sessions kick --from 192.0.2.0/24 --account a@b").is_ok());
+        assert_eq!(read("hikyaku sessions kick"), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(read("hikyaku sessions kick --from x"), Err(ErrorKind::ValueValidation));
         assert_eq!(read("hikyaku"), Err(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
         assert_eq!(read("hikyaku --version"), Err(ErrorKind::DisplayVersion));
     }

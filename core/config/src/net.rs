@@ -75,6 +75,8 @@ impl fmt::Display for NoNetwork {
     }
 }
 
+impl std::error::Error for NoNetwork {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

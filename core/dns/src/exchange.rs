@@ -171,8 +171,8 @@ impl Session for Exchange {
 
     fn tell(&mut self, now: Tick, news: News<Ask>, _: &mut Outbox) {
         match news {
-            News::Nudge(Nudge::Shutdown) => self.until = Some(now),
-            News::Nudge(Nudge::Changed) => {}
+            News::Nudge(Nudge::Shutdown | Nudge::Leave) => self.until = Some(now),
+            News::Nudge(Nudge::Changed | Nudge::Hurry) => {}
             News::Answer(answer) => match answer {},
             News::Secured(_) => panic!("no handshake was asked for"),
         }

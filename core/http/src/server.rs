@@ -272,8 +272,8 @@ impl Session for Server {
                     self.said(now, saying.keep);
                 }
             }
-            (News::Nudge(Nudge::Shutdown), _) => self.stopping = true,
-            (News::Nudge(Nudge::Changed), _) => {}
+            (News::Nudge(Nudge::Shutdown | Nudge::Leave), _) => self.stopping = true,
+            (News::Nudge(Nudge::Changed | Nudge::Hurry), _) => {}
             (news, phase) => panic!("told {news:?} in {phase:?}"),
         }
     }

@@ -36,6 +36,9 @@ pub const LOGINS: u32 = 4;
 /// Time to log in.
 pub const LOGIN_MS: u64 = 3 * 60_000;
 
+/// The same while places are short, and again after a handshake: two of the ten seconds that a line gets elsewhere then.
+pub const HURRIED_MS: u64 = 20_000;
+
 /// Silence between commands that ends a session: 30 minutes at least (RFC 3501 §5.4), and a little for clients that count on it.
 pub const AUTOLOGOUT_MS: u64 = 31 * 60_000;
 

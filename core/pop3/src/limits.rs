@@ -28,3 +28,7 @@ pub(crate) const LOGINS_MAX: u32 = 5;
 /// The autologout timer (RFC 1939 §3: at least 10 minutes), and the time to log in, which no command moves: strangers keep nobody's place.
 /// A line that drips in does not move either. Beyond: the session ends without a word and removes nothing.
 pub(crate) const IDLE_MS: u64 = 600_000;
+
+/// Time to log in while places are short, and again after a handshake: two of the ten seconds that a line gets elsewhere then. Beyond: the session ends
+/// without a word.
+pub(crate) const HURRIED_MS: u64 = 20_000;

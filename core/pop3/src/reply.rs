@@ -22,6 +22,7 @@ pub(crate) const START_TLS: Reply = Reply("+OK Begin TLS");
 pub(crate) const DELETED: Reply = Reply("+OK Deleted at QUIT");
 
 pub(crate) const STOPPING: Reply = Reply("-ERR [SYS/TEMP] The server stops; try again later");
+pub(crate) const DISMISSED: Reply = Reply("-ERR [SYS/TEMP] This connection cannot be kept; try again later");
 pub(crate) const TOO_MANY_MISTAKES: Reply = Reply("-ERR Too many errors");
 pub(crate) const LINE_TOO_LONG: Reply = Reply("-ERR Line too long");
 pub(crate) const BARE_LF: Reply = Reply("-ERR Lines end with CR LF");

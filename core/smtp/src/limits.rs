@@ -47,5 +47,20 @@ pub(crate) const COMMAND_MS: u64 = 300_000;
 /// How long a message may pause (RFC 5321 §4.5.3.2.7). Beyond: 421 4.4.2.
 pub(crate) const DATA_GRACE_MS: u64 = 300_000;
 
-/// Octets a second a message has to keep up on average, once the grace is used up. Beyond: 421 4.4.2.
-pub(crate) const DATA_RATE: u64 = 100;
+/// Octets a second a message has to keep up on average, once the grace is used up: a modem has seven times as much, and a message of 100 MB ends within
+/// days, not weeks. Beyond: 421 4.4.2.
+pub(crate) const DATA_RATE: u64 = 500;
+
+/// Time from the greeting, or from the last message that was taken, to the first octet of the next, for a client that has not logged in. Lists of a
+/// thousand recipients, each with its round trip and our answer, are done by then; who says NOOP every few minutes is, too. Beyond: 421 4.4.2.
+pub(crate) const BEFORE_DATA_MS: u64 = 900_000;
+
+/// [`COMMAND_MS`] and [`DATA_GRACE_MS`] for a client that has not logged in while places are short. Servers answer within a second or two; Postfix gives
+/// as much under stress. Beyond: 421 4.4.2.
+pub(crate) const HURRIED_MS: u64 = 10_000;
+
+/// [`BEFORE_DATA_MS`] for the same.
+pub(crate) const HURRIED_BEFORE_DATA_MS: u64 = 60_000;
+
+/// [`IDLE_MAX`] for the same. Beyond: 421 4.7.0.
+pub(crate) const HURRIED_IDLE_MAX: u32 = 1;

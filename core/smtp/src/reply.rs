@@ -45,6 +45,7 @@ pub(crate) const START_TLS: Reply = reply("220 2.0.0", "Ready to start TLS");
 pub(crate) const LOGGED_IN: Reply = reply("235 2.7.0", "Authentication succeeded");
 
 pub(crate) const STOPPING: Reply = reply("421 4.3.2", "The server stops; try again later");
+pub(crate) const DISMISSED: Reply = reply("421 4.3.2", "This connection cannot be kept; try again later");
 pub(crate) const TIMEOUT: Reply = reply("421 4.4.2", "Timeout");
 pub(crate) const TOO_MANY_MISTAKES: Reply = reply("421 4.7.0", "Too many errors");
 pub(crate) const TOO_MANY_PUT_OFF: Reply = reply("421 4.7.0", "Too many recipients put off");

@@ -10,6 +10,7 @@
 extern crate alloc;
 
 mod inbox;
+pub mod limits;
 mod lines;
 mod outbox;
 mod session;
@@ -19,4 +20,4 @@ pub use inbox::Inbox;
 pub use lines::{Lines, Scan};
 pub use outbox::Outbox;
 pub use session::{Expect, Fault, News, Nudge, Question, Ring, Session, Sink, Step, Tls, Want, Why};
-pub use time::{Pace, Tick};
+pub use time::{Pace, Patience, Tick};

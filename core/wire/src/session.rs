@@ -62,6 +62,10 @@ pub enum News<A> {
 pub enum Nudge {
     /// The watched mailbox changed.
     Changed,
+    /// Places are short: a peer that nobody knows yet, and that brought nothing, has little time from now on.
+    Hurry,
+    /// The peer is sent away: its place is needed, its account is gone, or an operator wants it. Say so where the protocol allows it, and end now.
+    Leave,
     /// The server stops: say goodbye as soon as the protocol allows it.
     Shutdown,
 }
@@ -110,6 +114,8 @@ pub enum Why {
     Abuse,
     /// The TLS handshake failed.
     Tls,
+    /// The peer was sent away.
+    Dismissed,
     /// The server stops.
     Shutdown,
     /// The host could not answer and the session cannot go on.
@@ -125,6 +131,7 @@ impl Why {
             Why::Timeout => "timeout",
             Why::Abuse => "abuse",
             Why::Tls => "tls",
+            Why::Dismissed => "dismissed",
             Why::Shutdown => "shutdown",
             Why::Fault => "fault",
         }

@@ -1,5 +1,7 @@
 //! Time as an input.
 
+use crate::limits::{WRITE_GRACE_MS, WRITE_RATE};
+
 /// Monotonic milliseconds since some moment in the past. Only a host makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tick(pub u64);
@@ -40,9 +42,53 @@ impl Pace {
         self.deadline = self.deadline.after(ms).min(now.after(self.grace_ms));
     }
 
+    /// Allows less than it did: from now on pauses of `grace_ms` at most.
+    pub fn hurry(&mut self, now: Tick, grace_ms: u64) {
+        self.grace_ms = self.grace_ms.min(grace_ms);
+        self.deadline = self.deadline.min(now.after(self.grace_ms));
+    }
+
     /// When patience ends.
     pub fn deadline(&self) -> Tick {
         self.deadline
+    }
+}
+
+/// How long a host waits for a peer to take what is written to it. Only time that is waited counts, over all of a connection, and what the peer takes
+/// wins time back: one that takes an octet now and then ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    left_ms: u64,
+    bytes: u64,
+}
+
+impl Patience {
+    /// [`WRITE_GRACE_MS`] of it.
+    pub const fn new() -> Patience {
+        Patience { left_ms: WRITE_GRACE_MS, bytes: 0 }
+    }
+
+    /// So long nothing was taken.
+    pub fn waited(&mut self, ms: u64) {
+        self.left_ms = self.left_ms.saturating_sub(ms);
+    }
+
+    /// `n` bytes were taken.
+    pub fn took(&mut self, n: usize) {
+        self.bytes += n as u64 * 1000;
+        self.left_ms = self.left_ms.saturating_add(self.bytes / WRITE_RATE).min(WRITE_GRACE_MS);
+        self.bytes %= WRITE_RATE;
+    }
+
+    /// How long it lasts; 0 when it has ended.
+    pub const fn left_ms(&self) -> u64 {
+        self.left_ms
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience::new()
     }
 }
 
@@ -62,5 +108,29 @@ mod tests {
         }
         assert!(drip.deadline() < now);
         assert_eq!(stream.deadline(), now.after(60_000));
+    }
+
+    #[test]
+    fn who_is_in_a_hurry_allows_less() {
+        let mut pace = Pace::new(Tick(0), 300_000, 500);
+        pace.arrived(Tick(1000), 1000);
+        pace.hurry(Tick(1000), 10_000);
+        assert_eq!(pace.deadline(), Tick(11_000));
+        pace.arrived(Tick(2000), 1_000_000);
+        assert_eq!(pace.deadline(), Tick(12_000), "nothing is banked beyond it");
+    }
+
+    #[test]
+    fn who_reads_a_byte_a_minute_ends_and_who_is_slow_does_not() {
+        let (mut drip, mut slow) = (Patience::new(), Patience::new());
+        for _ in 0..60 {
+            drip.waited(60_000);
+            drip.took(1);
+            // 32 KiB each minute.
+            slow.waited(59_000);
+            slow.took(32 << 10);
+        }
+        assert_eq!(drip.left_ms(), 2, "all but what the last byte won back");
+        assert!(slow.left_ms() > 200_000);
     }
 }

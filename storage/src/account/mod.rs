@@ -35,7 +35,10 @@ use std::{
     hash::BuildHasher as _,
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use throttle::{Policy, Throttle};
 
@@ -53,6 +56,8 @@ pub struct Accounts {
     state: RwLock<State>,
     /// When the file was last looked at. Its lock is held while reading the file, so that one thread reads and the others go on.
     looked: Mutex<Looked>,
+    /// How often the accounts have changed.
+    generation: AtomicU64,
     throttle: Mutex<Throttle>,
     memory: Mutex<Memory>,
     memory_key: ring::hmac::Key,
@@ -117,6 +122,7 @@ impl Accounts {
             looked: Mutex::new(Looked { at_ms: clock.ms(), stat, aliases_at_ms: clock.ms(), aliases }),
             clock,
             make,
+            generation: AtomicU64::default(),
             throttle: Mutex::default(),
             memory_key: memory.key(),
             memory: Mutex::new(memory),
@@ -200,6 +206,17 @@ impl Accounts {
         self.rule(path) != post::Ruling::Foreign || self.state().config.domain_aliases.contains_key(&*path.domain)
     }
 
+    /// Whether there is an account of this name, as a [`Login`] has it, and it may log in.
+    pub(crate) fn is_open(&self, name: &str) -> bool {
+        self.state().book.named(name).is_some_and(|account| !account.disabled)
+    }
+
+    /// How often the accounts have changed; the file is looked at for it.
+    pub(crate) fn generation(&self) -> u64 {
+        self.refresh(false);
+        self.generation.load(Ordering::Relaxed)
+    }
+
     /// All of them, in the order of their addresses.
     pub fn all(&self) -> Vec<Arc<Account>> {
         self.state().book.all().cloned().collect()
@@ -215,6 +232,8 @@ impl Accounts {
         if user.is_empty() || user.len() > USER_BYTES_MAX || password.len() > PASSWORD_BYTES_MAX {
             return Err(Denied::Wrong);
         }
+        // Who changed a password means from now on.
+        self.refresh(false);
         let account = self.named(&user);
         let State { config, book, .. } = self.state();
         let policy = Policy { failures: config.limits.login_failures, wait_ms: u64::from(config.limits.login_wait) * 1000 };
@@ -345,6 +364,7 @@ impl Accounts {
             }
         }
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `account add`, `list`, `passwd` and `remove`.
+//! `account add`, `list`, `passwd`, `disable`, `enable` and `remove`.
 
 use super::{Console, Done, Failure, console::fit, size, table};
 use crate::{
@@ -21,6 +21,8 @@ pub(super) fn obey(command: cli::Account, config: &Config, console: &mut Console
         cli::Account::Add(add) => add_one(add, config, console),
         cli::Account::List => list(config, console),
         cli::Account::Passwd { address, hash } => change_password(&address, hash.as_deref(), config, console),
+        cli::Account::Disable { address } => set_disabled(&address, true, config, console),
+        cli::Account::Enable { address } => set_disabled(&address, false, config, console),
         cli::Account::Remove { address, delete_mail, keep_mail: _ } => remove(&address, delete_mail, config, console),
     }
 }
@@ -105,6 +107,16 @@ fn change_password(address: &str, hash: Option<&str>, config: &Config, console: 
         Ok::<_, Failure>(())
     })?;
     Ok(writeln!(console.out, "the password of {address} is changed")?)
+}
+
+fn set_disabled(address: &str, disabled: bool, config: &Config, console: &mut Console<'_>) -> Done {
+    let address = existing(&load(config)?, address)?.address.clone();
+    file::change(&Posix, &config.accounts_path(), |records| {
+        let record = records.iter_mut().find(|r| r.address == address).ok_or_else(|| gone(&address))?;
+        record.disabled = disabled;
+        Ok::<_, Failure>(())
+    })?;
+    Ok(writeln!(console.out, "{address} is {}", if disabled { "disabled" } else { "enabled" })?)
 }
 
 fn remove(address: &str, delete_mail: bool, config: &Config, console: &mut Console<'_>) -> Done {

@@ -13,6 +13,7 @@ mod mailbox;
 mod pages;
 mod queue;
 mod sendmail;
+mod sessions;
 mod spool;
 mod status;
 mod trace;
@@ -148,11 +149,18 @@ fn obey(program: &'static str, cli: Cli, console: &mut Console<'_>) -> Result<Op
             if matches!(command, cli::Account::Add(_)) {
                 init::store(&Source::File(find(file)?).read()?)?;
             }
-            accounts::obey(command, &opened(file)?, console)?;
+            let ends_sessions = matches!(command, cli::Account::Remove { .. } | cli::Account::Disable { .. });
+            let config = opened(file)?;
+            let server = socket.map_or_else(|| config.control_socket(), Path::to_owned);
+            accounts::obey(command, &config, console)?;
+            if ends_sessions {
+                sessions::look_at_accounts(&Client::new(&server), console)?;
+            }
         }
         Command::Man { dir } => pages::man(program, &dir)?,
         Command::Completions { shell } => pages::completions(program, shell, console)?,
         Command::Spool(command) => spool::obey(command, &opened(file)?, console)?,
+        Command::Sessions(command) => sessions::obey(command, &client(socket, file)?, console)?,
         Command::Queue(command) => queue::obey(command, &client(socket, file)?, console)?,
         Command::Trace { of, json } => trace::trace(&of, json, &client(socket, file)?, console)?,
         Command::Explain { address, json } => trace::explain(&address, json, &client(socket, file)?, console)?,

@@ -68,6 +68,47 @@ impl Step {
     }
 }
 
+/// The connections of clients, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sessions {
+    /// Each.
+    pub sessions: Vec<SessionRow>,
+}
+
+/// A connection of a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Its number, as `conn` in the log.
+    pub id: u64,
+    /// What is spoken.
+    pub protocol: String,
+    /// Address and port of the client.
+    pub peer: String,
+    /// Who logged in.
+    pub account: Option<String>,
+    /// Seconds since it came.
+    pub age_s: u64,
+}
+
+/// Which connections are to be ended: all that fit one of these.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kick {
+    /// Their numbers.
+    pub ids: Vec<u64>,
+    /// Of this account.
+    pub account: Option<String>,
+    /// From this address or network.
+    pub network: Option<config::Network>,
+}
+
+/// How many connections are being ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kicked {
+    /// So many.
+    pub sessions: usize,
+}
+
 /// How the server is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -81,6 +122,9 @@ pub struct Status {
     pub up_s: u64,
     /// Connections of clients.
     pub sessions: u64,
+    /// Listeners whose places are short.
+    #[serde(default)]
+    pub stressed: Vec<String>,
     /// Connections to other servers.
     pub away: u64,
     /// Bytes of the log that a start would read again.

@@ -1,6 +1,6 @@
 //! The counter where an operator asks, and where Prometheus reads: HTTP requests to what the house knows.
 
-use super::{Action, Filter, Operator, Page, Refused, State, Status, Whom, queue_id};
+use super::{Action, Filter, Kick, Kicked, Operator, Page, Refused, SessionRow, Sessions, State, Status, Whom, queue_id};
 use crate::{
     house::{House, Seat},
     metrics::{self, Levels},
@@ -122,6 +122,12 @@ impl Clerk {
                 let explained = self.house.explain(&asked(request, "address")?);
                 explained.map_err(|r| refused(&r)).and_then(|e| json(&e))
             }
+            ["sessions"] if is_post => self.kick(request, &who),
+            ["sessions"] => json(&self.sessions()),
+            ["accounts"] => {
+                wants(true)?;
+                json(&Kicked { sessions: self.house.look_at_accounts() })
+            }
             ["reload"] => {
                 wants(true)?;
                 tracing::info!(who, "reload asked for");
@@ -135,7 +141,7 @@ impl Clerk {
                 kill_process(getpid(), Signal::TERM).map_err(|error| trouble(500, &error.to_string()))?;
                 json(&serde_json::json!({ "stopping": true }))
             }
-            _ => Err(trouble(404, "there is /status, /queue, /queue/ID, /trace, /explain, /reload, /stop and /metrics")),
+            _ => Err(trouble(404, "there is /status, /sessions, /queue, /queue/ID, /trace, /explain, /accounts, /reload, /stop and /metrics")),
         }
     }
 
@@ -159,6 +165,7 @@ impl Clerk {
             pid: std::process::id(),
             up_s: levels.now.saturating_sub(levels.started),
             sessions: levels.sessions as u64,
+            stressed: self.house.stressed().iter().map(ToString::to_string).collect(),
             away: levels.away as u64,
             log_bytes: levels.log_bytes,
             panics: levels.panics.into_iter().map(|(part, count)| (part.to_owned(), count)).collect(),
@@ -166,6 +173,34 @@ impl Clerk {
             not_closed_in: held.missing,
             queue: levels.queue,
         }
+    }
+
+    fn sessions(&self) -> Sessions {
+        let now_ms = self.house.now_ms();
+        let sessions = self.house.present().into_iter().map(|present| SessionRow {
+            id: present.number,
+            protocol: present.protocol.into(),
+            peer: present.peer.to_string(),
+            account: present.account.as_deref().map(String::from),
+            age_s: now_ms.saturating_sub(present.since_ms) / 1000,
+        });
+        Sessions { sessions: sessions.collect() }
+    }
+
+    fn kick(&self, request: &Request, who: &str) -> Result<Response, Response> {
+        let kick: Kick = serde_json::from_slice(&request.body).map_err(|error| trouble(400, &format!("this is no order: {error}")))?;
+        let account = match &kick.account {
+            // A session is found also if its account is gone.
+            Some(name) => Some(self.house.accounts().named(name).map_or_else(|| name.to_lowercase(), |account| account.name())),
+            None => None,
+        };
+        let sessions = self.house.kick(|present| {
+            kick.ids.contains(&present.number)
+                || account.as_deref().is_some_and(|name| present.account.as_deref() == Some(name))
+                || kick.network.is_some_and(|network| network.contains(present.peer.ip()))
+        });
+        tracing::info!(who, ?kick, sessions, "sessions ended");
+        json(&Kicked { sessions })
     }
 
     fn metrics(&self) -> Result<Response, Response> {
@@ -258,6 +293,7 @@ impl House {
             now: u64::try_from(self.now().seconds).unwrap_or(0),
             started: self.ready_at(),
             sessions: self.guests(),
+            stressed: self.stressed().len(),
             away: self.away(),
             log_bytes: self.spool().live_bytes(),
             flushes: self.spool().flushes(),

@@ -58,6 +58,11 @@ impl Desk {
         match &result {
             Ok(login) => {
                 self.account = mail::Address::parse(&login.account);
+                self.guest.logged_in(&login.account);
+                if !self.house.accounts().is_open(&login.account) {
+                    // It was removed meanwhile, and who went through the sessions then did not find this one.
+                    self.guest.bell.ring(wire::Nudge::Leave);
+                }
                 tracing::info!(conn, protocol, %peer, account = login.account, "login");
             }
             Err(denied) => tracing::warn!(conn, protocol, %peer, user, reason = ?denied, "login refused"),

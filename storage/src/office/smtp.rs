@@ -163,6 +163,7 @@ impl Smtp {
                 }
             }
         }
+        self.desk.guest.brought_something();
         let size = taken.stored;
         let origin = Origin {
             sender,

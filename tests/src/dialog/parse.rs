@@ -44,6 +44,10 @@ pub enum Action {
 pub enum Tap {
     /// The watched mailbox changed.
     Changed,
+    /// Places are short.
+    Hurry,
+    /// The client is sent away.
+    Leave,
     /// The server stops.
     Shutdown,
     /// The client closes its side.
@@ -87,6 +91,8 @@ pub fn parse(text: &str) -> Result<Dialog, (usize, String)> {
             (b'~', _) => Some(Action::Pass(word.parse().map_err(|_| (number, format!("no milliseconds: {line}")))?)),
             (b'>', _) => Some(Action::Tap(match word {
                 "changed" => Tap::Changed,
+                "hurry" => Tap::Hurry,
+                "leave" => Tap::Leave,
                 "shutdown" => Tap::Shutdown,
                 "end" => Tap::End,
                 _ => return wrong("no such nudge"),

@@ -82,6 +82,8 @@ pub fn play<P: Stage>(hall: &str, dialog: &Dialog, cut: &mut dyn FnMut(usize) ->
                     world.borrow_mut().now += (*ms / 1000) as i64;
                 }
                 Action::Tap(Tap::Changed) => host.nudge(Nudge::Changed),
+                Action::Tap(Tap::Hurry) => host.nudge(Nudge::Hurry),
+                Action::Tap(Tap::Leave) => host.nudge(Nudge::Leave),
                 Action::Tap(Tap::Shutdown) => host.nudge(Nudge::Shutdown),
                 Action::Tap(Tap::End) => host.end(),
                 Action::World(_) => unreachable!("done above"),

@@ -82,6 +82,10 @@ pub struct Server {
     bads: u32,
     shutdown: bool,
     changed: bool,
+    /// Places are short: until when a client may log in.
+    hurried: Option<Tick>,
+    /// The client is sent away.
+    dismissed: bool,
 }
 
 /// What a session is at.
@@ -137,6 +141,8 @@ impl Server {
             bads: 0,
             shutdown: false,
             changed: false,
+            hurried: None,
+            dismissed: false,
         }
     }
 
@@ -219,6 +225,15 @@ impl Server {
             return self.bye(tx, "You were silent for too long.", Why::Timeout);
         }
         Turn::Read
+    }
+
+    /// Ends because the client is sent away. It is told so unless it is in the middle of an answer.
+    fn dismiss(&mut self, tx: &mut Outbox) {
+        match self.mode {
+            Mode::StartTls | Mode::Handshake | Mode::End(_) => {}
+            Mode::Work { .. } | Mode::Sync { .. } => self.mode = Mode::End(Why::Dismissed),
+            _ => _ = self.bye(tx, "This connection cannot be kept.", Why::Dismissed),
+        }
     }
 
     fn bye(&mut self, tx: &mut Outbox, text: &str, why: Why) -> Turn {
@@ -332,6 +347,9 @@ impl Session for Server {
     fn step<'a>(&mut self, now: Tick, rx: &'a mut Inbox, tx: &mut Outbox) -> Step<'a, Ask> {
         assert!(!self.asked || self.answer.is_some(), "a question is open");
         self.asked = false;
+        if self.dismissed {
+            self.dismiss(tx);
+        }
         loop {
             match self.mode {
                 Mode::End(why) => return Step::Close(why),
@@ -364,6 +382,7 @@ impl Session for Server {
             wire::News::Secured(secured) => {
                 assert!(matches!(self.mode, Mode::Handshake), "no handshake was asked for");
                 self.since = now;
+                self.hurried = self.hurried.map(|_| now.after(limits::HURRIED_MS));
                 self.mode = match secured {
                     Ok(tls) => {
                         self.desk.settings.tls = Tls::Already(tls);
@@ -373,6 +392,8 @@ impl Session for Server {
                 };
             }
             wire::News::Nudge(Nudge::Changed) => self.changed = true,
+            wire::News::Nudge(Nudge::Hurry) => self.hurried = Some(now.after(limits::HURRIED_MS)),
+            wire::News::Nudge(Nudge::Leave) => self.dismissed = true,
             wire::News::Nudge(Nudge::Shutdown) => self.shutdown = true,
         }
     }
@@ -381,7 +402,7 @@ impl Session for Server {
         if self.asked {
             return None;
         }
-        let login = || self.since.after(limits::LOGIN_MS);
+        let login = || self.since.after(limits::LOGIN_MS).min(self.hurried.unwrap_or(Tick(u64::MAX)));
         match &self.mode {
             Mode::Listen | Mode::Swallow(_) if !self.desk.logged_in => Some(login()),
             Mode::Listen => Some(match self.begun {

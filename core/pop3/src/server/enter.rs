@@ -1,7 +1,7 @@
 //! The AUTHORIZATION state: greeting, CAPA, STLS, USER, PASS, AUTH.
 
 use super::{Next, Phase, Question, Server, State};
-use crate::limits::{IDLE_MS, LINE_MAX};
+use crate::limits::{HURRIED_MS, IDLE_MS, LINE_MAX};
 use crate::{Ask, TlsMode, reply};
 use alloc::{boxed::Box, string::String};
 use core::fmt::Write as _;
@@ -59,7 +59,7 @@ impl Server {
     /// The handshake is over. RFC 2595 §4: all that was said before it is forgotten.
     pub(super) fn secured(&mut self, now: Tick, outcome: Result<Tls, Box<str>>) {
         assert!(matches!(self.phase, Phase::Handshake), "a handshake nobody asked for");
-        self.deadline = now.after(IDLE_MS);
+        self.deadline = now.after(if self.hurried { HURRIED_MS } else { IDLE_MS });
         match outcome {
             Ok(tls) => {
                 self.settings.tls = TlsMode::Already(tls);

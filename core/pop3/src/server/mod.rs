@@ -9,7 +9,7 @@ mod retrieve;
 #[cfg(test)]
 mod tests;
 
-use crate::limits::{COMMAND_MAX, IDLE_MS, LINE_MAX, LOGINS_MAX, MISTAKES_MAX};
+use crate::limits::{COMMAND_MAX, HURRIED_MS, IDLE_MS, LINE_MAX, LOGINS_MAX, MISTAKES_MAX};
 use crate::maildrop::Maildrop;
 use crate::reply::{self, Reply};
 use crate::syntax::{self, Command};
@@ -34,6 +34,10 @@ pub struct Server {
     logins: u32,
     deadline: Tick,
     stopping: bool,
+    /// Places are short.
+    hurried: bool,
+    /// The client is sent away.
+    dismissed: bool,
     /// The buffer that is lent to read messages; kept while commands wait, given up when the session is idle.
     spare: Vec<u8>,
 }
@@ -101,6 +105,8 @@ impl Server {
             logins: 0,
             deadline: now.after(IDLE_MS),
             stopping: false,
+            hurried: false,
+            dismissed: false,
             spare: Vec::new(),
         }
     }
@@ -212,6 +218,25 @@ impl Server {
         }
     }
 
+    /// Places are short: who has not logged in has little time to do so.
+    fn hurry(&mut self, now: Tick) {
+        self.hurried = true;
+        if matches!(self.state, State::Authorization { .. }) {
+            self.deadline = self.deadline.min(now.after(HURRIED_MS));
+        }
+    }
+
+    /// Ends because the client is sent away. It is told so unless it is in the middle of an answer.
+    fn dismiss(&mut self, tx: &mut Outbox) {
+        match self.phase {
+            Phase::Asked(_) | Phase::Handshake | Phase::Closing(_) => {}
+            Phase::List(_) | Phase::Send(_) | Phase::Open => self.phase = Phase::Closing(Why::Dismissed),
+            Phase::Greeting | Phase::Command | Phase::Skip(_) | Phase::Auth(_) => {
+                let _ = self.hang_up(reply::DISMISSED, Why::Dismissed, tx);
+            }
+        }
+    }
+
     fn turn(&mut self, phase: Phase) -> Next {
         self.phase = phase;
         Next::Again
@@ -283,6 +308,9 @@ impl Session for Server {
 
     fn step<'a>(&mut self, now: Tick, rx: &'a mut Inbox, tx: &mut Outbox) -> Step<'a, Ask> {
         loop {
+            if self.dismissed {
+                self.dismiss(tx);
+            }
             match self.next(now, rx, tx) {
                 Next::Again => {}
                 Next::Wait if rx.ended() => self.phase = Phase::Closing(Why::Gone),
@@ -311,6 +339,8 @@ impl Session for Server {
             News::Answer(answer) => self.answered(now, answer, tx),
             News::Secured(outcome) => self.secured(now, outcome),
             News::Nudge(Nudge::Shutdown) => self.stopping = true,
+            News::Nudge(Nudge::Hurry) => self.hurry(now),
+            News::Nudge(Nudge::Leave) => self.dismissed = true,
             News::Nudge(Nudge::Changed) => {}
         }
     }

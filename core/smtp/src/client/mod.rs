@@ -442,7 +442,8 @@ impl Session for Client {
         match news {
             News::Answer(answer) => self.answered(now, answer, tx),
             News::Secured(outcome) => self.secured(now, outcome, tx),
-            News::Nudge(Nudge::Shutdown) => self.stopping = true,
+            News::Nudge(Nudge::Shutdown | Nudge::Leave) => self.stopping = true,
+            News::Nudge(Nudge::Hurry) => {}
             News::Nudge(Nudge::Changed) => {
                 self.nudged = true;
                 if matches!(self.phase, Phase::Idle(_)) {

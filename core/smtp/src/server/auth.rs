@@ -1,7 +1,7 @@
 //! AUTH (RFC 4954).
 
 use super::{Next, Phase, Question, Server};
-use crate::limits::{COMMAND_MS, LINE_MAX};
+use crate::limits::LINE_MAX;
 use crate::{Ask, Role, reply};
 use sasl::{Denied, Exchange, Login, Mechanism, SaslError, SaslStep};
 use wire::{Inbox, Outbox, Scan, Tick, Why};
@@ -45,7 +45,7 @@ impl Server {
             }
             Scan::Long => return self.turn(Phase::Skip(reply::RESPONSE_TOO_LONG)),
         };
-        self.deadline = now.after(COMMAND_MS);
+        self.allow_time(now);
         let Phase::Auth(mut exchange) = core::mem::replace(&mut self.phase, Phase::Command) else {
             unreachable!("only an exchange waits for a response");
         };

@@ -2,7 +2,7 @@
 
 use super::{Next, Opening, Phase, Question, Server, Tally, mail::is_final};
 use crate::content::{How, Incoming, Piece};
-use crate::limits::COMMAND_MS;
+use crate::limits::{COMMAND_MS, HURRIED_MS};
 use crate::reply::{self, Reply};
 use crate::{Ask, Body, Receipt, Refusal, Role, Start, TlsMode, Verdict};
 use alloc::{boxed::Box, vec::Vec};
@@ -40,7 +40,7 @@ impl Server {
     pub(super) fn bdat(&mut self, now: Tick, size: u64, last: bool) -> Next {
         if let Some(reply) = self.before_message() {
             // RFC 3030 §2: the octets are on their way, whatever is thought of them.
-            return self.turn(Phase::Discard { left: size, reply, pace: Incoming::pace(now) });
+            return self.turn(Phase::Discard { left: size, reply, pace: self.pace(now) });
         }
         if self.message.is_none() {
             return self.open(Opening::Chunk { size, last });
@@ -99,16 +99,20 @@ impl Server {
         }
     }
 
+    fn incoming(&self, now: Tick, how: How) -> Incoming {
+        Incoming { pace: self.pace(now), ..Incoming::new(now, how, self.settings.message_max) }
+    }
+
     pub(super) fn opened(&mut self, now: Tick, opening: Opening, opened: Result<(), Fault>, tx: &mut Outbox) {
         match (opening, opened) {
             (Opening::Data, Ok(())) => {
-                self.message = Some(Incoming::new(now, How::Dots, self.settings.message_max));
+                self.message = Some(self.incoming(now, How::Dots));
                 reply::GO_AHEAD.put(tx);
                 self.phase = Phase::Data;
             }
             (Opening::Chunk { size, last }, Ok(())) => {
                 let how = if self.is_binary() { How::Binary } else { How::Chunks };
-                self.message = Some(Incoming::new(now, how, self.settings.message_max));
+                self.message = Some(self.incoming(now, how));
                 self.phase = Phase::Chunk { size, left: size, last };
             }
             (Opening::Data, Err(fault)) => {
@@ -117,7 +121,7 @@ impl Server {
             }
             (Opening::Chunk { size, .. }, Err(fault)) => {
                 self.transaction = None;
-                self.phase = Phase::Discard { left: size, reply: Refusal::Fault(fault).into(), pace: Incoming::pace(now) };
+                self.phase = Phase::Discard { left: size, reply: Refusal::Fault(fault).into(), pace: self.pace(now) };
             }
         }
     }
@@ -216,11 +220,12 @@ impl Server {
         }
     }
 
-    pub(super) fn committed(&mut self, receipt: Result<Receipt, Refusal>, tx: &mut Outbox) {
+    pub(super) fn committed(&mut self, now: Tick, receipt: Result<Receipt, Refusal>, tx: &mut Outbox) {
         self.message = None;
         let outcome = match receipt {
             Ok(Receipt { id, each }) => {
                 self.tally = Tally::default();
+                self.allow_message(now);
                 Outcome::Each { id, verdicts: each }
             }
             Err(refusal) => {
@@ -253,6 +258,7 @@ impl Server {
 
     /// Prints replies until the outbox is full: a thousand of them are more than it should hold.
     pub(super) fn report(&mut self, now: Tick, tx: &mut Outbox) -> Next {
+        let patience_ms = if self.is_hurried() { HURRIED_MS } else { COMMAND_MS };
         let Phase::Report(report) = &mut self.phase else {
             unreachable!("only a report is printed");
         };
@@ -260,7 +266,7 @@ impl Server {
             if tx.is_full() {
                 return Next::Flush;
             }
-            self.deadline = now.after(COMMAND_MS);
+            self.deadline = now.after(patience_ms);
             match &report.outcome {
                 Outcome::Same(reply) => reply.put_for(&recipient.address, tx),
                 Outcome::Each { id, verdicts } => match verdicts[report.said] {

@@ -1,7 +1,6 @@
 //! The greeting, EHLO, HELO, LHLO and STARTTLS.
 
 use super::{Client, Next, Phase, Server};
-use crate::limits::COMMAND_MS;
 use crate::{Role, TlsMode, reply};
 use ::mail::{Civil, Stamp};
 use alloc::boxed::Box;
@@ -130,7 +129,7 @@ impl Server {
     /// The handshake is over. RFC 3207 §4.2: all that was said before it is forgotten.
     pub(super) fn secured(&mut self, now: Tick, outcome: Result<Tls, Box<str>>) {
         assert!(matches!(self.phase, Phase::Handshake), "a handshake nobody asked for");
-        self.deadline = now.after(COMMAND_MS);
+        self.allow_time(now);
         match outcome {
             Ok(tls) => {
                 self.settings.tls = TlsMode::Already(tls);

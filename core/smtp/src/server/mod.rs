@@ -11,7 +11,10 @@ mod mail;
 mod tests;
 
 use crate::content::Incoming;
-use crate::limits::{COMMAND_MAX, COMMAND_MS, IDLE_MAX, LINE_MAX, LOGINS_MAX, MISTAKES_MAX, PUT_OFF_MAX, REFUSED_MAX};
+use crate::limits::{
+    BEFORE_DATA_MS, COMMAND_MAX, COMMAND_MS, HURRIED_BEFORE_DATA_MS, HURRIED_IDLE_MAX, HURRIED_MS, IDLE_MAX, LINE_MAX, LOGINS_MAX,
+    MISTAKES_MAX, PUT_OFF_MAX, REFUSED_MAX,
+};
 use crate::reply::{self, Reply};
 use crate::syntax::{self, Command, SyntaxError};
 use crate::{Answer, Ask, INBOX_LIMIT, Loss, Settings};
@@ -43,7 +46,13 @@ pub struct Server {
     /// When the session was made: the tick of `settings.clock`.
     began: Tick,
     deadline: Tick,
+    /// When a client that has not logged in has to have begun its next message.
+    data_due: Tick,
     stopping: bool,
+    /// Places are short.
+    hurried: bool,
+    /// The client is sent away.
+    dismissed: bool,
 }
 
 /// What a client said of itself.
@@ -142,7 +151,10 @@ impl Server {
             mails: 0,
             began: now,
             deadline: now.after(COMMAND_MS),
+            data_due: now.after(BEFORE_DATA_MS),
             stopping: false,
+            hurried: false,
+            dismissed: false,
         }
     }
 
@@ -183,7 +195,7 @@ impl Server {
             }
             Scan::Long => return self.turn(Phase::Skip(reply::LINE_TOO_LONG)),
         };
-        self.deadline = now.after(COMMAND_MS);
+        self.allow_time(now);
         let next = match syntax::parse(&rx.bytes()[..len - 2]) {
             Ok(command) => self.obey(now, command, tx),
             Err(SyntaxError::Http) => self.hang_up(reply::NO_HTTP, Why::Abuse, tx),
@@ -232,7 +244,7 @@ impl Server {
             }
             Scan::Line(len) => {
                 rx.take(len);
-                self.deadline = now.after(COMMAND_MS);
+                self.allow_time(now);
                 self.phase = Phase::Command;
                 return self.mistake(reply, tx);
             }
@@ -249,11 +261,57 @@ impl Server {
             Some((reply::TOO_MANY_MISTAKES, Why::Abuse))
         } else if put_off > PUT_OFF_MAX {
             Some((reply::TOO_MANY_PUT_OFF, Why::Abuse))
-        } else if idle > IDLE_MAX {
+        } else if idle > if self.is_hurried() { HURRIED_IDLE_MAX } else { IDLE_MAX } {
             Some((reply::TOO_IDLE, Why::Abuse))
         } else {
             None
         }
+    }
+
+    /// Whether places are short and the client is nobody's.
+    fn is_hurried(&self) -> bool {
+        self.hurried && !self.authenticated
+    }
+
+    /// The client gets its time for what it says next.
+    fn allow_time(&mut self, now: Tick) {
+        self.deadline = now.after(if self.is_hurried() { HURRIED_MS } else { COMMAND_MS });
+    }
+
+    /// The client gets its time for the next message.
+    fn allow_message(&mut self, now: Tick) {
+        self.data_due = now.after(if self.hurried { HURRIED_BEFORE_DATA_MS } else { BEFORE_DATA_MS });
+    }
+
+    /// What is to come keeps up with this.
+    fn pace(&self, now: Tick) -> Pace {
+        let mut pace = Incoming::pace(now);
+        if self.is_hurried() {
+            pace.hurry(now, HURRIED_MS);
+        }
+        pace
+    }
+
+    /// Places are short from now on.
+    fn hurry(&mut self, now: Tick) {
+        self.hurried = true;
+        if self.authenticated {
+            return;
+        }
+        self.deadline = self.deadline.min(now.after(HURRIED_MS));
+        self.data_due = self.data_due.min(now.after(HURRIED_BEFORE_DATA_MS));
+        if let Some(message) = &mut self.message {
+            message.pace.hurry(now, HURRIED_MS);
+        }
+        if let Phase::Discard { pace, .. } = &mut self.phase {
+            pace.hurry(now, HURRIED_MS);
+        }
+    }
+
+    /// Whether the client is sent away, and there is somebody to send.
+    fn is_dismissed(&self) -> bool {
+        let busy = matches!(self.phase, Phase::Asked(_) | Phase::Handshake | Phase::Abandon(..) | Phase::Closing(_));
+        self.dismissed && !busy
     }
 
     /// The wall clock, in seconds.
@@ -314,13 +372,13 @@ impl Server {
             panic!("an answer to no question");
         };
         // However long the host thought, the client gets its time.
-        self.deadline = now.after(COMMAND_MS);
+        self.allow_time(now);
         match (question, answer) {
             (Question::Login, Answer::Login(login)) => self.login_answered(login, tx),
             (Question::Sender, Answer::Sender(verdict)) => self.sender_answered(verdict, tx),
             (Question::Recipient, Answer::Recipient(verdict)) => self.recipient_answered(verdict, tx),
             (Question::Open(opening), Answer::Open(opened)) => self.opened(now, opening, opened, tx),
-            (Question::Commit, Answer::Commit(receipt)) => self.committed(receipt, tx),
+            (Question::Commit, Answer::Commit(receipt)) => self.committed(now, receipt, tx),
             (Question::Abandon(None), Answer::Abandon) => self.phase = Phase::Command,
             (Question::Abandon(Some(why)), Answer::Abandon) => self.phase = Phase::Closing(why),
             (question, answer) => panic!("{answer:?} does not answer {question:?}"),
@@ -334,6 +392,9 @@ impl Session for Server {
 
     fn step<'a>(&mut self, now: Tick, rx: &'a mut Inbox, tx: &mut Outbox) -> Step<'a, Ask> {
         loop {
+            if self.is_dismissed() {
+                let _ = self.hang_up(reply::DISMISSED, Why::Dismissed, tx);
+            }
             match self.next(now, rx, tx) {
                 Next::Again => {}
                 Next::Wait if rx.ended() => {
@@ -365,6 +426,8 @@ impl Session for Server {
             News::Answer(answer) => self.answered(now, answer, tx),
             News::Secured(outcome) => self.secured(now, outcome),
             News::Nudge(Nudge::Shutdown) => self.stopping = true,
+            News::Nudge(Nudge::Hurry) => self.hurry(now),
+            News::Nudge(Nudge::Leave) => self.dismissed = true,
             News::Nudge(Nudge::Changed) => {}
         }
     }
@@ -375,7 +438,11 @@ impl Session for Server {
             Phase::Data | Phase::Chunk { .. } => self.message.as_ref().map(|message| message.pace.deadline()),
             Phase::Discard { pace, .. } => Some(pace.deadline()),
             // Between chunks the message has to keep up as well, or one octet a command would hold the connection for years.
-            _ => Some(self.message.as_ref().map_or(self.deadline, |message| self.deadline.min(message.pace.deadline()))),
+            _ => Some(self.deadline.min(match &self.message {
+                Some(message) => message.pace.deadline(),
+                None if self.authenticated => self.deadline,
+                None => self.data_due,
+            })),
         }
     }
 }
