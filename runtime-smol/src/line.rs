@@ -154,13 +154,19 @@ impl Line {
             }
         };
         // In a box of its own: its state is large, and no connection without TLS should carry room for it.
-        let shaken = Box::pin(shaken.or(async {
-            Timer::after(HANDSHAKE_LIMIT).await;
-            Err(io::Error::new(ErrorKind::TimedOut, "handshake took too long"))
-        }).or(poll_fn(|cx| match &bell {
-            Some(bell) => bell.poll_sent_away(cx).map(|()| Err(io::Error::new(ErrorKind::TimedOut, "the peer was sent away during the handshake"))),
-            None => Poll::Pending,
-        })));
+        let shaken = Box::pin(
+            shaken
+                .or(async {
+                    Timer::after(HANDSHAKE_LIMIT).await;
+                    Err(io::Error::new(ErrorKind::TimedOut, "handshake took too long"))
+                })
+                .or(poll_fn(|cx| match &bell {
+                    Some(bell) => bell
+                        .poll_sent_away(cx)
+                        .map(|()| Err(io::Error::new(ErrorKind::TimedOut, "the peer was sent away during the handshake"))),
+                    None => Poll::Pending,
+                })),
+        );
         let stream = shaken.await.map_err(text)?;
         let asked = if let TlsStream::Server(server) = &stream { server.get_ref().1.server_name() } else { None };
         let tls = describe(stream.get_ref().1, asked);

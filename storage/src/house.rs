@@ -9,6 +9,7 @@ use crate::{
     depot::{self, Depot},
     disk::Disk,
     drop::Folder,
+    limits::SHARES,
     mailbox::{self, Mailboxes},
     metrics::Metrics,
     office::{
@@ -17,6 +18,7 @@ use crate::{
     },
     outgoing::{self, Outgoing, restore},
     recover::decode,
+    space::{Allowed, Claim, Shortage, Space},
     spool::{self, Spool},
     story::{Deed, Story},
     tls::{self, TlsError},
@@ -27,7 +29,7 @@ use queue::{Accept, Record};
 use rustls::ServerConfig;
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -56,6 +58,7 @@ pub struct House {
     story: Story,
     metrics: Metrics,
     guests: Arc<Guests>,
+    space: Arc<Space>,
     /// Of the accounts, when those who logged in were last compared with them.
     generation: AtomicU64,
     clock: Clock,
@@ -196,6 +199,7 @@ impl House {
         if !waiting.is_empty() {
             tracing::info!(messages = waiting.len(), "queued");
         }
+        let space = Arc::new(Space::new(disk.clone(), dir.clone(), clock.clone()));
         let outgoing = Outgoing::new(&config, rules, waiting, dice).map_err(OpenError::Ways)?;
         let house = House {
             disk,
@@ -215,6 +219,7 @@ impl House {
             story,
             metrics: Metrics::default(),
             guests: Arc::default(),
+            space,
             generation: AtomicU64::default(),
             ready_at: u64::try_from(clock.wall_ns() / 1_000_000_000).unwrap_or(0),
             clock,
@@ -409,6 +414,27 @@ impl House {
     pub fn tell(&self, id: u64, deed: Deed) {
         self.metrics.count(&deed);
         self.story.tell(u64::try_from(self.clock.wall_ns() / 1_000_000).unwrap_or(0), id, deed);
+    }
+
+    /// Whether a message of `size` bytes can be begun.
+    pub(crate) fn check_space(&self, size: u64) -> Result<(), Shortage> {
+        self.space.check(self.allowed(), size)
+    }
+
+    /// What a message takes while it comes in, from `peer` if it comes over a network.
+    pub(crate) fn claim(&self, peer: Option<IpAddr>) -> Claim {
+        self.space.claim(self.allowed(), peer)
+    }
+
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn allowed(&self) -> Allowed {
+        let limits = &self.config().limits;
+        let share = (limits.uncommitted / SHARES).max(limits.message);
+        // Whatever else is said, one message fits.
+        Allowed { reserve: limits.free_space, uncommitted: limits.uncommitted.max(limits.message), share }
     }
 
     /// What happened to messages.

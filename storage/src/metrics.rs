@@ -24,6 +24,8 @@ pub struct Metrics {
     refused: Counter,
     dismissed: Family<Reason, Counter>,
     stressed: Gauge,
+    incoming_disk: Gauge,
+    incoming_memory: Gauge,
     handshakes: Family<Handshake, Counter>,
     logins: Family<Login, Counter>,
     queue: Family<State, Gauge>,
@@ -51,6 +53,10 @@ pub struct Levels {
     pub sessions: usize,
     /// Listeners whose places are short.
     pub stressed: usize,
+    /// Bytes on the disk of messages that are not promised yet.
+    pub incoming_disk: u64,
+    /// Bytes of memory of the same.
+    pub incoming_memory: u64,
     /// Connections to other servers.
     pub away: usize,
     /// Bytes of the log that a start would read again.
@@ -115,6 +121,8 @@ impl Default for Metrics {
             refused: Counter::default(),
             dismissed: Family::default(),
             stressed: Gauge::default(),
+            incoming_disk: Gauge::default(),
+            incoming_memory: Gauge::default(),
             handshakes: Family::default(),
             logins: Family::default(),
             queue: Family::default(),
@@ -146,6 +154,8 @@ impl Default for Metrics {
         r.register("connections_refused", "Connections that found every place taken", m.refused.clone());
         r.register("connections_dismissed", "Connections that were sent away, by the reason", m.dismissed.clone());
         r.register("stressed_listeners", "Listeners whose places are short", m.stressed.clone());
+        r.register_with_unit("incoming_disk", "Written of messages that are not promised yet", Unit::Bytes, m.incoming_disk.clone());
+        r.register_with_unit("incoming_memory", "Memory of messages that are not promised yet", Unit::Bytes, m.incoming_memory.clone());
         r.register("tls_handshakes", "TLS handshakes, by the side played here and what they led to", m.handshakes.clone());
         r.register("logins", "Logins, by protocol and outcome", m.logins.clone());
         r.register("queue_messages", "Messages in the queue, by state", m.queue.clone());
@@ -234,6 +244,8 @@ impl Metrics {
         set(&self.oldest, queue.oldest.map_or(0, |oldest| levels.now.saturating_sub(oldest)));
         set(&self.sessions, levels.sessions as u64);
         set(&self.stressed, levels.stressed as u64);
+        set(&self.incoming_disk, levels.incoming_disk);
+        set(&self.incoming_memory, levels.incoming_memory);
         set(&self.away, levels.away as u64);
         set(&self.log, levels.log_bytes);
         // Counted by the log itself; two who print at once must not count twice, so it is set and not added to.

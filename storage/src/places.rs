@@ -129,7 +129,7 @@ impl House {
             id: &shown,
             stamp,
         };
-        let mut intake = Intake::new(entry, Form::Lines, &trace.fields(), u64::MAX);
+        let mut intake = Intake::new(entry, Form::Lines, &trace.fields(), u64::MAX, self.claim(None));
         fill(&mut intake)?;
         let taken = match intake.finish() {
             Ok(taken) => taken,

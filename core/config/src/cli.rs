@@ -260,8 +260,10 @@ pub enum Sessions {
         json: bool,
     },
     /// End connections; whoever may log in can come back
-    #[command(after_help = "Examples:\n  hikyaku sessions kick --account alice@example.org\n  hikyaku sessions kick --from 198.51.100.0/24\n  \
-            hikyaku sessions kick 17 18")]
+    #[command(
+        after_help = "Examples:\n  hikyaku sessions kick --account alice@example.org\n  hikyaku sessions kick --from 198.51.100.0/24\n  \
+            hikyaku sessions kick 17 18"
+    )]
     #[group(id = "which", required = true, multiple = true, args = ["ids", "account", "from"])]
     Kick {
         /// Their numbers, as the list and the log have them

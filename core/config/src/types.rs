@@ -128,6 +128,10 @@ pub struct Limits {
     pub connections_per_address: u32,
     /// Bytes of mail in one account; no limit if 0.
     pub quota: u64,
+    /// Bytes that stay free on the disk: beyond, no mail is taken.
+    pub free_space: u64,
+    /// Bytes on the disk of all messages that are on their way in.
+    pub uncommitted: u64,
     /// Failed logins from one address, or for one account, before it has to wait.
     pub login_failures: u32,
     /// How long it has to wait.
@@ -210,6 +214,8 @@ impl Default for Limits {
             connections: 2000,
             connections_per_address: 100,
             quota: 0,
+            free_space: 64 << 20,
+            uncommitted: 1 << 30,
             login_failures: 10,
             login_wait: 300,
             login_memory: 300,

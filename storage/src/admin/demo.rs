@@ -93,7 +93,7 @@ impl House {
 
     fn welcome_one(&self, to: &Address, message: &[u8]) -> Result<(), String> {
         let account = self.accounts().find(to).ok_or("there is no such account")?;
-        let mut intake = Intake::new(self.spool().own_entry(), Form::Lines, "", message.len() as u64);
+        let mut intake = Intake::new(self.spool().own_entry(), Form::Lines, "", message.len() as u64, self.claim(None));
         intake.feed(message);
         let taken = intake.finish().map_err(|e| format!("{e:?}"))?;
         let now = self.now();

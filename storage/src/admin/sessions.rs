@@ -24,13 +24,7 @@ fn list(account: Option<&str>, json: bool, client: &Client, console: &mut Consol
     }
     let mut rows = vec![["ID", "PROTOCOL", "FROM", "ACCOUNT", "AGE"].map(String::from).to_vec()];
     rows.extend(all.sessions.into_iter().map(|session| {
-        vec![
-            session.id.to_string(),
-            session.protocol,
-            session.peer,
-            session.account.unwrap_or_else(|| "-".into()),
-            span(session.age_s),
-        ]
+        vec![session.id.to_string(), session.protocol, session.peer, session.account.unwrap_or_else(|| "-".into()), span(session.age_s)]
     }));
     Ok(console.out.write_all(table(&rows).as_bytes())?)
 }

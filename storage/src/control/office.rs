@@ -141,7 +141,10 @@ impl Clerk {
                 kill_process(getpid(), Signal::TERM).map_err(|error| trouble(500, &error.to_string()))?;
                 json(&serde_json::json!({ "stopping": true }))
             }
-            _ => Err(trouble(404, "there is /status, /sessions, /queue, /queue/ID, /trace, /explain, /accounts, /reload, /stop and /metrics")),
+            _ => Err(trouble(
+                404,
+                "there is /status, /sessions, /queue, /queue/ID, /trace, /explain, /accounts, /reload, /stop and /metrics",
+            )),
         }
     }
 
@@ -294,6 +297,8 @@ impl House {
             started: self.ready_at(),
             sessions: self.guests(),
             stressed: self.stressed().len(),
+            incoming_disk: self.space().uncommitted(),
+            incoming_memory: self.space().held() as u64,
             away: self.away(),
             log_bytes: self.spool().live_bytes(),
             flushes: self.spool().flushes(),

@@ -65,6 +65,14 @@ pub trait Disk: Send + Sync {
     /// Makes everything durable that was written so far to the file system that holds `path`, in one go (syncfs(2)). `Unsupported` where
     /// the system has no such call: sync each file and directory then.
     fn sync_all(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that somebody without privileges may still write to the file system that holds `path` (statvfs(3)).
+    ///
+    /// # Errors
+    /// `Unsupported` where nobody knows.
+    fn free_space(&self, path: &Path) -> io::Result<u64> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Sets the modification time to `seconds` since the epoch.
     fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()>;
     /// Takes the lock that the file at `path` stands for (it is made if it does not exist), so that two servers never share a store. It is

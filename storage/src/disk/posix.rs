@@ -99,6 +99,11 @@ impl Disk for Posix {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn free_space(&self, path: &Path) -> io::Result<u64> {
+        let facts = fs::statvfs(path)?;
+        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+    }
+
     fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()> {
         Ok(fs::utimensat(CWD, path, &modified(seconds), AtFlags::empty())?)
     }

@@ -425,7 +425,8 @@ mod tests {
         let guests = Arc::new(Guests::default());
         let room = Room { most: 100, most_per_address: 100, ..ROOM };
         let bells: Vec<_> = (0..3).map(|_| Arc::new(Rung::default())).collect();
-        let come = |n: usize| guests.enter("127.0.0.1:25".parse().unwrap(), "192.0.2.1:1".parse().unwrap(), bells[n].clone(), room, 0).unwrap();
+        let come =
+            |n: usize| guests.enter("127.0.0.1:25".parse().unwrap(), "192.0.2.1:1".parse().unwrap(), bells[n].clone(), room, 0).unwrap();
         let all: Vec<_> = (0..3).map(come).collect();
         all[0].logged_in("alice@x.test");
         all[1].logged_in("bob@x.test");

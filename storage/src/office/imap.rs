@@ -8,6 +8,7 @@ use crate::{
     accept::Leaving,
     account::Account,
     mailbox::{Cursor, View},
+    space::Shortage,
 };
 use imap::{Change, Changes, Copied, Counts, Detail, Listed, Need, Office, Refusal, Selected, Upload};
 use mail::{Flags, MailboxName, ModSeq, Span, SpecialUse, Uid, UidValidity};
@@ -62,6 +63,8 @@ impl Imap {
     fn disk(&self, error: &io::Error) -> Refusal {
         tracing::error!(conn = self.desk.guest.number, %error, "disk trouble");
         match error.kind() {
+            // It is the server's disk, not the account that is full.
+            _ if Shortage::of(error).is_some() => Refusal::Fault(Fault::Later),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal::OverQuota,
             _ => Refusal::Fault(Fault::Later),
         }
@@ -198,7 +201,12 @@ impl Office for Imap {
             return Err(Refusal::NoMailbox);
         }
         house.check_quota(&account, upload.size)?;
-        let intake = Intake::new(house.spool().own_entry(), Form::Lines, "", limit);
+        house.check_space(upload.size).map_err(|shortage| {
+            tracing::warn!(conn = self.desk.guest.number, %shortage, "append refused");
+            Refusal::Fault(Fault::Later)
+        })?;
+        let claim = house.claim(Some(self.desk.guest.peer.ip()));
+        let intake = Intake::new(house.spool().own_entry(), Form::Lines, "", limit, claim);
         self.upload = Some(Box::new((upload, intake)));
         Ok(())
     }

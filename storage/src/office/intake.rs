@@ -1,14 +1,12 @@
 //! A message on its way in: from the octets of the wire to the bytes that are stored.
 
-use crate::spool::{Entry, Large, Spool};
+use crate::{
+    limits::INLINE_MAX,
+    space::Claim,
+    spool::{Entry, Large, Spool},
+};
 use post::{Foreign, Hops};
 use std::{io, sync::Arc};
-
-/// Messages up to here are kept in memory and become part of a log record; larger ones become a file of the spool.
-const INLINE_MAX: usize = 256 << 10;
-
-/// How much is gathered before the file of a large message is written to again.
-const CHUNK: usize = 256 << 10;
 
 /// How what comes becomes what is stored.
 pub enum Form {
@@ -40,6 +38,7 @@ pub struct Intake {
     scanner: mime::Scanner,
     obstacle: Option<mime::Obstacle>,
     failed: Option<io::Error>,
+    claim: Claim,
 }
 
 /// A message that is whole.
@@ -59,6 +58,8 @@ pub struct Taken {
     pub utf8_header: bool,
     /// Whether it is stored as it came, and not made of lines.
     pub exact: bool,
+    /// What it takes while it is not promised.
+    _claim: Claim,
 }
 
 /// Where a message that was taken in is.
@@ -94,7 +95,7 @@ impl Taken {
 
 impl Intake {
     /// Begins with `ahead`, whose lines end in LF, and allows `largest` octets after it.
-    pub fn new(entry: Entry<Arc<Spool>>, form: Form, ahead: &str, largest: u64) -> Intake {
+    pub(crate) fn new(entry: Entry<Arc<Spool>>, form: Form, ahead: &str, largest: u64, claim: Claim) -> Intake {
         let mut intake = Intake {
             entry,
             form,
@@ -111,6 +112,7 @@ impl Intake {
             scanner: mime::Scanner::new(),
             obstacle: None,
             failed: None,
+            claim,
         };
         match intake.form {
             Form::Exact => intake.store(ahead.replace('\n', "\r\n").as_bytes()),
@@ -143,8 +145,9 @@ impl Intake {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        if self.received > self.largest || self.failed.is_some() || self.obstacle.is_some() {
+        if self.is_refused() {
             self.held = Vec::new();
+            self.claim.hold(0);
             return;
         }
         match &mut self.form {
@@ -205,9 +208,14 @@ impl Intake {
         self.received
     }
 
+    /// Whether nothing of it is kept any more.
+    fn is_refused(&self) -> bool {
+        self.received > self.largest || self.failed.is_some() || self.obstacle.is_some()
+    }
+
     /// Whether [`Intake::drain`] should be called before more comes.
     pub fn is_full(&self) -> bool {
-        self.held.len() > INLINE_MAX
+        if self.is_refused() { self.large.is_some() } else { self.held.len() > self.claim.most_held() }
     }
 
     /// Moves what is held to disk. A failure is kept until the end.
@@ -216,19 +224,27 @@ impl Intake {
             self.failed.get_or_insert(error);
             self.held = Vec::new();
         }
+        if self.is_refused()
+            && let Some(large) = self.large.take()
+            && let Err(error) = large.discard()
+        {
+            tracing::warn!(%error, "what was written of a refused message stays until its file is removed");
+        }
+        self.claim.hold(self.held.capacity());
     }
 
     fn try_drain(&mut self) -> io::Result<()> {
-        if self.failed.is_some() || self.held.is_empty() {
+        if self.is_refused() || self.held.is_empty() {
             return Ok(());
         }
+        self.claim.write(self.held.len() as u64)?;
         let large = match &mut self.large {
             Some(large) => large,
             none => none.insert(self.entry.large()?),
         };
         large.append(&self.held)?;
         self.held.clear();
-        self.held.shrink_to(CHUNK);
+        self.held.shrink_to(INLINE_MAX.min(self.claim.most_held()));
         Ok(())
     }
 
@@ -282,6 +298,7 @@ impl Intake {
             eight_bit,
             utf8_header,
             exact,
+            _claim: self.claim,
         })
     }
 
@@ -289,6 +306,7 @@ impl Intake {
         self.stored += bytes.len() as u64;
         self.scanner.feed(bytes);
         self.held.extend_from_slice(bytes);
+        self.claim.hold(self.held.capacity());
     }
 }
 

@@ -283,6 +283,11 @@ impl Office for Smtp {
         if size.is_some_and(|size| size > self.desk.house.config().limits.message) {
             return Err(self.refuse("sender", sender.as_ref(), Refusal::TooLarge));
         }
+        if let Err(shortage) = self.desk.house.check_space(size.unwrap_or(0)) {
+            let (conn, peer) = (self.desk.guest.number, self.desk.guest.peer);
+            tracing::info!(conn, %peer, %shortage, "no room for a message");
+            return Err(self.refuse("sender", sender.as_ref(), Refusal::NoRoom));
+        }
         if self.speak != Speak::Submission {
             return Ok(());
         }
@@ -320,7 +325,8 @@ impl Office for Smtp {
             id: &format!("{id:x}"),
             stamp,
         };
-        let mut intake = Intake::new(entry, self.form(&start), &trace.fields(), config.limits.message);
+        let claim = house.claim(Some(self.desk.guest.peer.ip()));
+        let mut intake = Intake::new(entry, self.form(&start), &trace.fields(), config.limits.message, claim);
         if self.speak != Speak::Submission {
             intake = intake.of_others(start.envelope.recipients.iter().any(|recipient| house.accounts().is_ours(&recipient.address)));
         }

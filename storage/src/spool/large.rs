@@ -37,6 +37,14 @@ impl Large {
         Ok(())
     }
 
+    /// Gives its room back at once: the message is refused. The file itself goes with its entry.
+    ///
+    /// # Errors
+    /// If the disk does not; its garbage is removed all the same.
+    pub fn discard(self) -> io::Result<()> {
+        self.file.set_len(0)
+    }
+
     /// Bytes so far.
     pub fn size(&self) -> u64 {
         self.size

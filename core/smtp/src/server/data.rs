@@ -100,7 +100,9 @@ impl Server {
     }
 
     fn incoming(&self, now: Tick, how: How) -> Incoming {
-        Incoming { pace: self.pace(now), ..Incoming::new(now, how, self.settings.message_max) }
+        let mut message = Incoming::new(now, how, self.settings.message_max);
+        message.pace = self.pace(now);
+        message
     }
 
     pub(super) fn opened(&mut self, now: Tick, opening: Opening, opened: Result<(), Fault>, tx: &mut Outbox) {
