@@ -9,16 +9,15 @@ use crate::{
     depot::{self, Depot},
     disk::Disk,
     drop::Folder,
-    limits::SHARES,
     mailbox::{self, Mailboxes},
     metrics::Metrics,
     office::{
         Desk, Imap, Pop3, Smtp,
-        guests::{Away, Full, Guest, Guests, Present, Room},
+        guests::{Away, Full, Guest, Guests, Room},
     },
     outgoing::{self, Outgoing, restore},
     recover::decode,
-    space::{Allowed, Claim, Shortage, Space},
+    space::Space,
     spool::{self, Spool},
     story::{Deed, Story},
     tls::{self, TlsError},
@@ -29,14 +28,14 @@ use queue::{Accept, Record};
 use rustls::ServerConfig;
 use std::{
     fmt, io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicU64},
 };
 use wire::{Ring, Tick, Tls};
+
+mod reception;
+use reception::protocol;
 
 /// What all connections share.
 pub struct House {
@@ -416,27 +415,6 @@ impl House {
         self.story.tell(u64::try_from(self.clock.wall_ns() / 1_000_000).unwrap_or(0), id, deed);
     }
 
-    /// Whether a message of `size` bytes can be begun.
-    pub(crate) fn check_space(&self, size: u64) -> Result<(), Shortage> {
-        self.space.check(self.allowed(), size)
-    }
-
-    /// What a message takes while it comes in, from `peer` if it comes over a network.
-    pub(crate) fn claim(&self, peer: Option<IpAddr>) -> Claim {
-        self.space.claim(self.allowed(), peer)
-    }
-
-    pub(crate) fn space(&self) -> &Space {
-        &self.space
-    }
-
-    fn allowed(&self) -> Allowed {
-        let limits = &self.config().limits;
-        let share = (limits.uncommitted / SHARES).max(limits.message);
-        // Whatever else is said, one message fits.
-        Allowed { reserve: limits.free_space, uncommitted: limits.uncommitted.max(limits.message), share }
-    }
-
     /// What happened to messages.
     pub fn story(&self) -> &Story {
         &self.story
@@ -464,37 +442,6 @@ impl House {
     pub(crate) fn guest_at(&self, listener: SocketAddr, peer: SocketAddr, bell: Arc<dyn Ring>, most: u32) -> Result<Guest, Full> {
         let room = Room { protocol: "http", most, most_per_address: u32::MAX, stress: false };
         self.guests.enter(listener, peer, bell, room, self.now_ms())
-    }
-
-    /// Connections of mail, the oldest first.
-    pub(crate) fn present(&self) -> Vec<Present> {
-        self.guests.present().into_iter().filter(|present| present.protocol != "http").collect()
-    }
-
-    /// The listeners whose places are short.
-    pub(crate) fn stressed(&self) -> Vec<SocketAddr> {
-        self.guests.stressed()
-    }
-
-    /// Sends connections of mail away because an operator wants it; says how many.
-    pub(crate) fn kick(&self, mut whom: impl FnMut(&Present) -> bool) -> usize {
-        let count = self.guests.dismiss(|present| present.protocol != "http" && whom(present));
-        self.metrics.dismissed("operator", count);
-        count
-    }
-
-    /// Reads the accounts again if their file has changed, and sends away whose account is gone or disabled since; says how many.
-    pub(crate) fn look_at_accounts(&self) -> usize {
-        let generation = self.accounts.generation();
-        if self.generation.swap(generation, Ordering::Relaxed) == generation {
-            return 0;
-        }
-        let count = self.guests.dismiss(|present| present.account.as_deref().is_some_and(|name| !self.accounts.is_open(name)));
-        if count > 0 {
-            tracing::info!(count, "sessions of accounts that are gone or disabled are ended");
-            self.metrics.dismissed("account", count);
-        }
-        count
     }
 
     /// How many are on their way to other servers.
@@ -675,17 +622,6 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
-
-/// What is spoken, as logs and metrics write it.
-fn protocol(speak: Speak) -> &'static str {
-    match speak {
-        Speak::Smtp => "smtp",
-        Speak::Submission => "submission",
-        Speak::Lmtp => "lmtp",
-        Speak::Imap => "imap",
-        Speak::Pop3 => "pop3",
-    }
-}
 
 /// How the queue is run.
 pub(crate) fn queue_settings(config: &config::Queue) -> queue::Settings {

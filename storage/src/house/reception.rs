@@ -1,0 +1,78 @@
+//! Who may stay and what may come in: sessions that are sent away, and room for messages.
+
+use super::House;
+use crate::{
+    limits::SHARES,
+    office::guests::Present,
+    space::{Allowed, Claim, Shortage, Space},
+};
+use config::Speak;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::atomic::Ordering,
+};
+
+impl House {
+    /// Connections of mail, the oldest first.
+    pub(crate) fn present(&self) -> Vec<Present> {
+        self.guests.present().into_iter().filter(|present| present.protocol != "http").collect()
+    }
+
+    /// The listeners whose places are short.
+    pub(crate) fn stressed(&self) -> Vec<SocketAddr> {
+        self.guests.stressed()
+    }
+
+    /// Sends connections of mail away because an operator wants it; says how many.
+    pub(crate) fn kick(&self, mut whom: impl FnMut(&Present) -> bool) -> usize {
+        let count = self.guests.dismiss(|present| present.protocol != "http" && whom(present));
+        self.metrics.dismissed("operator", count);
+        count
+    }
+
+    /// Reads the accounts again if their file has changed, and sends away whose account is gone or disabled since; says how many.
+    pub(crate) fn look_at_accounts(&self) -> usize {
+        let generation = self.accounts.generation();
+        if self.generation.swap(generation, Ordering::Relaxed) == generation {
+            return 0;
+        }
+        let count = self.guests.dismiss(|present| present.account.as_deref().is_some_and(|name| !self.accounts.is_open(name)));
+        if count > 0 {
+            tracing::info!(count, "sessions of accounts that are gone or disabled are ended");
+            self.metrics.dismissed("account", count);
+        }
+        count
+    }
+
+    /// Whether a message of `size` bytes can be begun.
+    pub(crate) fn check_space(&self, size: u64) -> Result<(), Shortage> {
+        self.space.check(self.allowed(), size)
+    }
+
+    /// What a message takes while it comes in, from `peer` if it comes over a network.
+    pub(crate) fn claim(&self, peer: Option<IpAddr>) -> Claim {
+        self.space.claim(self.allowed(), peer)
+    }
+
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn allowed(&self) -> Allowed {
+        let limits = &self.config().limits;
+        let share = (limits.uncommitted / SHARES).max(limits.message);
+        // Whatever else is said, one message fits.
+        Allowed { reserve: limits.free_space, uncommitted: limits.uncommitted.max(limits.message), share }
+    }
+}
+
+/// What is spoken, as logs and metrics write it.
+pub(super) fn protocol(speak: Speak) -> &'static str {
+    match speak {
+        Speak::Smtp => "smtp",
+        Speak::Submission => "submission",
+        Speak::Lmtp => "lmtp",
+        Speak::Imap => "imap",
+        Speak::Pop3 => "pop3",
+    }
+}
