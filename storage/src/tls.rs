@@ -3,6 +3,7 @@
 mod client;
 mod guest;
 
+pub(crate) use client::BUNDLES;
 pub use client::{Clients, server_name};
 pub use guest::Keys;
 

@@ -83,10 +83,33 @@ fn it_goes_nowhere_else(runtime: Runtime) {
     pop.send("RETR 1\r\nQUIT\r\n");
     pop.expect("+OK");
     assert!(pop.dotted().contains(&"Subject: in".to_owned()));
+    // An account that comes with a Maildir outside is told to wait, in words for the operator; nobody else notices.
+    let accounts = fs::read_to_string(dir.join("store/accounts.ron")).unwrap();
+    let line = accounts.lines().find(|line| line.contains("bob@")).unwrap();
+    let dave = line.replace("bob@", "dave@").replace("\"),", &format!("\", maildir: {:?}),", outside.join("dave/Maildir")));
+    fs::write(dir.join("store/new"), accounts.replace(line, &format!("{line}\n{dave}"))).unwrap();
+    fs::rename(dir.join("store/new"), dir.join("store/accounts.ron")).unwrap();
+    let replies = Mailer::new(live.connect(live.ports.lmtp), "LHLO")
+        .try_mail("carol@example.org", &["dave@example.test"], "Subject: waits\r\n\r\n", 1)
+        .unwrap();
+    if live.log().contains("landlock") {
+        assert!(replies.iter().all(|reply| !reply.starts_with('2') && !reply.starts_with("550")), "{replies:?}");
+        assert!(
+            live.log().contains("this lies outside of what the server closed itself in with at its start; restart it"),
+            "{}",
+            live.log()
+        );
+        assert!(!outside.join("dave").exists());
+        live.stop();
+        live.restart();
+        Mailer::new(live.connect(live.ports.smtp), "EHLO").mail("carol@example.org", &["dave@example.test"], "Subject: in\r\n\r\n");
+        assert_eq!(fs::read_dir(outside.join("dave/Maildir/new")).unwrap().count(), 1);
+    }
     live.stop();
     // Nothing that it has to do was refused on the way, to the end.
     let log = live.log();
-    let troubles: Vec<&str> = log.lines().filter(|line| line.contains("level=error") && !line.contains("reload failed")).collect();
+    let troubles: Vec<&str> =
+        log.lines().filter(|line| line.contains("level=error") && !line.contains("reload failed") && !line.contains("dave")).collect();
     assert!(troubles.is_empty() && log.contains("event=closed") && log.contains("stopped"), "{troubles:?}");
 }
 

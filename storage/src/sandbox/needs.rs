@@ -1,6 +1,6 @@
 //! Which files a server needs, as a configuration and its accounts tell.
 
-use crate::{account::Accounts, admin::Source, disk::Posix};
+use crate::{account::Accounts, admin::Source, disk::Posix, tls::BUNDLES};
 use config::Config;
 use std::{
     collections::BTreeSet,
@@ -54,7 +54,9 @@ impl Needs {
         }) {
             needs.read_beside(&path);
         }
-        needs.read_beside(Path::new(RESOLV_CONF));
+        for path in BUNDLES.iter().chain([&RESOLV_CONF]) {
+            needs.read_beside(Path::new(path));
+        }
         needs.store(&config.store);
         for path in writable(config) {
             needs.write_beside(&path);

@@ -22,10 +22,14 @@ fn what_must_fail_fails_and_the_rest_goes_on() {
     }
     let dir = env::temp_dir().canonicalize().unwrap().join(format!("hikyaku-sandbox-{}", std::process::id()));
     let _ = fs::remove_dir_all(&dir);
-    for name in ["etc", "store/tmp", "disk/example.test", "outside", "home/alice", "run", "later"] {
+    for name in ["etc", "store/tmp", "disk/example.test", "outside", "home/alice", "run", "later", "live", "archive/org"] {
         fs::create_dir_all(dir.join(name)).unwrap();
     }
     symlink(dir.join("disk"), dir.join("store/mail")).unwrap();
+    // As certbot keeps certificates: the name stays, and what it leads to gets another one.
+    fs::write(dir.join("archive/org/cert1.pem"), "old").unwrap();
+    fs::write(dir.join("archive/org/cert2.pem"), "new").unwrap();
+    symlink("../archive/org/cert1.pem", dir.join("live/cert.pem")).unwrap();
     fs::write(dir.join("outside/secret"), "secret").unwrap();
     fs::write(dir.join("etc/aliases"), "").unwrap();
     let account = "(version: 1, accounts: [(address: \"alice@example.test\", hash: \"{SSHA}ev3P3p8pGsxpYfBqdhSjbVQRyidzYWx0\", maildir: \"HOME/Maildir\")])";
@@ -38,7 +42,7 @@ fn what_must_fail_fails_and_the_rest_goes_on() {
 
 fn config(dir: &Path, extra: &str) -> config::Config {
     let text = format!(
-        "(domains: [\"example.test\"], store: \"store\", aliases: [\"etc/aliases\"], control: (socket: Some(\"run/control\")){extra})"
+        "(domains: [\"example.test\"], store: \"store\", aliases: [\"etc/aliases\"], certificates: [(chain: \"live/cert.pem\", key: \"live/cert.pem\")], control: (socket: Some(\"run/control\")){extra})"
     );
     config::parse("test", &text).unwrap().rooted(dir)
 }
@@ -86,6 +90,8 @@ fn allowed(dir: &Path) {
     assert!(fs::read_dir(&maildir).unwrap().next().is_none());
     // A file that was replaced is read again.
     assert_eq!(fs::read_to_string(dir.join("etc/aliases")).unwrap(), "");
+    assert_eq!(fs::read_to_string(dir.join("live/cert.pem")).unwrap(), "old");
+    assert_eq!(fs::read_to_string(dir.join("archive/org/cert2.pem")).unwrap(), "new");
     drop(std::os::unix::net::UnixListener::bind(dir.join("run/control")).unwrap());
     fs::remove_file(dir.join("run/control")).unwrap();
     fs::read("/etc/passwd").unwrap();
@@ -112,7 +118,7 @@ fn no_files(dir: &Path) {
     assert!(reaches(&dir.join("store/mail/example.test/bob/Maildir"), true).is_ok() && reaches(&dir.join("etc/new.pem"), false).is_ok());
     assert!(needs::check(&config(dir, "")).is_ok());
     for extra in [
-        ", certificates: [(chain: \"outside/cert.pem\", key: \"etc/key.pem\")]",
+        ", srs: (secret_file: Some(\"outside/secret.new\"))",
         ", outgoing: (trust: Some(\"outside/ca.pem\"))",
         ", maildirs: \"/var/elsewhere/{local}\"",
     ] {

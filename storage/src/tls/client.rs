@@ -18,7 +18,7 @@ use std::{
 use wire::Expect;
 
 /// Where systems keep the authorities they trust, as one PEM file.
-const BUNDLES: [&str; 6] = [
+pub(crate) const BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
