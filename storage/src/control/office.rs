@@ -192,11 +192,9 @@ impl Clerk {
 
     fn kick(&self, request: &Request, who: &str) -> Result<Response, Response> {
         let kick: Kick = serde_json::from_slice(&request.body).map_err(|error| trouble(400, &format!("this is no order: {error}")))?;
-        let account = match &kick.account {
-            // A session is found also if its account is gone.
-            Some(name) => Some(self.house.accounts().named(name).map_or_else(|| name.to_lowercase(), |account| account.name())),
-            None => None,
-        };
+        // A session is found also if its account is gone.
+        let name = |name: &String| self.house.accounts().named(name).map_or_else(|| name.to_lowercase(), |account| account.name());
+        let account = kick.account.as_ref().map(name);
         let sessions = self.house.kick(|present| {
             kick.ids.contains(&present.number)
                 || account.as_deref().is_some_and(|name| present.account.as_deref() == Some(name))
