@@ -545,3 +545,37 @@ fn an_almost_full_disk_takes_no_mail_and_half_messages_leave_nothing() {
     drop((one, two));
     assert!(send(&house, &["alice"], &large).is_ok());
 }
+
+#[test]
+fn half_messages_share_a_budget_of_memory() {
+    use smtp::Office as _;
+    let (disk, piece) = (Ruled::new(), vec![b'x'; 50_000]);
+    let text = "(domains: [\"example.test\"], store: \"/store\", limits: (connections: 1000, connections_per_address: 1000))";
+    let options = spool::Options { segment: 1 << 20, seed: 1, ..spool::Options::default() };
+    let house = House::open_at(config::parse("test", text).unwrap(), Arc::new(disk), mailbox::system_clock(), options).unwrap();
+    let begin = || {
+        let Seat::Smtp(_, mut office) = seat(&house, Speak::Lmtp) else { panic!() };
+        let envelope =
+            Envelope { sender: None, recipients: vec![Address::parse("alice@example.test").unwrap().into()], wishes: Wishes::default() };
+        let start = smtp::Start { envelope, helo: "x".into(), with: "LMTP", body: smtp::Body::SevenBit, utf8: false, tls: None };
+        office.open(start).unwrap();
+        for _ in 0..5 {
+            office.body(&piece);
+            if office.is_full() {
+                office.drain();
+            }
+        }
+        office
+    };
+    let held = || {
+        let text = house.metrics().print(&house.levels()).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("hikyaku_incoming_memory_bytes ")).unwrap().parse::<usize>().unwrap()
+    };
+    let mut halves: Vec<_> = (0..200).map(|_| begin()).collect();
+    assert!((30 << 20..36 << 20).contains(&held()), "{}", held());
+    // Those in memory and those on the disk are as good as ever.
+    let (mut first, mut last) = (halves.swap_remove(0), halves.pop().unwrap());
+    assert!(first.commit().is_ok() && last.commit().is_ok());
+    drop(halves);
+    assert_eq!(held(), 0);
+}

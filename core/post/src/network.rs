@@ -50,7 +50,18 @@ impl Network {
 }
 
 fn widths(ip: IpAddr) -> &'static [(u8, u32)] {
-    if ip.is_ipv4() { &V4 } else { &V6 }
+    match ip {
+        // Around this machine is nobody else.
+        _ if ip.is_loopback() => {
+            if ip.is_ipv4() {
+                &V4[..1]
+            } else {
+                &V6[..1]
+            }
+        }
+        IpAddr::V4(_) => &V4,
+        IpAddr::V6(_) => &V6,
+    }
 }
 
 impl fmt::Display for Network {
@@ -79,6 +90,7 @@ mod tests {
         let (one, four, many) = (1, 4, 16);
         assert_eq!(all("192.0.2.7"), [("192.0.2.7".into(), one), ("192.0.2.0/24".into(), many)]);
         assert_eq!(all("::ffff:192.0.2.7"), all("192.0.2.7"));
+        assert_eq!((all("127.0.0.2"), all("::1")), ([("127.0.0.2".into(), one)].into(), [("::/64".into(), one)].into()));
         let v6 = [("2001:db8:1:2::/64".into(), one), ("2001:db8:1::/56".into(), four), ("2001:db8:1::/48".into(), many)];
         assert_eq!(all("2001:db8:1:2:3:4:5:6"), v6);
         let ip = "2001:db8:1:2::1".parse().expect("an address");

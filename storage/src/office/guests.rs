@@ -3,7 +3,7 @@
 //! A **stranger** is a connection that has brought nothing yet: no login and no message that was taken. When most places of a listener are taken, it is in
 //! **stress**, as Postfix calls it: its strangers have little time from then on, and each new connection costs the oldest of them its place. So those who
 //! hold places for the sake of holding them lose them first, and a server or a user who comes to do something finds one. Each listener by itself: a full
-//! port 25 hurries nobody who reads mail.
+//! port 25 hurries nobody who reads mail. Whose message is on its way goes last: it must keep up anyway.
 
 use post::Network;
 use std::{
@@ -31,8 +31,8 @@ struct Book {
     by_listener: BTreeMap<SocketAddr, u32>,
     by_network: BTreeMap<Network, u32>,
     inside: BTreeMap<u64, Inside>,
-    /// By listener, the oldest first.
-    strangers: BTreeMap<SocketAddr, BTreeSet<u64>>,
+    /// By listener: those whose message is on its way last, and otherwise the oldest first.
+    strangers: BTreeMap<SocketAddr, BTreeSet<(bool, u64)>>,
     stressed: BTreeSet<SocketAddr>,
     /// Who lost the place to somebody else, and may still be saying goodbye.
     placeless: BTreeSet<u64>,
@@ -126,12 +126,19 @@ impl Guest {
         self.tls.get()?.certificate.as_deref()
     }
 
+    /// Its message is on its way, or no longer: in the first case others go before it.
+    pub(crate) fn is_bringing(&self, brings: bool) {
+        let mut book = self.guests.book();
+        if let Some(strangers) = book.strangers.get_mut(&self.listener)
+            && strangers.remove(&(!brings, self.number))
+        {
+            strangers.insert((brings, self.number));
+        }
+    }
+
     /// It brought a message: no stranger any more.
     pub(crate) fn brought_something(&self) {
-        let mut book = self.guests.book();
-        if book.strangers.get(&self.listener).is_some_and(|strangers| strangers.contains(&self.number)) {
-            book.acquainted(self.listener, self.number);
-        }
+        self.guests.book().acquainted(self.listener, self.number);
     }
 
     /// It logged in.
@@ -195,7 +202,7 @@ impl Guests {
         book.next += 1;
         let number = book.next;
         if room.stress {
-            book.strangers.entry(listener).or_default().insert(number);
+            book.strangers.entry(listener).or_default().insert((false, number));
         }
         let inside = Inside { bell: bell.clone(), protocol: room.protocol, peer, account: None, since_ms: now_ms, leaving: false };
         book.inside.insert(number, inside);
@@ -279,7 +286,7 @@ impl Book {
 
     /// The strangers of a listener have little time from now on.
     fn hurry(&mut self, listener: SocketAddr) {
-        for number in self.strangers.get(&listener).into_iter().flatten() {
+        for (_, number) in self.strangers.get(&listener).into_iter().flatten() {
             if let Some(inside) = self.inside.get(number) {
                 inside.bell.ring(Nudge::Hurry);
             }
@@ -289,7 +296,7 @@ impl Book {
     /// The oldest stranger of a listener goes, if there is one.
     fn displace_oldest(&mut self, listener: SocketAddr) -> bool {
         let oldest = self.strangers.get(&listener).and_then(|strangers| strangers.first().copied());
-        oldest.is_some_and(|number| {
+        oldest.is_some_and(|(_, number)| {
             self.acquainted(listener, number);
             if self.dismiss(number) {
                 leave(&mut self.by_listener, listener);
@@ -302,7 +309,8 @@ impl Book {
 
     fn acquainted(&mut self, listener: SocketAddr, number: u64) {
         if let Some(strangers) = self.strangers.get_mut(&listener) {
-            strangers.remove(&number);
+            strangers.remove(&(false, number));
+            strangers.remove(&(true, number));
             if strangers.is_empty() {
                 self.strangers.remove(&listener);
             }
@@ -384,7 +392,13 @@ mod tests {
         assert!(all.iter().all(|(guest, bell)| guest.is_ok() && bell.0.lock().unwrap().is_empty()));
         all[0].0.as_ref().unwrap().logged_in("alice@x.test");
         all[1].0.as_ref().unwrap().brought_something();
-        for n in 80..1000 {
+        all[2].0.as_ref().unwrap().is_bringing(true);
+        for n in 80..159 {
+            all.push(come(n));
+        }
+        assert_eq!(all[2].1.0.lock().unwrap().clone(), [Nudge::Hurry], "whose message is on its way goes last");
+        all[2].0.as_ref().unwrap().is_bringing(false);
+        for n in 159..1000 {
             all.push(come(n));
         }
         assert_eq!(guests.stressed(), [smtp]);

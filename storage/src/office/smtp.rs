@@ -163,7 +163,6 @@ impl Smtp {
                 }
             }
         }
-        self.desk.guest.brought_something();
         let size = taken.stored;
         let origin = Origin {
             sender,
@@ -183,6 +182,7 @@ impl Smtp {
         let leaving = Leaving { to: &places.remotes, wishes: envelope.wishes.clone(), traits, ..Leaving::default() };
         if !to.is_empty() || !places.remotes.is_empty() {
             house.accept(taken, open.stamp, Some(&origin), &to, &leaving).map_err(|error| disk(&error))?;
+            self.desk.guest.brought_something();
         }
         // Whatever becomes of the telling, it was accepted, and a client that hears no yes would send it again.
         guarded("telling", || {
@@ -325,6 +325,7 @@ impl Office for Smtp {
             id: &format!("{id:x}"),
             stamp,
         };
+        self.desk.guest.is_bringing(true);
         let claim = house.claim(Some(self.desk.guest.peer.ip()));
         let mut intake = Intake::new(entry, self.form(&start), &trace.fields(), config.limits.message, claim);
         if self.speak != Speak::Submission {
@@ -340,12 +341,14 @@ impl Office for Smtp {
 
     fn commit(&mut self) -> Result<Receipt, Refusal> {
         let open = self.open.take().expect("no message is open");
+        self.desk.guest.is_bringing(false);
         let sender = open.start.envelope.sender.clone();
         self.deliver(open).map_err(|refusal| self.refuse("message", sender.as_ref(), refusal))
     }
 
     fn abandon(&mut self, loss: Loss) {
         let Some(Open { start, id, intake, .. }) = self.open.take() else { return };
+        self.desk.guest.is_bringing(false);
         let (conn, protocol, peer) = (self.desk.guest.number, self.desk.protocol, self.desk.guest.peer);
         let address = start.envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
         let (id, received) = (format!("{id:x}"), intake.received());
