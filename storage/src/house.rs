@@ -20,6 +20,7 @@ use crate::{
     space::Space,
     spool::{self, Spool},
     story::{Deed, Story},
+    times::Times,
     tls::{self, TlsError},
 };
 use config::{Config, Listen, Speak, TlsMode};
@@ -53,6 +54,8 @@ pub struct House {
     rates: Mutex<post::Rates>,
     /// What monotonic milliseconds count from, as the time of day said when the house was opened: the queue's time never goes back.
     start_ms: u64,
+    /// What the next start is told of the clocks, as it was written last.
+    times: Mutex<Times>,
     undelivered: Undelivered,
     story: Story,
     metrics: Metrics,
@@ -169,8 +172,11 @@ impl House {
         let locked = Spool::lock(disk.clone(), &dir).map_err(store(&dir))?;
         let depot_dir = config.store.join("depot");
         let wall_ms = u64::try_from(clock.wall_ns() / 1_000_000).unwrap_or(0);
+        let last = Times::read(&*disk, &config.store);
+        let lapse = last.map_or_else(queue::Lapse::default, |last| last.until(wall_ms));
         let (rules, seed) = (outgoing::rules(&config).map_err(OpenError::Ways)?, options.seed);
         let mut waiting = queue::Queue::new(queue_settings(&config.queue), seed);
+        waiting.resume(lapse);
         let mut unreadable = None;
         let folder = Folder::new(config.store.join(crate::drop::FOLDER));
         let depot = Depot::open(disk.clone(), &depot_dir, depot::Options::default(), &mut |id, state, record| {
@@ -197,6 +203,13 @@ impl House {
         let now = clock.ms();
         if !waiting.is_empty() {
             tracing::info!(messages = waiting.len(), "queued");
+            if lapse.age_ms != 0 {
+                let hours = lapse.age_ms / 3_600_000;
+                tracing::warn!(
+                    hours,
+                    "the clock says that more time has passed since the last run than is believed, or less: it makes no queued mail older"
+                );
+            }
         }
         let space = Arc::new(Space::new(disk.clone(), dir.clone(), clock.clone()));
         let outgoing = Outgoing::new(&config, rules, waiting, dice).map_err(OpenError::Ways)?;
@@ -214,6 +227,7 @@ impl House {
             outgoing,
             rates: Mutex::default(),
             start_ms: wall_ms.saturating_sub(now),
+            times: Mutex::new(Times::at_start(last, lapse, wall_ms)),
             undelivered: Undelivered::default(),
             story,
             metrics: Metrics::default(),
@@ -236,6 +250,8 @@ impl House {
             // One mailbox in trouble keeps nobody from theirs.
             tracing::error!(%error, "no checkpoint: the log keeps what it has");
         }
+        // Not before the checkpoint: it has what was made of the times before.
+        house.keep_times();
         house.spool.prepare().map_err(store(&dir))?;
         Ok(Arc::new(house))
     }
@@ -265,6 +281,9 @@ impl House {
             rounds.deliver_again = self.clock.ms();
         }
         drop(rounds);
+        if self.times().are_old(self.queue_ms(), self.outgoing.waits()) {
+            self.keep_times();
+        }
         self.take_in();
         self.mailboxes.chores();
         if let Err(error) = self.write_story() {
@@ -306,7 +325,10 @@ impl House {
                 self.mailboxes.close().map_err(|refusal| io::Error::other(format!("indexes cannot be written: {refusal:?}")))
             });
         match closed {
-            Ok(()) => tracing::info!("closed"),
+            Ok(()) => {
+                self.keep_times();
+                tracing::info!("closed");
+            }
             Err(error) => tracing::error!(%error, "not closed cleanly: the next start recovers"),
         }
     }
@@ -569,6 +591,21 @@ impl House {
     /// The time of the queue: milliseconds since 1970, as far as the time of day was right when the house was opened. Never goes back.
     pub(crate) fn queue_ms(&self) -> u64 {
         self.start_ms + self.clock.ms()
+    }
+
+    /// What the next start will be told of the clocks.
+    pub(crate) fn times(&self) -> Times {
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the next start what the clocks say now.
+    fn keep_times(&self) {
+        let wall = u64::try_from(self.clock.wall_ns() / 1_000_000).unwrap_or(0);
+        let times = Times { wall, queue: self.queue_ms(), ..self.times() };
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner) = times;
+        if let Err(error) = times.write(&*self.disk, &self.config().store) {
+            tracing::warn!(%error, "the time is not kept for the next start");
+        }
     }
 
     /// When that is by the queue's time: somebody who names a moment means the time of day, which may have been set since the house was opened.

@@ -27,4 +27,5 @@ mod space;
 pub mod spool;
 pub mod story;
 pub mod supervise;
+mod times;
 pub mod tls;

@@ -15,10 +15,6 @@ use queue::{Place, Record, Replay};
 use std::{collections::BTreeMap, io, num::NonZeroU32, sync::Arc};
 use wire::Fault;
 
-/// How long mail waits for an account that is not there any more, in seconds. A lost file of accounts must not cost mail; a removed account must not keep
-/// its mail in the log for ever.
-const ORPHAN_S: i64 = 5 * 86_400;
-
 /// Which targets of which records are to be delivered again.
 type Work = BTreeMap<Lsn, Vec<Left>>;
 
@@ -96,7 +92,7 @@ impl House {
             let Some(to) = wanted.iter().find(|to| to.target == n) else { continue };
             if self.accounts().named(&to.account).is_none() {
                 let id = format!("{:x}", accept.id);
-                if self.now().seconds - accept.stamp.seconds < ORPHAN_S {
+                if !self.times().gives_up(accept.stamp.seconds, self.queue_ms()) {
                     tracing::warn!(id, account = %to.account, "the log has mail for an account that does not exist; it waits");
                     left.push(to.clone());
                 } else {

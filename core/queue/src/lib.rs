@@ -15,7 +15,7 @@ pub mod route;
 mod wire;
 
 pub use limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, REPLY_MAX, SITE_MAX, TARGETS_MAX, WORDS_MAX};
-pub use machine::{Action, BadState, Ended, Entry, Job, Listed, Outcome, PartState, Queue, Retry, Settings, Ticket, Verdict};
+pub use machine::{Action, BadState, Ended, Entry, Job, Lapse, Listed, Outcome, PartState, Queue, Retry, Settings, Ticket, Verdict};
 pub use record::{
     Accept, Attempt, Attempts, Bases, Change, Changed, Content, Fate, Gone, Indexes, Keywords, NotRecord, Record, Remote, Remotes, Settles,
     Target, Targets, Tells, Trace, Traits, Tried, Warned, Wishes,

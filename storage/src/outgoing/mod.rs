@@ -198,6 +198,11 @@ impl Outgoing {
         route::site(domain, &self.inner().rules)
     }
 
+    /// Whether something waits.
+    pub(crate) fn waits(&self) -> bool {
+        !self.inner().queue.is_empty()
+    }
+
     /// Takes a message into the queue. The depot knows of it, and its entry of the spool has not ended.
     pub(crate) fn admit(&self, now_ms: u64, admission: &Admission<'_>) {
         let mut inner = self.inner();

@@ -75,7 +75,7 @@ pub(crate) fn tell(queue: &mut Queue, rules: &Rules, now_ms: u64, record: &Recor
             settles.id
         }
         Record::Tried(tried) => {
-            // The clock was set back since.
+            // The clock was set back since, or this was counted by a wrong one.
             let ahead_ms = tried.at_ms.saturating_sub(now_ms);
             for attempt in tried.attempts.iter() {
                 match attempt.fate {
@@ -97,8 +97,14 @@ pub(crate) fn tell(queue: &mut Queue, rules: &Rules, now_ms: u64, record: &Recor
                 Change::Cancel => queue.cancel(id),
                 Change::Retry => queue.retry(id),
                 Change::Reroute(site) => queue.reroute(id, site),
-                Change::At(when_ms) => queue.reschedule(id, when_ms),
-                Change::GiveUp(when_ms) => queue.give_up_at(id, when_ms),
+                Change::At(when_ms) => {
+                    let when_ms = queue.lapse().named_ms(when_ms);
+                    queue.reschedule(id, when_ms)
+                }
+                Change::GiveUp(when_ms) => {
+                    let when_ms = queue.lapse().named_ms(when_ms);
+                    queue.give_up_at(id, when_ms)
+                }
             };
             id
         }
@@ -116,9 +122,18 @@ fn admit(queue: &mut Queue, rules: &Rules, now_ms: u64, accept: &Accept<'_>) {
     let sites: Vec<(u16, &str)> = (0..).zip(sites.iter().map(|site| &**site)).collect();
     let wishes = accept.wishes.into();
     let held = accept.traits.has(Traits::HELD);
-    // Nothing arrives in the future: a clock that was set back would keep it for longer than anybody waits.
-    let arrived_ms = (u64::try_from(accept.stamp.seconds).unwrap_or(0) * 1000).min(now_ms);
-    queue.admit(now_ms, &Admission { id: accept.id, stamp: accept.stamp, arrived_ms, wishes: &wishes, held, sites: &sites }.entry());
+    let stamp_ms = u64::try_from(accept.stamp.seconds).unwrap_or(0) * 1000;
+    let arrived_ms = queue.arrived_ms(stamp_ms, now_ms);
+    let admission = Admission { id: accept.id, stamp: accept.stamp, arrived_ms, wishes: &wishes, held, sites: &sites };
+    let mut entry = admission.entry();
+    if arrived_ms > stamp_ms {
+        // It is taken for younger than its stamp says; what its sender named is the time of day all the same.
+        let back = |ms: u64| ms.saturating_sub(arrived_ms - stamp_ms);
+        entry.not_before_ms = entry.not_before_ms.map(back);
+        entry.give_up_ms = entry.give_up_ms.map(back);
+        entry.due_ms = entry.due_ms.map(back);
+    }
+    queue.admit(now_ms, &entry);
 }
 
 /// The site of a recipient elsewhere.

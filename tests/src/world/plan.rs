@@ -162,6 +162,7 @@ impl Plan {
         plan.deeds.push((calm_at, Deed::Calm));
         plan.widen(&mut Rng::with_seed(seed ^ 0x77_6f72_6c64));
         plan.crowds(&mut Rng::with_seed(seed ^ 0x6372_6f77_6473));
+        plan.clocks(&mut Rng::with_seed(seed ^ 0x636c_6f63_6b73));
         plan
     }
 
@@ -273,6 +274,22 @@ impl Plan {
                 if d.bool() {
                     letter.recipients.push((format!("user{}@crowd{}.test", d.u8(..4), d.usize(0..self.crowds.len())), notify(d)));
                 }
+            }
+        }
+    }
+
+    /// Some machines have a wrong clock after a crash: by days, or one that begins in 1970. Later somebody puts it right.
+    fn clocks(&mut self, d: &mut Rng) {
+        if d.u8(..6) > 0 {
+            return;
+        }
+        let day = 86_400_000;
+        for n in 0..self.deeds.len() {
+            let (at, Deed::Crash { host, .. }) = self.deeds[n] else { continue };
+            if d.bool() {
+                let ms = d.choice([6 * day, -6 * day, 4000 * day, 1000 * (3600 - super::host::DAWN)]).unwrap_or(0);
+                self.deeds.push((at + 1, Deed::Jump(host, ms)));
+                self.deeds.push((d.u64(at..self.calm_at), Deed::Jump(host, -ms)));
             }
         }
     }

@@ -21,6 +21,8 @@ pub(super) struct Message {
     pub(super) reporting: bool,
     /// An operator gave it up while it was under way.
     pub(super) cancelled: bool,
+    /// Somebody named the time at which it is given up: its age does not matter.
+    pub(super) named: bool,
     pub(super) parts: Vec<Part>,
     /// Recipients that failed, until the record of their report settles them.
     pub(super) owed: Owed,

@@ -4,6 +4,7 @@
 //! its [`Ticket`] and takes jobs until there are none. Nothing is scanned to find what is due: what waits is ordered by time, what is ready by turn.
 
 mod age;
+mod lapse;
 mod message;
 mod operate;
 mod schedule;
@@ -13,6 +14,7 @@ mod state;
 mod tests;
 mod types;
 
+pub use lapse::Lapse;
 pub use operate::{Listed, PartState};
 pub use schedule::Retry;
 pub use state::BadState;
@@ -84,6 +86,8 @@ pub struct Queue {
     connections: BTreeMap<u64, Connection>,
     next_ticket: u64,
     dice: u64,
+    /// What the clocks did before this run.
+    lapse: Lapse,
 }
 
 impl Queue {
@@ -110,6 +114,7 @@ impl Queue {
             connections: BTreeMap::new(),
             next_ticket: 0,
             dice: seed | 1,
+            lapse: Lapse::default(),
         }
     }
 
@@ -129,6 +134,8 @@ impl Queue {
         // RFC 4865 §4.1: what its sender held back is as old as the moment when it may go.
         let from_s = arrived_s.max(entry.not_before_ms.map_or(0, seconds));
         let usual = from_s.saturating_add(self.settings.give_up_after_s);
+        // What comes back from an earlier run and would be too late is tried once more: the clock may be wrong.
+        let usual = if usual <= seconds(now_ms) { seconds(now_ms) + lapse::ONCE_MORE_S } else { usual };
         let message = Message {
             arrived_s,
             from_s,
@@ -139,6 +146,7 @@ impl Queue {
             warned: self.settings.warn_after_s == 0 && entry.due_ms.is_none(),
             reporting: false,
             cancelled: false,
+            named: entry.give_up_ms.is_some_and(|ms| seconds(ms) < usual),
             parts: Vec::new(),
             owed: Owed::default(),
         };

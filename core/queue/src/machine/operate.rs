@@ -218,6 +218,7 @@ impl Queue {
     pub fn give_up_at(&mut self, id: u64, when_ms: u64) -> bool {
         let Some(message) = self.messages.get_mut(&id) else { return false };
         let before = core::mem::replace(&mut message.give_up_s, super::seconds(when_ms));
+        message.named = true;
         self.late.remove(&(before, id));
         self.watch(id);
         true

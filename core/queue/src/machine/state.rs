@@ -2,6 +2,7 @@
 
 use super::{
     Queue,
+    lapse::ONCE_MORE_S,
     message::{Message, Owed, State},
     operate::PartState,
     seconds,
@@ -32,7 +33,7 @@ impl Queue {
         out.extend_from_slice(&message.give_up_s.to_le_bytes());
         out.extend_from_slice(&message.due_s.to_le_bytes());
         out.push(message.priority as u8);
-        out.push(u8::from(message.held) | u8::from(message.warned) << 1 | u8::from(message.cancelled) << 2);
+        out.push(u8::from(message.held) | u8::from(message.warned) << 1 | u8::from(message.cancelled) << 2 | u8::from(message.named) << 3);
         for part in message.parts.iter().filter(|part| part.state != State::Done) {
             let when = match part.state {
                 State::Waiting | State::Held => part.when,
@@ -76,21 +77,30 @@ impl Queue {
         if rest.u8().map_err(bad)? != VERSION {
             return Err(BadState);
         }
-        let arrived_s = rest.u32().map_err(bad)?;
+        let lapse = self.lapse;
+        let arrived_s = lapse.aged_s(rest.u32().map_err(bad)?);
         // Nothing arrives in the future: the clock was set back since, and all times of the message with it, or it would be kept for longer than
         // anybody waits.
         let ahead_s = arrived_s.saturating_sub(seconds(now_ms));
         let arrived_s = arrived_s - ahead_s;
-        let from_s = rest.u32().map_err(bad)?.saturating_sub(ahead_s);
-        let give_up_s = rest.u32().map_err(bad)?.saturating_sub(ahead_s);
-        let due_s = rest.u32().map_err(bad)?.saturating_sub(ahead_s);
+        let from_s = lapse.aged_s(rest.u32().map_err(bad)?).saturating_sub(ahead_s);
+        let give_up_s = rest.u32().map_err(bad)?;
+        let due_s = match rest.u32().map_err(bad)? {
+            0 => 0,
+            due_s => lapse.named_s(due_s).saturating_sub(ahead_s),
+        };
         let priority = rest.u8().map_err(bad)? as i8;
         let flags = rest.u8().map_err(bad)?;
+        let named = flags & 8 != 0;
+        let give_up_s = if named { lapse.named_s(give_up_s) } else { lapse.aged_s(give_up_s) }.saturating_sub(ahead_s);
         let mut parts: Vec<(&str, u16, u64, Vec<u16>)> = Vec::new();
         while !rest.is_empty() {
             let name = rest.text(SITE_MAX).map_err(bad)?;
             let attempts = rest.u16().map_err(bad)?;
-            let when = rest.u64().map_err(bad)?.saturating_sub(u64::from(ahead_s) * 1000);
+            let when = rest.u64().map_err(bad)?;
+            // Where nothing was tried yet, somebody named the time.
+            let when = if attempts == 0 { lapse.named_ms(when) } else { lapse.retry_ms(when) };
+            let when = when.saturating_sub(u64::from(ahead_s) * 1000);
             let count = rest.u16().map_err(bad)?;
             let mut numbers = Vec::with_capacity(usize::from(count).min(rest.0.len() / 2));
             for _ in 0..count {
@@ -106,6 +116,9 @@ impl Queue {
             return Ok(());
         }
         let (held, warned) = (flags & 1 != 0, flags & 2 != 0);
+        // It would be given up before anybody tries. The clock may be wrong, so it is tried once more, and at once.
+        let once_more = !named && !held && give_up_s <= seconds(now_ms);
+        let give_up_s = if once_more { seconds(now_ms) + ONCE_MORE_S } else { give_up_s };
         let message = Message {
             arrived_s,
             from_s,
@@ -116,6 +129,7 @@ impl Queue {
             warned,
             reporting: false,
             cancelled: false,
+            named,
             parts: Vec::new(),
             owed: Owed::default(),
         };
@@ -123,6 +137,7 @@ impl Queue {
         let before = self.messages.insert(id, message);
         self.held -= usize::from(before.is_some_and(|message| message.held));
         for (name, attempts, when, numbers) in parts {
+            let when = if once_more { 0 } else { when };
             if name.is_empty() {
                 for number in numbers {
                     let Some(name) = site(number) else { continue };

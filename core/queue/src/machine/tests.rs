@@ -422,6 +422,83 @@ fn a_clock_that_was_set_back_keeps_nothing_longer() {
     assert!(matches!(listed.recipients[0].3, PartState::Waiting(when) if when <= 40_000), "{listed:?}");
 }
 
+/// A message that was tried once an hour before the last run ended, and comes back at `now_ms` after the clocks did that.
+fn after(lapse: Lapse, now_ms: u64, entry: &Entry<'_>) -> Queue {
+    let settings = Settings { retry: Retry::List(vec![3_600_000]), ..Settings::default() };
+    let mut queue = Queue::new(settings.clone(), 1);
+    queue.admit(entry.arrived_ms, entry);
+    if entry.not_before_ms.is_none() {
+        let (ticket, _) = connect(&mut queue, entry.arrived_ms);
+        queue.take(ticket, 1).unwrap();
+        queue.settle(entry.arrived_ms, ticket, &[(0, Outcome::Later)]);
+    }
+    let mut state = Vec::new();
+    queue.save(1, &mut state);
+    let mut again = Queue::new(settings, 1);
+    again.resume(lapse);
+    again.restore(now_ms, 1, &state, |_| None).unwrap();
+    again
+}
+
+const DAY: u64 = 86_400_000;
+const HOUR: u64 = 3_600_000;
+
+#[test]
+fn a_clock_that_is_days_ahead_gives_nothing_up() {
+    let days = |n: i64| n * DAY as i64;
+    for (age_ms, now_ms) in [(days(6), 106 * DAY), (days(20_000), 20_100 * DAY), (days(-6), 94 * DAY)] {
+        let lapse = Lapse { age_ms, ..Lapse::default() };
+        let mut queue = after(lapse, now_ms + HOUR, &Entry { arrived_ms: 100 * DAY, ..entry(1, &[(0, "a.test")]) });
+        let listed = queue.show(1).unwrap();
+        assert_eq!((listed.arrived_ms, listed.give_up_ms), (now_ms, now_ms + 5 * DAY), "only the hour counts");
+        assert!(matches!(queue.poll(now_ms + HOUR), Some(Action::Connect { .. })), "it is due");
+    }
+}
+
+#[test]
+fn what_comes_back_too_late_is_tried_once_more() {
+    let now = 120 * DAY;
+    let old = Entry { arrived_ms: 100 * DAY, ..entry(1, &[(0, "a.test")]) };
+    let mut admitted = Queue::new(Settings::default(), 1);
+    admitted.admit(now, &old);
+    for mut queue in [after(Lapse::default(), now, &old), admitted] {
+        let first = (0..2).find_map(|_| queue.poll(now).filter(|action| !matches!(action, Action::Warn { .. })));
+        let Some(Action::Connect { ticket, .. }) = first else { panic!("{first:?}") };
+        queue.take(ticket, 1).unwrap();
+        assert!(matches!(queue.settle(now + 1, ticket, &[(0, Outcome::Later)])[..], [Verdict::Again { .. }]));
+        assert!(matches!(queue.poll(now + HOUR), Some(Action::Expired { .. })));
+    }
+}
+
+#[test]
+fn times_that_somebody_named_are_the_time_of_day() {
+    let lapse = Lapse { age_ms: 10 * DAY as i64, set_ms: 0, stamp_ms: 10 * DAY as i64 };
+    let arrived_ms = 100 * DAY;
+    let held = Entry { arrived_ms, not_before_ms: Some(105 * DAY), ..entry(1, &[(0, "a.test")]) };
+    assert!(matches!(after(lapse, 110 * DAY, &held).poll(110 * DAY), Some(Action::Connect { .. })), "its time has come while nobody ran");
+    let back = Lapse { age_ms: -(DAY as i64), set_ms: 0, stamp_ms: -(DAY as i64) };
+    assert_eq!(after(back, 99 * DAY + HOUR, &held).next_of(1, 0), Some(PartState::Waiting(105 * DAY)));
+    // DELIVERBY: late is late.
+    let by = Entry { arrived_ms, give_up_ms: Some(101 * DAY), ..entry(1, &[(0, "a.test")]) };
+    assert_eq!(after(lapse, 110 * DAY, &by).show(1).unwrap().give_up_ms, 101 * DAY);
+    // The time of day was put right while the last run went on by the wrong one.
+    let set = Lapse { age_ms: 20_000 * DAY as i64, set_ms: 20_000 * DAY as i64, stamp_ms: 0 };
+    assert_eq!(after(set, 20_101 * DAY, &held).next_of(1, 0), Some(PartState::Waiting(20_105 * DAY)));
+}
+
+#[test]
+fn a_stamp_tells_the_age_if_it_can() {
+    let arrived = |lapse: Lapse, stamp_ms: u64| lapse.arrived_ms(stamp_ms, 20_000 * DAY, 5 * DAY);
+    let days = |n: i64| n * DAY as i64;
+    assert_eq!(arrived(Lapse::default(), 19_999 * DAY), 19_999 * DAY);
+    assert_eq!(arrived(Lapse { stamp_ms: days(6), age_ms: days(6), set_ms: 0 }, 19_993 * DAY), 19_999 * DAY, "the clock is six days ahead");
+    assert_eq!(arrived(Lapse { stamp_ms: days(19_900), ..Lapse::default() }, 99 * DAY), 19_999 * DAY, "it was 1970");
+    let set = Lapse { age_ms: days(19_900), set_ms: days(19_900), stamp_ms: 0 };
+    assert_eq!(arrived(set, 99 * DAY), 19_999 * DAY, "it was 1970, until somebody set the clock");
+    assert_eq!(arrived(set, 19_999 * DAY), 19_999 * DAY, "after that");
+    assert_eq!(arrived(Lapse::default(), 20_001 * DAY), 20_000 * DAY, "nothing arrives in the future");
+}
+
 #[test]
 fn under_dice() {
     for seed in 0..100u64 {
