@@ -4,6 +4,7 @@ use crate::{
     account::Account,
     house::House,
     mailbox::{Content, Deposit, Mailbox, Placed, Reserved},
+    naming::Names,
     office::intake::{self, Taken},
     outgoing::Admission,
     recover::decode,
@@ -12,7 +13,7 @@ use crate::{
 };
 use imap::Refusal;
 use mail::{Address, Flags, MailboxName, Stamp, Wishes};
-use queue::{Tells, Traits, route::NoRoute};
+use queue::{Naming, Tells, Traits, route::NoRoute};
 use std::{
     io,
     net::IpAddr,
@@ -174,7 +175,8 @@ impl House {
     /// `Later` if mail waits for it, or its Maildir is not to be used.
     pub(crate) fn check_waiting(&self, account: &Account) -> Result<(), Refusal> {
         self.mailboxes().guard(&account.maildir)?;
-        if self.undelivered().waits_for(&account.name()) { Err(Refusal::Fault(Fault::Later)) } else { Ok(()) }
+        let waits = self.undelivered().waits_for(&account.name()) || self.is_stuck(account);
+        if waits { Err(Refusal::Fault(Fault::Later)) } else { Ok(()) }
     }
 
     /// Makes a message durable and delivers it. When this returns without an error the promise is given; a mailbox that could not take the file now
@@ -193,8 +195,9 @@ impl House {
         if self.undelivered().count() > UNDELIVERED_MAX {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "too many messages wait for their mailboxes"));
         }
-        let _stay = self.stay();
-        // Its entry ends before names may change, or the log would still have a record with the old one.
+        let names = self.names_of(to.iter().map(|to| &*to.account));
+        let _stay = self.stay(&names).map_err(|_| io::Error::other("names of mailboxes are in doubt"))?;
+        // Its entry ends before names may change: what is delivered is not looked for under another.
         let mut taken = taken;
         let wire = taken.wire();
         let id = taken.entry.id();
@@ -338,8 +341,15 @@ impl House {
         if !self.spool().is_half_full() {
             return Ok(());
         }
-        // What the queue was not told of has to stay as it is until it was.
-        for Waiting { at, id, mut left, untold } in self.undelivered().all().into_iter().filter(|w| w.untold == Untold::default()) {
+        for waiting in self.undelivered().all() {
+            let names = self.names_of_left(&waiting.left);
+            // Their records must not say the old names behind that of the change: these stay where they are until the next time.
+            let Some(_stay) = self.try_stay(&names) else { continue };
+            let Some(Waiting { at, id, mut left, untold }) = self.undelivered().now(waiting.at) else { continue };
+            // What the queue was not told of has to stay as it is until it was.
+            if untold != Untold::default() {
+                continue;
+            }
             let bytes = self.spool().read(at)?;
             let queue::Record::Accept(accept) = decode(&bytes)? else { continue };
             let mut targets = Vec::with_capacity(left.len());
@@ -361,10 +371,20 @@ impl House {
         Ok(())
     }
 
+    /// The names of those whose mailboxes a record waits for.
+    fn names_of_left(&self, left: &[Left]) -> Vec<Arc<Names>> {
+        let accounts: Vec<_> = left.iter().filter_map(|left| self.accounts().named(&left.account)).collect();
+        self.names_of(accounts.iter().map(|account| &**account))
+    }
+
     /// Tries again to deliver what was promised.
     pub fn deliver_again(&self) {
         let _alone = self.alone();
         for waiting in self.undelivered().all() {
+            let names = self.names_of_left(&waiting.left);
+            let Some(_stay) = self.try_stay(&names) else { continue };
+            // As their mailboxes are called now.
+            let Some(waiting) = self.undelivered().now(waiting.at) else { continue };
             let (at, id) = (waiting.at, waiting.id);
             match guarded("delivery", || self.try_again(&waiting)) {
                 Some(Ok(now)) if now.is_done() => {
@@ -413,6 +433,29 @@ impl Undelivered {
 
     fn remove(&self, at: Lsn) {
         self.list().retain(|waiting| waiting.at != at);
+    }
+
+    /// The names of mailboxes change. Returns the records that ask for nothing any more: all they waited for was removed.
+    pub fn follow(&self, account: &str, change: &Naming) -> Vec<(Lsn, u64)> {
+        let mut list = self.list();
+        for waiting in list.iter_mut() {
+            waiting.left.retain_mut(|left| {
+                if *left.account != *account {
+                    return true;
+                }
+                let name = change.follow(&left.mailbox);
+                let stays = name.is_some();
+                left.mailbox = name.unwrap_or_default();
+                stays
+            });
+        }
+        let done = list.iter().filter(|waiting| waiting.is_done()).map(|waiting| (waiting.at, waiting.id)).collect();
+        list.retain(|waiting| !waiting.is_done());
+        done
+    }
+
+    fn now(&self, at: Lsn) -> Option<Waiting> {
+        self.list().iter().find(|waiting| waiting.at == at).cloned()
     }
 
     fn all(&self) -> Vec<Waiting> {

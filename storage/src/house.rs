@@ -11,6 +11,7 @@ use crate::{
     drop::Folder,
     mailbox::{self, Mailboxes},
     metrics::Metrics,
+    naming,
     office::{
         Desk, Imap, Pop3, Smtp,
         guests::{Away, Full, Guest, Guests, Room},
@@ -31,7 +32,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, atomic::AtomicU64},
 };
 use wire::{Ring, Tick, Tls};
 
@@ -68,7 +69,7 @@ pub struct House {
     hostname: Box<str>,
     rounds: Mutex<Rounds>,
     checkpoint: Mutex<()>,
-    moving: RwLock<()>,
+    registry: naming::Registry,
 }
 
 /// When chores were last done that are not done every second, in monotonic milliseconds.
@@ -238,7 +239,7 @@ impl House {
             clock,
             hostname,
             rounds: Mutex::new(Rounds { checkpoint: now, kept: 0, deliver_again: now }),
-            moving: RwLock::new(()),
+            registry: naming::Registry::default(),
             checkpoint: Mutex::default(),
         };
         let recovered = house.recover(&replay).map_err(store(&dir))?;
@@ -553,23 +554,9 @@ impl House {
         self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Mailboxes keep their names while this is held: from the moment a record of the log names one until what it asks for is done. Otherwise a crash
-    /// would find the record under one name and the message under another, and deliver it twice.
-    pub(crate) fn stay(&self) -> RwLockReadGuard<'_, ()> {
-        self.moving.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a checkpoint, and lets nobody write records that name mailboxes while what it returns is held: mailboxes may be renamed and removed,
-    /// and nothing in the log knows them by their old names.
-    ///
-    /// # Errors
-    /// A fault of the disk.
-    pub(crate) fn hold_still(&self) -> io::Result<RwLockWriteGuard<'_, ()>> {
-        // Most of the work is done while others may go on.
-        self.checkpoint()?;
-        let still = self.moving.write().unwrap_or_else(PoisonError::into_inner);
-        self.checkpoint()?;
-        Ok(still)
+    /// Who may change names of mailboxes.
+    pub(crate) fn registry(&self) -> &naming::Registry {
+        &self.registry
     }
 
     pub(crate) fn outgoing(&self) -> &Outgoing {

@@ -15,6 +15,7 @@ mod limits;
 pub mod logging;
 pub mod mailbox;
 pub mod metrics;
+mod naming;
 pub mod office;
 pub mod outgoing;
 mod pickup;

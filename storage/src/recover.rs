@@ -24,6 +24,7 @@ impl House {
     /// # Errors
     /// If the log itself cannot be read. A mailbox that cannot be written to keeps its records in the log and gets them later.
     pub(crate) fn recover(&self, replay: &Replay) -> io::Result<usize> {
+        self.do_names_again(replay);
         let mut work = Work::new();
         for place in replay.places() {
             if let Err(error) = self.recover_mailbox(replay, place, &mut work) {
@@ -50,6 +51,9 @@ impl House {
             let uid_validity = UidValidity(NonZeroU32::new(r.uid_validity)?);
             Some(Reserved { uid_validity, uid_upto: r.uid_upto, mod_seq_upto: r.mod_seq_upto })
         });
+        if self.accounts().named(&place.account).is_some_and(|account| self.is_stuck(&account)) {
+            return Err(Refusal::Fault(Fault::Later));
+        }
         let make = replay.wanted(place).next().is_some();
         if let Some(mailbox) = self.open_for_replay(&place.account, &place.mailbox, reserved, make)? {
             let unwanted: Vec<&[u8]> = replay.unwanted(place).collect();
@@ -90,7 +94,13 @@ impl House {
         };
         for (n, target) in accept.targets.iter().enumerate() {
             let Some(to) = wanted.iter().find(|to| to.target == n) else { continue };
-            if self.accounts().named(&to.account).is_none() {
+            let account = self.accounts().named(&to.account);
+            // Its mailboxes may not have their names yet.
+            if account.as_ref().is_some_and(|account| self.is_stuck(account)) {
+                left.push(to.clone());
+                continue;
+            }
+            if account.is_none() {
                 let id = format!("{:x}", accept.id);
                 if !self.times().gives_up(accept.stamp.seconds, self.queue_ms()) {
                     tracing::warn!(id, account = %to.account, "the log has mail for an account that does not exist; it waits");

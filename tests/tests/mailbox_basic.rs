@@ -2,6 +2,7 @@
 
 use imap::{Change, Need, Refusal};
 use mail::{Flags, MailboxName, Span, Stamp, System, Uid};
+use queue::Naming;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
 };
 use storage::{
     disk::Posix,
-    mailbox::{Content, Cursor, Deposit, Mailbox, Mailboxes, Options, Placed},
+    mailbox::{Content, Cursor, Deposit, Mailbox, Mailboxes, Moves, Options, Placed},
 };
 use wire::{Nudge, Ring};
 
@@ -218,30 +219,36 @@ fn names_change_and_uids_stay() {
     let mut world = World::new();
     let dir = world.maildir();
     let name = |text: &str| MailboxName::new(text).unwrap();
+    let rename = |world: &World, from: &str, to: &str| {
+        let change = Naming::Rename { from: name(from), to: name(to) };
+        let moves = world.boxes.plan(&dir, &change)?;
+        world.boxes.carry_out(&dir, &moves)?;
+        world.boxes.settle(&dir, &change)
+    };
     for text in ["a", "a/b", "ab"] {
         world.boxes.create(&dir, &name(text), None).unwrap();
     }
     let mailbox = world.open("a/b").unwrap();
     world.deliver(&mailbox, "x", &Flags::default());
     let (mut view, selected) = mailbox.select(false).unwrap();
-    assert_eq!(world.boxes.rename(&dir, &name("a"), &name("a/c"), || Ok(())), Err(Refusal::Cannot));
-    assert_eq!(world.boxes.rename(&dir, &name("a"), &name("ab"), || Ok(())), Err(Refusal::Exists));
-    assert_eq!(world.boxes.rename(&dir, &name("x"), &name("y"), || Ok(())), Err(Refusal::NoMailbox));
-    world.boxes.rename(&dir, &name("a"), &name("INBOX/z"), || Ok(())).unwrap();
+    assert_eq!(rename(&world, "a", "a/c"), Err(Refusal::Cannot));
+    assert_eq!(rename(&world, "a", "ab"), Err(Refusal::Exists));
+    assert_eq!(rename(&world, "x", "y"), Err(Refusal::NoMailbox));
+    rename(&world, "a", "INBOX/z").unwrap();
     assert!(!view.sync().unwrap().lost);
     let there: Vec<_> = world.boxes.list(&dir).unwrap().into_iter().filter(|l| l.exists).map(|l| l.name.to_string()).collect();
     assert_eq!(there, ["INBOX", "INBOX/z", "INBOX/z/b", "ab"]);
     let (_, again) = world.open("INBOX/z/b").unwrap().select(true).unwrap();
     assert_eq!((again.uids, again.uid_validity), (selected.uids, selected.uid_validity));
     assert_eq!(world.open("a/b").err(), Some(Refusal::NoMailbox));
-    world.boxes.delete(&dir, &name("INBOX/z/b"), || Ok(())).unwrap();
+    world.boxes.carry_out(&dir, &Moves::Remove(name("INBOX/z/b"))).unwrap();
     assert!(view.sync().unwrap().lost);
     world.boxes.create(&dir, &name("INBOX/z/b"), None).unwrap();
     let (_, fresh) = world.open("INBOX/z/b").unwrap().select(true).unwrap();
     assert!(fresh.uid_validity > again.uid_validity && fresh.uids.is_empty());
     world.boxes.chores();
     assert!(!names(&dir).iter().any(|n| n.contains("trash")));
-    assert_eq!(world.boxes.rename(&dir, &MailboxName::inbox(), &name("old"), || Ok(())), Err(Refusal::Cannot));
+    assert_eq!(rename(&world, "INBOX", "old"), Err(Refusal::Cannot));
 }
 
 #[test]
@@ -255,7 +262,7 @@ fn what_a_link_in_a_removed_mailbox_points_to_stays() {
     fs::write(elsewhere.join("file"), "x").unwrap();
     std::os::unix::fs::symlink(&elsewhere, dir.join(".a/cur/link")).unwrap();
     std::os::unix::fs::symlink(&elsewhere, dir.join("hikyaku.trash.link")).unwrap();
-    world.boxes.delete(&dir, &name, || Ok(())).unwrap();
+    world.boxes.carry_out(&dir, &Moves::Remove(name)).unwrap();
     world.boxes.list(&dir).unwrap();
     for _ in 0..3 {
         world.boxes.chores();

@@ -7,7 +7,8 @@ use mail::{Address, Envelope, Flags, MailboxName, System, Uid, Wishes};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
 };
 use storage::{
     disk::{Disk, File, How, Left, Lock, Stat},
@@ -309,6 +310,128 @@ fn mailboxes_that_were_removed_or_renamed_stay_so_although_the_log_has_older_mai
 }
 
 #[test]
+fn who_changes_names_and_waits_for_the_disk_keeps_nobody_elses_mail() {
+    let change = |office: &mut office::Imap, how: usize| match how {
+        0 => office.rename(name("a"), name("b")),
+        1 => office.delete(name("a")),
+        _ => office.create(name("c"), None),
+    };
+    for how in 0..3 {
+        let disk = Ruled::new();
+        let house = open(&disk);
+        let mut office = imap(&house, "alice");
+        office.create(name("a"), None).unwrap();
+        append(&mut office, "a", b"Subject: there\r\n\r\n").unwrap();
+        let (stuck, is_stuck) = mpsc::channel();
+        let (go_on, gone_on) = mpsc::channel();
+        let mut once = false;
+        disk.rule(move |op, path| {
+            if op == "sync_dir" && path == inbox_of("alice") && !std::mem::replace(&mut once, true) {
+                stuck.send(()).unwrap();
+                gone_on.recv().unwrap();
+            }
+            Ok(())
+        });
+        let changing = std::thread::spawn(move || change(&mut office, how));
+        is_stuck.recv().unwrap();
+        // A thread of its own, so that a fault ends the test.
+        let (late, (done, is_done)) = (house.clone(), mpsc::channel());
+        std::thread::spawn(move || {
+            send(&late, &["bob"], b"Subject: another's\r\n\r\n").unwrap();
+            send(&late, &["bob", "alice"], b"Subject: of both\r\n\r\n").unwrap();
+            remove_all(&late, "bob", "INBOX");
+            late.checkpoint().unwrap();
+            done.send(()).unwrap();
+        });
+        assert_eq!(is_done.recv_timeout(Duration::from_secs(60)), Ok(()), "others wait");
+        go_on.send(()).unwrap();
+        disk.heal();
+        changing.join().unwrap().unwrap();
+        let (house, _) = power_cut(house, &disk);
+        assert_eq!((uids(&house, "alice", "INBOX").len(), uids(&house, "bob", "INBOX").len()), (1, 0));
+        let there = |mailbox| imap(&house, "alice").select(name(mailbox), true).ok().map(|selected| selected.uids.len());
+        let expected = [[None, Some(1), None], [None; 3], [Some(1), None, Some(0)]][how];
+        assert_eq!(["a", "b", "c"].map(there), expected);
+    }
+}
+
+#[test]
+fn names_that_cannot_be_changed_are_what_they_were_with_all_their_mail() {
+    for fails in ["/.a", "/.a.x"] {
+        for remove in [false, true] {
+            let disk = Ruled::new();
+            let house = open(&disk);
+            let mut office = imap(&house, "alice");
+            for mailbox in ["a", "a/x"] {
+                office.create(name(mailbox), None).unwrap();
+                append(&mut office, mailbox, b"Subject: there\r\n\r\n").unwrap();
+            }
+            disk.rule(move |op, path| {
+                let fails = op == "rename" && path == Path::new(&format!("{}{fails}", inbox_of("alice").display()));
+                if fails { Err(std::io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+            });
+            let removed = if fails == "/.a" { "a" } else { "a/x" };
+            let changed = if remove { office.delete(name(removed)) } else { office.rename(name("a"), name("b")) };
+            assert!(changed.is_err());
+            disk.heal();
+            append(&mut office, "a", b"Subject: more\r\n\r\n").unwrap();
+            let (house, disk) = power_cut(house, &disk);
+            assert_eq!((uids(&house, "alice", "a").len(), uids(&house, "alice", "a/x").len()), (2, 1), "{fails} {remove}");
+            let mut office = imap(&house, "alice");
+            assert_eq!(office.list().unwrap().iter().filter(|listed| listed.exists).count(), 3);
+            office.rename(name("a"), name("b")).unwrap();
+            let (house, _) = power_cut(house, &disk);
+            assert_eq!((uids(&house, "alice", "b").len(), uids(&house, "alice", "b/x").len()), (2, 1), "{fails} {remove}");
+        }
+    }
+}
+
+#[test]
+fn a_change_of_names_whose_flush_failed_is_made_good_before_the_next() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    let mut office = imap(&house, "alice");
+    for mailbox in ["a", "b"] {
+        office.create(name(mailbox), None).unwrap();
+        append(&mut office, mailbox, mailbox.as_bytes()).unwrap();
+    }
+    disk.fail("sync_dir", "/alice/Maildir");
+    assert!(office.delete(name("a")).is_err());
+    assert!(office.rename(name("b"), name("c")).is_err());
+    assert!(office.create(name("a"), None).is_err(), "a crash would take it for the one that is removed");
+    // Mail is not concerned.
+    append(&mut office, "b", b"Subject: more\r\n\r\n").unwrap();
+    let (after, _) = power_cut(house.clone(), &Ruled::of(disk.disk.kill()));
+    assert_eq!(imap(&after, "alice").select(name("a"), true).err(), Some(imap::Refusal::NoMailbox));
+    assert_eq!(uids(&after, "alice", "b").len(), 2);
+    drop(after);
+    disk.heal();
+    office.create(name("a"), None).unwrap();
+    append(&mut office, "a", b"Subject: new\r\n\r\n").unwrap();
+    drop(office);
+    let (house, _) = power_cut(house, &disk);
+    assert_eq!((uids(&house, "alice", "a").len(), uids(&house, "alice", "b").len()), (1, 2));
+}
+
+#[test]
+fn an_account_changes_so_many_names_in_an_hour() {
+    let disk = Ruled::new();
+    let text = "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true, limits: (mailbox_changes: 5))";
+    let options = spool::Options { seed: 1, ..spool::Options::default() };
+    let house = House::open_at(config::parse("test", text).unwrap(), Arc::new(disk), mailbox::system_clock(), options).unwrap();
+    let mut office = imap(&house, "alice");
+    office.create(name("a"), None).unwrap();
+    office.subscribe(name("a"), true).unwrap();
+    office.rename(name("a"), name("b")).unwrap();
+    office.delete(name("b")).unwrap();
+    assert_eq!(imap(&house, "alice").delete(name("b")), Err(imap::Refusal::NoMailbox));
+    assert_eq!(office.create(name("c"), None), Err(imap::Refusal::Limit));
+    assert_eq!(imap(&house, "alice").subscribe(name("c"), true), Err(imap::Refusal::Limit));
+    imap(&house, "bob").create(name("c"), None).unwrap();
+    send(&house, &["alice"], b"Subject: one\r\n\r\n").unwrap();
+}
+
+#[test]
 fn a_restart_after_a_failed_flush_takes_nothing_for_durable() {
     let each = |op: &'static str, _: &Path| if op == "sync_all" { Err(std::io::ErrorKind::Unsupported.into()) } else { Ok(()) };
     let mut failed = 0;
@@ -362,7 +485,7 @@ fn a_directory_is_never_two_mailboxes() {
     assert_eq!(boxes.open(&inbox_of("alice"), &name("a")).err(), Some(imap::Refusal::NoMailbox));
     boxes.create(&inbox_of("alice"), &name("b"), None).unwrap();
     let b = boxes.open(&inbox_of("alice"), &name("b")).unwrap();
-    boxes.rename(&inbox_of("alice"), &name("b"), &name("a"), || Ok(())).unwrap();
+    boxes.carry_out(&inbox_of("alice"), &mailbox::Moves::Rename(vec![(name("b"), name("a"))])).unwrap();
     assert!(Arc::ptr_eq(&b, &boxes.open(&inbox_of("alice"), &name("a")).unwrap()));
 }
 

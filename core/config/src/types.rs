@@ -132,6 +132,8 @@ pub struct Limits {
     pub free_space: u64,
     /// Bytes on the disk of all messages that are on their way in.
     pub uncommitted: u64,
+    /// Mailboxes that one account may make, remove, rename or subscribe to in an hour; no limit if 0.
+    pub mailbox_changes: u32,
     /// Failed logins from one address, or for one account, before it has to wait.
     pub login_failures: u32,
     /// How long it has to wait.
@@ -216,6 +218,7 @@ impl Default for Limits {
             quota: 0,
             free_space: 64 << 20,
             uncommitted: 1 << 30,
+            mailbox_changes: 3000,
             login_failures: 10,
             login_wait: 300,
             login_memory: 300,

@@ -20,4 +20,4 @@ pub use record::{
     Accept, Attempt, Attempts, Bases, Change, Changed, Content, Fate, Gone, Indexes, Keywords, NotRecord, Record, Remote, Remotes, Settles,
     Target, Targets, Tells, Trace, Traits, Tried, Warned, Wishes,
 };
-pub use replay::{Place, Replay, Reserved, Wanted};
+pub use replay::{Naming, Place, Replay, Reserved, Unnamed, Wanted};

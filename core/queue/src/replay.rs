@@ -4,7 +4,8 @@
 //! is read from the log again when it is needed.
 
 use crate::record::{Accept, Gone, Record};
-use alloc::{borrow::ToOwned, boxed::Box, collections::BTreeMap, format};
+use alloc::{boxed::Box, collections::BTreeMap, format, vec::Vec};
+use mail::MailboxName;
 
 /// A mailbox of an account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,12 +36,65 @@ pub struct Reserved {
     pub mod_seq_upto: u64,
 }
 
+/// A change of names that is in the log and may not have been done, or not for good.
+#[derive(Debug)]
+pub struct Unnamed {
+    /// Where its record is in the log.
+    pub at: u64,
+    /// Whose.
+    pub account: Box<str>,
+    /// What.
+    pub change: Naming,
+    /// Of a mailbox that is removed: what is known of it, should it turn out that it was not.
+    kept: Option<Mailbox>,
+}
+
+/// A change of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Naming {
+    /// A mailbox gets another name, and so do those below it.
+    Rename {
+        /// The name it had.
+        from: MailboxName,
+        /// The name it gets.
+        to: MailboxName,
+    },
+    /// A mailbox is removed, but not those below it.
+    Remove {
+        /// Its name.
+        mailbox: MailboxName,
+    },
+}
+
+impl Naming {
+    /// The record to write before it is done.
+    pub fn record<'a>(&'a self, account: &'a str) -> Record<'a> {
+        match self {
+            Naming::Rename { from, to } => Record::Renamed { account, from: from.as_str(), to: to.as_str(), done: false },
+            Naming::Remove { mailbox } => Record::Removed { account, mailbox: mailbox.as_str(), done: false },
+        }
+    }
+
+    /// What a mailbox of this account that was called `name` is called afterwards; `None` if it is not there any more.
+    pub fn follow(&self, name: &str) -> Option<Box<str>> {
+        match self {
+            Naming::Rename { from, to } => Some(moved(name, from.as_str(), to.as_str()).unwrap_or_else(|| name.into())),
+            Naming::Remove { mailbox } => (mailbox.as_str() != name).then(|| name.into()),
+        }
+    }
+}
+
+/// The new name of a mailbox that is renamed with `from`, or lies below it.
+fn moved(name: &str, from: &str, to: &str) -> Option<Box<str>> {
+    let rest = name.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    Some(format!("{to}{rest}").into_boxed_str())
+}
+
 /// The sum of all records so far.
 #[derive(Debug, Default)]
 pub struct Replay {
     mailboxes: BTreeMap<Place, Mailbox>,
-    renamed: alloc::vec::Vec<(Box<str>, Box<str>, Box<str>)>,
-    removed: alloc::vec::Vec<Place>,
+    unnamed: Vec<Unnamed>,
 }
 
 /// One mailbox.
@@ -54,7 +108,7 @@ struct Mailbox {
 impl Replay {
     /// Nothing yet.
     pub const fn new() -> Replay {
-        Replay { mailboxes: BTreeMap::new(), renamed: alloc::vec::Vec::new(), removed: alloc::vec::Vec::new() }
+        Replay { mailboxes: BTreeMap::new(), unnamed: Vec::new() }
     }
 
     /// Adds the record at place `at` of the log. Records of unknown kinds change nothing; whether to go on after one is for the caller to say.
@@ -62,25 +116,31 @@ impl Replay {
         match record {
             Record::Accept(accept) => self.accept(at, accept),
             Record::Gone(gone) => self.gone(gone),
-            Record::Renamed { account, from, to } => self.rename(account, from, to),
-            Record::Removed { account, mailbox } => {
-                let place = Place { account: (*account).into(), mailbox: (*mailbox).into() };
-                self.mailboxes.remove(&place);
-                self.removed.push(place);
+            Record::Renamed { account, from, to, done } => {
+                self.rename(account, from, to);
+                // Nobody wrote a record of a name that is none.
+                if let (false, Ok(from), Ok(to)) = (*done, MailboxName::new(from), MailboxName::new(to)) {
+                    self.begin(at, account, Naming::Rename { from, to }, None);
+                }
             }
+            Record::Removed { account, mailbox, done } => {
+                let place = Place { account: (*account).into(), mailbox: (*mailbox).into() };
+                let kept = self.mailboxes.remove(&place);
+                if let (false, Ok(mailbox)) = (*done, MailboxName::new(mailbox)) {
+                    self.begin(at, account, Naming::Remove { mailbox }, kept);
+                }
+            }
+            Record::NotNamed { account } => self.take_back(account),
+            Record::Named { account } => self.unnamed.retain(|unnamed| *unnamed.account != **account),
             // What leaves is in no mailbox: see `Queue::replay`.
             Record::Tried(_) | Record::Changed(_) | Record::Warned(_) | Record::Taken { .. } | Record::Unknown { .. } => {}
         }
     }
 
-    /// Mailboxes that were renamed: account, old name, new name, in order. Do this first, where it has not been done.
-    pub fn renamed(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        self.renamed.iter().map(|(account, from, to)| (&**account, &**from, &**to))
-    }
-
-    /// Mailboxes that were removed and to which nothing was delivered since, in order.
-    pub fn removed(&self) -> impl Iterator<Item = &Place> {
-        self.removed.iter().filter(|place| !self.mailboxes.contains_key(place))
+    /// Changes of names, in order, to be done first if they have not been: everything else here has the names that mailboxes have afterwards. An
+    /// account changes no name while one before is in doubt, so there is at most one of each, unless the disk failed.
+    pub fn unnamed(&self) -> &[Unnamed] {
+        &self.unnamed
     }
 
     /// Mailboxes with records.
@@ -131,17 +191,33 @@ impl Replay {
     }
 
     fn rename(&mut self, account: &str, from: &str, to: &str) {
-        let moved = |name: &str| match name.strip_prefix(from) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(format!("{to}{rest}").into_boxed_str()),
-            _ => None,
-        };
-        let old: alloc::vec::Vec<Place> =
-            self.mailboxes.keys().filter(|p| *p.account == *account && moved(&p.mailbox).is_some()).cloned().collect();
-        for place in old {
-            let (Some(mailbox), Some(name)) = (self.mailboxes.remove(&place), moved(&place.mailbox)) else { continue };
-            self.mailboxes.insert(Place { account: place.account, mailbox: name }, mailbox);
+        let places = self.mailboxes.keys().filter(|place| *place.account == *account);
+        let moves: Vec<(Place, Box<str>)> = places.filter_map(|place| Some((place.clone(), moved(&place.mailbox, from, to)?))).collect();
+        for (place, name) in moves {
+            let Some(mailbox) = self.mailboxes.remove(&place) else { continue };
+            self.put_back(Place { account: place.account, mailbox: name }, mailbox);
         }
-        self.renamed.push((account.to_owned().into(), from.into(), to.into()));
+    }
+
+    fn begin(&mut self, at: u64, account: &str, change: Naming, kept: Option<Mailbox>) {
+        self.unnamed.push(Unnamed { at, account: account.into(), change, kept });
+    }
+
+    fn take_back(&mut self, account: &str) {
+        let Some(last) = self.unnamed.iter().rposition(|unnamed| *unnamed.account == *account) else { return };
+        let Unnamed { account, change, kept, .. } = self.unnamed.remove(last);
+        match (change, kept) {
+            (Naming::Rename { from, to }, _) => self.rename(&account, to.as_str(), from.as_str()),
+            (Naming::Remove { mailbox }, Some(kept)) => self.put_back(Place { account, mailbox: mailbox.as_str().into() }, kept),
+            (Naming::Remove { .. }, None) => {}
+        }
+    }
+
+    /// A mailbox has this name now. What waits for one of this name that another program took away waits for this one.
+    fn put_back(&mut self, place: Place, mailbox: Mailbox) {
+        let there = self.mailboxes.entry(place).or_default();
+        there.messages.extend(mailbox.messages);
+        there.reserved = mailbox.reserved.or(there.reserved);
     }
 
     fn mailbox(&mut self, account: &str, mailbox: &str) -> &mut Mailbox {
@@ -153,7 +229,6 @@ impl Replay {
 mod tests {
     use super::*;
     use crate::record::{Bases, Keywords, Target, Targets};
-    use alloc::vec::Vec;
     use mail::{Stamp, System};
 
     fn accept(replay: &mut Replay, at: u64, mailbox: &str, base: &str, uid_upto: u32) {
@@ -196,12 +271,62 @@ mod tests {
         accept(&mut replay, 1, "a", "1", 1);
         accept(&mut replay, 2, "a/b", "2", 1);
         accept(&mut replay, 3, "ab", "3", 1);
-        replay.add(4, &Record::Renamed { account: "alice", from: "a", to: "c" });
-        replay.add(5, &Record::Removed { account: "alice", mailbox: "ab" });
+        replay.add(4, &Record::Renamed { account: "alice", from: "a", to: "c", done: true });
+        replay.add(5, &Record::Removed { account: "alice", mailbox: "ab", done: true });
         assert_eq!(replay.places().map(|p| &*p.mailbox).collect::<Vec<_>>(), ["c", "c/b"]);
-        assert_eq!(replay.removed().collect::<Vec<_>>(), [&place("ab")]);
         accept(&mut replay, 6, "ab", "4", 1);
-        assert_eq!(replay.removed().count(), 0);
         assert_eq!(replay.wanted(&place("ab")).collect::<Vec<_>>(), [(&b"4"[..], Wanted { at: 6, target: 0 })]);
+        assert!(replay.unnamed().is_empty());
+    }
+
+    fn names(replay: &Replay) -> Vec<&str> {
+        replay.places().map(|p| &*p.mailbox).collect()
+    }
+
+    #[test]
+    fn mailboxes_change_places() {
+        let rename = |replay: &mut Replay, from: &'static str, to: &'static str| {
+            replay.add(0, &Record::Renamed { account: "alice", from, to, done: false });
+            replay.add(0, &Record::Named { account: "alice" });
+        };
+        let mut replay = Replay::new();
+        accept(&mut replay, 1, "a", "1", 1);
+        accept(&mut replay, 2, "b", "2", 2);
+        accept(&mut replay, 3, "b/x", "3", 3);
+        rename(&mut replay, "a", "t");
+        rename(&mut replay, "b", "a");
+        rename(&mut replay, "t", "b");
+        assert_eq!(names(&replay), ["a", "a/x", "b"]);
+        assert_eq!(replay.wanted(&place("a")).map(|(base, _)| base).collect::<Vec<_>>(), [b"2"]);
+        assert_eq!(replay.reserved(&place("b")).map(|r| r.uid_upto), Some(1));
+        // Another program took `c` away, and mail waits for it.
+        accept(&mut replay, 4, "c", "4", 4);
+        rename(&mut replay, "b", "c");
+        assert_eq!(replay.wanted(&place("c")).map(|(base, _)| base).collect::<Vec<_>>(), [b"1", b"4"]);
+        assert!(replay.unnamed().is_empty());
+    }
+
+    #[test]
+    fn what_was_begun_is_told_and_can_be_taken_back() {
+        let mut replay = Replay::new();
+        accept(&mut replay, 1, "a", "1", 1);
+        accept(&mut replay, 2, "a/b", "2", 1);
+        replay.add(3, &Record::Renamed { account: "alice", from: "a", to: "c", done: false });
+        replay.add(4, &Record::Removed { account: "bob", mailbox: "c", done: false });
+        assert_eq!(names(&replay), ["c", "c/b"]);
+        let told: Vec<_> = replay.unnamed().iter().map(|u| (u.at, &*u.account, u.change.clone())).collect();
+        let name = |text| MailboxName::new(text).unwrap();
+        let rename = Naming::Rename { from: name("a"), to: name("c") };
+        assert_eq!(told, [(3, "alice", rename.clone()), (4, "bob", Naming::Remove { mailbox: name("c") })]);
+        assert_eq!(["a", "a/b", "ab"].map(|name| rename.follow(name).unwrap()), ["c".into(), "c/b".into(), "ab".into()] as [Box<str>; 3]);
+        assert_eq!(told[1].2.follow("c"), None);
+        replay.add(5, &Record::NotNamed { account: "alice" });
+        assert_eq!(names(&replay), ["a", "a/b"]);
+        replay.add(6, &Record::Removed { account: "alice", mailbox: "a", done: false });
+        assert_eq!(names(&replay), ["a/b"]);
+        replay.add(7, &Record::NotNamed { account: "alice" });
+        assert_eq!(names(&replay), ["a", "a/b"]);
+        replay.add(8, &Record::Named { account: "bob" });
+        assert!(replay.unnamed().is_empty());
     }
 }

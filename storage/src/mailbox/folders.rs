@@ -4,6 +4,7 @@ use super::{below, limits, load::make_maildir, shelf::Mailboxes, trouble};
 use imap::{Listed, Refusal};
 use mail::{MailboxName, SpecialUse};
 use maildir::{folder_name, mailbox_name};
+use queue::Naming;
 use std::{
     collections::BTreeMap,
     io,
@@ -13,6 +14,15 @@ use std::{
 
 /// Where removed mailboxes wait for being emptied: no mailbox has a name without a leading dot.
 const TRASH: &str = "hikyaku.trash.";
+
+/// What a change of names does to mailboxes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moves {
+    /// Each of these gets another name.
+    Rename(Vec<(MailboxName, MailboxName)>),
+    /// This one is removed.
+    Remove(MailboxName),
+}
 
 impl Mailboxes {
     /// Every mailbox of a Maildir, levels that only hold others, and subscribed names without a mailbox; sorted by name.
@@ -94,17 +104,123 @@ impl Mailboxes {
         self.open(maildir, name)?.lock()?.settle_names()
     }
 
-    /// Removes a mailbox and its messages, durably; those below it stay. `removed` notes it in the spool, so that no message of it comes back: it
-    /// runs before anybody can make a mailbox of this name again. Have a checkpoint before, unless [`super::Mailbox::is_settled`].
+    /// Says which mailboxes a change of names moves, if it can be done; nothing is changed yet.
     ///
     /// # Errors
-    /// [`Refusal::Cannot`] for the inbox, [`Refusal::NoMailbox`], a fault of the disk, or whatever `removed` says.
-    pub fn delete(&self, maildir: &Path, name: &MailboxName, removed: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
-        if name.is_inbox() {
-            return Err(Refusal::Cannot);
+    /// [`Refusal::NoMailbox`], [`Refusal::Exists`], [`Refusal::Cannot`] for the inbox, or if the new name is too long or lies below the old one, or a
+    /// fault of the disk.
+    pub fn plan(&self, maildir: &Path, change: &Naming) -> Result<Moves, Refusal> {
+        match change {
+            Naming::Remove { mailbox } if mailbox.is_inbox() => Err(Refusal::Cannot),
+            Naming::Remove { mailbox } => self.open(maildir, mailbox).map(|_| Moves::Remove(mailbox.clone())),
+            Naming::Rename { from, to } => {
+                if self.exists(maildir, to)? {
+                    return Err(Refusal::Exists);
+                }
+                if from.is_inbox() || to.is_below(from) {
+                    return Err(Refusal::Cannot);
+                }
+                let pairs = self.pairs(maildir, from, to)?;
+                for (_, new) in &pairs {
+                    if self.exists(maildir, new)? {
+                        return Err(Refusal::Exists);
+                    }
+                }
+                if pairs.is_empty() { Err(Refusal::NoMailbox) } else { Ok(Moves::Rename(pairs)) }
+            }
         }
+    }
+
+    /// Changes names as planned, for every session and delivery at once. Nothing is synced. The mailboxes keep their UIDs and sessions; one that is
+    /// removed is dead, and what was in it is removed later.
+    ///
+    /// # Errors
+    /// A fault of the disk. Some may have been moved then: call [`Mailboxes::take_back`].
+    pub fn carry_out(&self, maildir: &Path, moves: &Moves) -> Result<(), Refusal> {
+        match moves {
+            Moves::Remove(name) => self.discard(maildir, name),
+            Moves::Rename(pairs) => pairs.iter().try_for_each(|(old, new)| self.move_to(maildir, old, new)),
+        }
+    }
+
+    /// Gives those mailboxes their old names again that got new ones.
+    ///
+    /// # Errors
+    /// A fault of the disk; it can be called again.
+    pub fn take_back(&self, maildir: &Path, moves: &Moves) -> Result<(), Refusal> {
+        let Moves::Rename(pairs) = moves else { return Ok(()) };
+        for (old, new) in pairs.iter().rev() {
+            if self.exists(maildir, new)? && !self.exists(maildir, old)? {
+                self.move_to(maildir, new, old)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what may not have been done before a crash. Can be done twice without harm.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn do_again(&self, maildir: &Path, change: &Naming) -> Result<(), Refusal> {
+        match change {
+            Naming::Remove { mailbox } if self.exists(maildir, mailbox)? => self.discard(maildir, mailbox),
+            Naming::Remove { .. } => Ok(()),
+            Naming::Rename { from, to } => {
+                for (old, new) in self.pairs(maildir, from, to)? {
+                    if !self.exists(maildir, &new)? {
+                        self.move_to(maildir, &old, &new)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes a change of names durable, and what is noted of the mailboxes. Can be done twice without harm.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn settle(&self, maildir: &Path, change: &Naming) -> Result<(), Refusal> {
+        self.common.disk.sync_dir(maildir).map_err(|e| trouble("sync", maildir, &e))?;
         let account = self.account(maildir);
         let _order = account.order();
+        let mut register = account.register()?;
+        let before = register.clone();
+        match change {
+            Naming::Remove { mailbox } => drop(register.uses.remove(mailbox)),
+            Naming::Rename { .. } => {
+                for (name, special_use) in &before.uses {
+                    if let Some(Ok(new)) = change.follow(name.as_str()).as_deref().map(MailboxName::new) {
+                        register.uses.remove(name);
+                        register.uses.insert(new, *special_use);
+                    }
+                }
+            }
+        }
+        if register == before { Ok(()) } else { account.write_register(&register) }
+    }
+
+    /// A mailbox and those below it, each with the name it gets.
+    fn pairs(&self, maildir: &Path, from: &MailboxName, to: &MailboxName) -> Result<Vec<(MailboxName, MailboxName)>, Refusal> {
+        let mut pairs = Vec::new();
+        for old in self.names(maildir)?.into_iter().filter(|n| n == from || n.is_below(from)) {
+            let text = format!("{to}{}", &old.as_str()[from.as_str().len()..]);
+            let new = MailboxName::new(&text).map_err(|_| Refusal::Cannot)?;
+            folder_name(&new).ok_or(Refusal::Cannot)?;
+            pairs.push((old, new));
+        }
+        Ok(pairs)
+    }
+
+    /// Renames one. Its sessions stay.
+    fn move_to(&self, maildir: &Path, old: &MailboxName, new: &MailboxName) -> Result<(), Refusal> {
+        let dir = maildir.join(folder_name(new).ok_or(Refusal::Cannot)?);
+        let mailbox = self.slot(maildir, old)?;
+        self.relocate(&mailbox, new, &dir).map_err(|e| trouble("rename", &dir, &e))
+    }
+
+    /// Moves a mailbox out of sight, to be emptied when nobody waits.
+    fn discard(&self, maildir: &Path, name: &MailboxName) -> Result<(), Refusal> {
         let mailbox = self.open(maildir, name)?;
         let trash;
         {
@@ -112,74 +228,12 @@ impl Mailboxes {
             // The numbering makes the name unique, whatever clock and counter say after a restart.
             trash = maildir.join(format!("{TRASH}{}.{}.{}", self.common.now_s(), state.index.uid_validity, self.common.count()));
             let dir = state.dir().to_owned();
-            let moved = self.common.disk.rename(&dir, &trash).and_then(|()| self.common.disk.sync_dir(maildir));
-            moved.map_err(|e| trouble("remove", &dir, &e))?;
+            self.common.disk.rename(&dir, &trash).map_err(|e| trouble("remove", &dir, &e))?;
             state.die();
         }
         self.forget(&mailbox);
         self.trash().insert(trash);
-        removed()?;
-        let mut register = account.register()?;
-        if register.uses.remove(name).is_some() {
-            account.write_register(&register)?;
-        }
         Ok(())
-    }
-
-    /// Renames a mailbox and those below it, durably; UIDs stay. `renamed` notes it in the spool, so that its messages are not looked for under the
-    /// old name; have a checkpoint before, in case the power fails in between.
-    ///
-    /// # Errors
-    /// [`Refusal::NoMailbox`], [`Refusal::Exists`], [`Refusal::Cannot`] for the inbox, or if the new name is too long or lies below the old one, a
-    /// fault of the disk, or whatever `renamed` says.
-    pub fn rename(
-        &self,
-        maildir: &Path,
-        from: &MailboxName,
-        to: &MailboxName,
-        renamed: impl FnOnce() -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        let account = self.account(maildir);
-        let _order = account.order();
-        if self.exists(maildir, to)? {
-            return Err(Refusal::Exists);
-        }
-        if from.is_inbox() || to.is_below(from) {
-            return Err(Refusal::Cannot);
-        }
-        let mut pairs = Vec::new();
-        for old in self.names(maildir)?.into_iter().filter(|n| n == from || n.is_below(from)) {
-            let text = format!("{to}{}", &old.as_str()[from.as_str().len()..]);
-            let new = MailboxName::new(&text).map_err(|_| Refusal::Cannot)?;
-            let dir = maildir.join(folder_name(&new).ok_or(Refusal::Cannot)?);
-            if self.exists(maildir, &new)? {
-                return Err(Refusal::Exists);
-            }
-            pairs.push((old, new, dir));
-        }
-        if pairs.is_empty() {
-            return Err(Refusal::NoMailbox);
-        }
-        let mut register = account.register()?;
-        for (i, (old, new, dir)) in pairs.iter().enumerate() {
-            if let Err(refusal) = self.move_to(maildir, old, new, dir) {
-                for (old, new, _) in pairs[..i].iter().rev() {
-                    let back = maildir.join(folder_name(old).ok_or(Refusal::Cannot)?);
-                    self.move_to(maildir, new, old, &back)?;
-                }
-                return Err(refusal);
-            }
-            register.rename(old, new);
-        }
-        self.common.disk.sync_dir(maildir).map_err(|e| trouble("sync", maildir, &e))?;
-        renamed()?;
-        account.write_register(&register)
-    }
-
-    /// Renames one. Its sessions stay.
-    fn move_to(&self, maildir: &Path, old: &MailboxName, new: &MailboxName, dir: &Path) -> Result<(), Refusal> {
-        let mailbox = self.slot(maildir, old)?;
-        self.relocate(&mailbox, new, dir).map_err(|e| trouble("rename", dir, &e))
     }
 
     /// Subscribes to a name, or no longer, durably.

@@ -29,6 +29,7 @@ mod view;
 
 pub use check::{Report, Step};
 pub use deliver::{Content, Deposit, Placed};
+pub use folders::Moves;
 pub(crate) use guard::objection;
 pub use pop::Pop;
 pub use read::Cursor;

@@ -180,26 +180,45 @@ impl Mailboxes {
     }
 
     /// Gives a mailbox another directory and name. Nobody opens either name meanwhile: two mailboxes of one directory would give out the same UIDs.
-    /// This is the only place where locks nest: the shelf's, then those of mailboxes.
+    /// This is the only place where locks of mailboxes nest: that of the mailbox, then that of what somebody may look for under the new name. The shelf's
+    /// comes last and for a moment only: a mailbox may wait long for its disk, and everybody goes by the shelf.
     pub(super) fn relocate(&self, mailbox: &Arc<Mailbox>, name: &MailboxName, dir: &Path) -> io::Result<()> {
-        let mut shelf = self.shelf();
         let mut slot = mailbox.slot();
-        let other = shelf.mailboxes.get(dir).filter(|other| !Arc::ptr_eq(other, mailbox)).cloned();
-        // Somebody looks for a mailbox there that does not exist yet.
-        let mut there = other.as_ref().map(|other| other.slot());
-        self.common.disk.rename(&slot.dir, dir)?;
-        if let Some(there) = &mut there {
-            there.life = Life::Dead;
+        if matches!(slot.life, Life::Dead) {
+            return Err(io::ErrorKind::NotFound.into());
         }
-        mailbox.account.uncount(&slot.name);
-        if let Life::Awake(state) = &slot.life {
-            mailbox.account.count(name, state.total);
+        loop {
+            let make = || Arc::new(Mailbox::new(self.common.clone(), mailbox.account.clone(), dir.to_owned(), name.clone()));
+            let other = self.shelf().mailboxes.entry(dir.to_owned()).or_insert_with(make).clone();
+            if Arc::ptr_eq(&other, mailbox) {
+                return Ok(());
+            }
+            let mut there = other.slot();
+            match there.life {
+                // Somebody has found that it is not there and is about to take it off the shelf, so that it keeps nobody out.
+                Life::Dead => {
+                    drop(there);
+                    self.forget(&other);
+                    continue;
+                }
+                Life::Awake(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+                Life::Asleep => {}
+            }
+            let moved = self.common.disk.rename(&slot.dir, dir);
+            if moved.is_ok() {
+                mailbox.account.uncount(&slot.name);
+                if let Life::Awake(state) = &slot.life {
+                    mailbox.account.count(name, state.total);
+                }
+                slot.dir = dir.to_owned();
+                slot.name = name.clone();
+                there.life = Life::Dead;
+                let mut shelf = self.shelf();
+                shelf.mailboxes.retain(|_, m| !Arc::ptr_eq(m, mailbox));
+                shelf.mailboxes.insert(dir.to_owned(), mailbox.clone());
+            }
+            return moved;
         }
-        slot.dir = dir.to_owned();
-        slot.name = name.clone();
-        shelf.mailboxes.retain(|_, m| !Arc::ptr_eq(m, mailbox));
-        shelf.mailboxes.insert(dir.to_owned(), mailbox.clone());
-        Ok(())
     }
 
     /// All that are in memory.

@@ -216,15 +216,6 @@ impl Mailbox {
         Ok(counts)
     }
 
-    /// Whether messages of it would be lost without the spool: if so, have a checkpoint before the mailbox is removed.
-    ///
-    /// # Errors
-    /// A fault of the disk, or the mailbox was removed.
-    pub fn is_settled(&self) -> Result<bool, Refusal> {
-        let state = self.lock()?;
-        Ok(!state.dirty && !state.settling)
-    }
-
     /// How much memory it takes, in messages.
     pub(super) fn weight(&self) -> usize {
         match &self.slot().life {

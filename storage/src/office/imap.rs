@@ -12,6 +12,7 @@ use crate::{
 };
 use imap::{Change, Changes, Copied, Counts, Detail, Listed, Need, Office, Refusal, Selected, Upload};
 use mail::{Flags, MailboxName, ModSeq, Span, SpecialUse, Uid, UidValidity};
+use queue::Naming;
 use sasl::{Denied, Login, Proof};
 use std::{io, sync::Arc};
 use wire::{Fault, Sink, Why};
@@ -38,6 +39,13 @@ impl Imap {
         self.desk.account().ok_or(Refusal::Fault(Fault::Later))
     }
 
+    /// The account, which is about to change its mailboxes: that syncs a disk which others wait for as well.
+    fn changing(&self) -> Result<Arc<Account>, Refusal> {
+        let account = self.account()?;
+        self.desk.house.check_changes(&account)?;
+        Ok(account)
+    }
+
     fn view(&self) -> &View {
         self.view.as_ref().expect("no mailbox is selected")
     }
@@ -51,7 +59,7 @@ impl Imap {
     /// Renaming the inbox moves its messages into a new mailbox (RFC 3501 §6.3.5).
     fn empty_inbox(&self, account: &Account, to: &MailboxName) -> Result<(), Refusal> {
         let mailboxes = self.desk.house.mailboxes();
-        mailboxes.create(&account.maildir, to, None)?;
+        self.desk.house.create_mailbox(account, to, None)?;
         let inbox = mailboxes.open(&account.maildir, &MailboxName::inbox())?;
         let doomed = inbox.doomed(None, false)?;
         let uids: Vec<Uid> = doomed.iter().map(|d| d.uid).collect();
@@ -97,33 +105,26 @@ impl Office for Imap {
     }
 
     fn create(&mut self, name: MailboxName, special_use: Option<SpecialUse>) -> Result<(), Refusal> {
-        self.desk.house.mailboxes().create(&self.account()?.maildir, &name, special_use)
+        let account = self.changing()?;
+        self.desk.house.create_mailbox(&account, &name, special_use)
     }
 
     fn delete(&mut self, name: MailboxName) -> Result<(), Refusal> {
-        let (house, account) = (&self.desk.house, self.account()?);
-        if name.is_inbox() {
-            return Err(Refusal::Cannot);
-        }
-        house.mailboxes().open(&account.maildir, &name)?;
-        // Or a crash in the middle could leave a part of it, made of what the log has.
-        let _still = house.hold_still().map_err(|error| self.disk(&error))?;
-        let removed = queue::Record::Removed { account: &account.name(), mailbox: name.as_str() };
-        house.mailboxes().delete(&account.maildir, &name, || house.note(&removed).map_err(|error| self.disk(&error)))
+        let account = self.changing()?;
+        self.desk.house.change_names(&account, Naming::Remove { mailbox: name })
     }
 
     fn rename(&mut self, from: MailboxName, to: MailboxName) -> Result<(), Refusal> {
-        let (house, account) = (&self.desk.house, self.account()?);
+        let account = self.changing()?;
         if from.is_inbox() {
             return self.empty_inbox(&account, &to);
         }
-        let _still = house.hold_still().map_err(|error| self.disk(&error))?;
-        let renamed = queue::Record::Renamed { account: &account.name(), from: from.as_str(), to: to.as_str() };
-        house.mailboxes().rename(&account.maildir, &from, &to, || house.note(&renamed).map_err(|error| self.disk(&error)))
+        self.desk.house.change_names(&account, Naming::Rename { from, to })
     }
 
     fn subscribe(&mut self, name: MailboxName, on: bool) -> Result<(), Refusal> {
-        self.desk.house.mailboxes().subscribe(&self.account()?.maildir, &name, on)
+        let account = self.changing()?;
+        self.desk.house.mailboxes().subscribe(&account.maildir, &name, on)
     }
 
     fn status(&mut self, name: MailboxName) -> Result<Counts, Refusal> {

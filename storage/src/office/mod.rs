@@ -81,7 +81,8 @@ impl Desk {
             return Ok(Vec::new());
         }
         let bases: Vec<&[u8]> = doomed.iter().map(|d| &*d.base).collect();
-        let _stay = self.house.stay();
+        let names = self.house.names_of([account]);
+        let _stay = self.house.stay(&names)?;
         let _buried = self.house.bury(account, &mailbox.name(), &bases).map_err(|error| {
             tracing::error!(conn = self.guest.number, %error, "messages cannot be removed now");
             Refusal::Fault(Fault::Later)

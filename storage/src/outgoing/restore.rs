@@ -112,7 +112,13 @@ pub(crate) fn tell(queue: &mut Queue, rules: &Rules, now_ms: u64, record: &Recor
             queue.warned(warned.id);
             warned.id
         }
-        Record::Gone(_) | Record::Renamed { .. } | Record::Removed { .. } | Record::Taken { .. } | Record::Unknown { .. } => return None,
+        Record::Gone(_)
+        | Record::Renamed { .. }
+        | Record::Removed { .. }
+        | Record::NotNamed { .. }
+        | Record::Named { .. }
+        | Record::Taken { .. }
+        | Record::Unknown { .. } => return None,
     })
 }
 

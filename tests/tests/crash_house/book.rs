@@ -30,6 +30,8 @@ pub struct Book {
     pub moving: Vec<(Letter, Place, Place)>,
     /// Mailboxes that are being renamed, and may have either name.
     pub renaming: BTreeSet<Place>,
+    /// Mailboxes of which another has the old name while they are being renamed.
+    pub decoys: BTreeSet<Place>,
     /// Mailboxes that are being removed and made again, with the numbering they had, and whether they were removed by now.
     pub making: BTreeMap<Place, (u32, bool)>,
 }

@@ -245,6 +245,24 @@ impl Clerk {
             self.reopen();
             office = imap(&self.house(), place.0);
         }
+        if self.dice.bool() {
+            // Another gets the old name, and goes again; sometimes it changes places with it first.
+            self.book().decoys.insert(place);
+            office.create(name(1), None).unwrap();
+            if self.dice.bool() {
+                let third = MailboxName::new("Third").unwrap();
+                office.rename(name(1), third.clone()).unwrap();
+                office.rename(other.clone(), name(1)).unwrap();
+                office.rename(third, other.clone()).unwrap();
+                office.delete(other).unwrap();
+                self.book().decoys.clear();
+                self.book().renaming.clear();
+                self.look(place);
+                return;
+            }
+            office.delete(name(1)).unwrap();
+            self.book().decoys.clear();
+        }
         office.rename(other, name(1)).unwrap();
         self.book().renaming.clear();
         self.look(place);

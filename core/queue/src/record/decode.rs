@@ -1,8 +1,8 @@
 //! Bytes to a record. They passed a checksum, but a checksum is no proof of anything: whatever they are, this gives a record or says why not.
 
 use super::{
-    ACCEPT, Accept, Bases, CHANGED, Content, GONE, Gone, Keywords, NotRecord, REMOVED, RENAMED, Record, Remotes, SKIP, TAKEN, TRIED,
-    Target, Targets, Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
+    ACCEPT, Accept, Bases, CHANGED, Content, GONE, Gone, Keywords, NAMED, NOT_NAMED, NotRecord, REMOVED, REMOVING, RENAMED, RENAMING,
+    Record, Remotes, SKIP, TAKEN, TRIED, Target, Targets, Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
 };
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
@@ -20,7 +20,7 @@ impl<'a> Record<'a> {
         match rest.u8()? {
             ACCEPT => accept(rest).map(Record::Accept),
             GONE => gone(rest).map(Record::Gone),
-            RENAMED => {
+            kind @ (RENAMED | RENAMING) => {
                 let (mut place_seen, mut to_seen) = (None, None);
                 while !rest.is_empty() {
                     match field(&mut rest)? {
@@ -30,9 +30,9 @@ impl<'a> Record<'a> {
                     }
                 }
                 let (account, from) = place_seen.ok_or(NotRecord::Missing)?;
-                Ok(Record::Renamed { account, from, to: to_seen.ok_or(NotRecord::Missing)? })
+                Ok(Record::Renamed { account, from, to: to_seen.ok_or(NotRecord::Missing)?, done: kind == RENAMED })
             }
-            REMOVED => {
+            kind @ (REMOVED | REMOVING | NOT_NAMED | NAMED) => {
                 let mut seen = None;
                 while !rest.is_empty() {
                     if let (tag::PLACE, body) = field(&mut rest)? {
@@ -40,7 +40,11 @@ impl<'a> Record<'a> {
                     }
                 }
                 let (account, mailbox) = seen.ok_or(NotRecord::Missing)?;
-                Ok(Record::Removed { account, mailbox })
+                Ok(match kind {
+                    NOT_NAMED => Record::NotNamed { account },
+                    NAMED => Record::Named { account },
+                    _ => Record::Removed { account, mailbox, done: kind == REMOVED },
+                })
             }
             TRIED => leave::tried(rest).map(Record::Tried),
             CHANGED => leave::changed(rest).map(Record::Changed),

@@ -1,6 +1,9 @@
 //! A record to bytes.
 
-use super::{ACCEPT, Accept, Content, GONE, Gone, REMOVED, RENAMED, Record, TAKEN, Target, Traits, Wishes, encode_leave as leave, tag};
+use super::{
+    ACCEPT, Accept, Content, GONE, Gone, NAMED, NOT_NAMED, REMOVED, REMOVING, RENAMED, RENAMING, Record, TAKEN, Target, Traits, Wishes,
+    encode_leave as leave, tag,
+};
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
     wire::{put_bytes, put_field},
@@ -104,17 +107,23 @@ impl Record<'_> {
                 out
             }
             Record::Gone(gone) => gone.encode(),
-            Record::Renamed { account, from, to } => {
+            Record::Renamed { account, from, to, done } => {
                 let mut out = Vec::new();
-                out.push(RENAMED);
+                out.push(if *done { RENAMED } else { RENAMING });
                 put_place(&mut out, account, from);
                 put_field(&mut out, tag::TO, |out| put_bytes(out, to.as_bytes(), NAME_MAX));
                 out
             }
-            Record::Removed { account, mailbox } => {
+            Record::Removed { account, mailbox, done } => {
                 let mut out = Vec::new();
-                out.push(REMOVED);
+                out.push(if *done { REMOVED } else { REMOVING });
                 put_place(&mut out, account, mailbox);
+                out
+            }
+            Record::NotNamed { account } | Record::Named { account } => {
+                let mut out = Vec::new();
+                out.push(if matches!(self, Record::Named { .. }) { NAMED } else { NOT_NAMED });
+                put_place(&mut out, account, "");
                 out
             }
             Record::Tried(tried) => tried.encode(),

@@ -26,6 +26,10 @@ const TRIED: u8 = 5;
 const CHANGED: u8 = 6;
 const WARNED: u8 = 7;
 const TAKEN: u8 = 8;
+const RENAMING: u8 = 16;
+const REMOVING: u8 = 17;
+const NOT_NAMED: u8 = 18;
+const NAMED: u8 = 19 | SKIP;
 
 /// The bit of a kind that may be skipped.
 const SKIP: u8 = 0x80;
@@ -71,6 +75,9 @@ pub enum Record<'a> {
         from: &'a str,
         /// The name it has.
         to: &'a str,
+        /// Whether that was done when the record was written, as versions of long ago had it. Otherwise it is done afterwards, and a crash may have
+        /// come first.
+        done: bool,
     },
     /// A mailbox was removed with all that was in it, but not those below it.
     Removed {
@@ -78,6 +85,18 @@ pub enum Record<'a> {
         account: &'a str,
         /// Its name, levels joined by `/`.
         mailbox: &'a str,
+        /// As for [`Record::Renamed`].
+        done: bool,
+    },
+    /// The last change of names of this account could not be done, and its mailboxes are called what they were called before.
+    NotNamed {
+        /// Whose.
+        account: &'a str,
+    },
+    /// All changes of names of this account so far are done, and no crash undoes them.
+    Named {
+        /// Whose.
+        account: &'a str,
     },
     /// It was tried to send a message to recipients elsewhere.
     Tried(Tried<'a>),

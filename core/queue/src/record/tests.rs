@@ -77,8 +77,12 @@ fn samples(mut each: impl FnMut(Record<'_>)) {
     }
     each(Record::Warned(Warned { id: 3, at_ms: 4 }));
     each(Record::Gone(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[b"a", b"", b"\xff"]) }));
-    each(Record::Renamed { account: "alice@example.test", from: "a", to: "b/c" });
-    each(Record::Removed { account: "alice@example.test", mailbox: "a" });
+    for done in [true, false] {
+        each(Record::Renamed { account: "alice@example.test", from: "a", to: "b/c", done });
+        each(Record::Removed { account: "alice@example.test", mailbox: "a", done });
+    }
+    each(Record::NotNamed { account: "alice@example.test" });
+    each(Record::Named { account: "alice@example.test" });
     each(Record::Accept(Accept { file: Some("6a05-00ff"), ..accept }));
     each(Record::Taken { file: "6a05-00ff" });
 }
