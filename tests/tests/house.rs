@@ -198,6 +198,25 @@ fn nothing_of_a_message_becomes_part_of_our_trace_fields() {
 }
 
 #[test]
+fn an_account_changes_so_many_names_in_an_hour() {
+    use imap::Office;
+    let scratch = Scratch::new("names");
+    let house = open_with(&scratch.0, "limits: (mailbox_changes: 5)");
+    let name = |name| MailboxName::new(name).unwrap();
+    let alice = || imap(&house, "alice@example.test");
+    let mut office = alice();
+    office.create(name("a"), None).unwrap();
+    office.subscribe(name("a"), true).unwrap();
+    office.rename(name("a"), name("b")).unwrap();
+    office.delete(name("b")).unwrap();
+    assert_eq!(alice().delete(name("b")), Err(imap::Refusal::NoMailbox));
+    assert_eq!(office.create(name("c"), None), Err(imap::Refusal::Limit));
+    assert_eq!(alice().subscribe(name("c"), true), Err(imap::Refusal::Limit));
+    imap(&house, "bob@example.test").create(name("c"), None).unwrap();
+    send(&house, &["alice@example.test"], b"Subject: one\r\n\r\n");
+}
+
+#[test]
 fn what_was_promised_comes_back_and_what_was_removed_does_not() {
     use imap::Office;
     let scratch = Scratch::new("crash");

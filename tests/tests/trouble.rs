@@ -414,24 +414,6 @@ fn a_change_of_names_whose_flush_failed_is_made_good_before_the_next() {
 }
 
 #[test]
-fn an_account_changes_so_many_names_in_an_hour() {
-    let disk = Ruled::new();
-    let text = "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true, limits: (mailbox_changes: 5))";
-    let options = spool::Options { seed: 1, ..spool::Options::default() };
-    let house = House::open_at(config::parse("test", text).unwrap(), Arc::new(disk), mailbox::system_clock(), options).unwrap();
-    let mut office = imap(&house, "alice");
-    office.create(name("a"), None).unwrap();
-    office.subscribe(name("a"), true).unwrap();
-    office.rename(name("a"), name("b")).unwrap();
-    office.delete(name("b")).unwrap();
-    assert_eq!(imap(&house, "alice").delete(name("b")), Err(imap::Refusal::NoMailbox));
-    assert_eq!(office.create(name("c"), None), Err(imap::Refusal::Limit));
-    assert_eq!(imap(&house, "alice").subscribe(name("c"), true), Err(imap::Refusal::Limit));
-    imap(&house, "bob").create(name("c"), None).unwrap();
-    send(&house, &["alice"], b"Subject: one\r\n\r\n").unwrap();
-}
-
-#[test]
 fn a_restart_after_a_failed_flush_takes_nothing_for_durable() {
     let each = |op: &'static str, _: &Path| if op == "sync_all" { Err(std::io::ErrorKind::Unsupported.into()) } else { Ok(()) };
     let mut failed = 0;
