@@ -70,6 +70,13 @@ impl Tidy {
         }
     }
 
+    /// For a message as it comes over the wire: also before a line has come, lines end in CRLF. One that stays octet by octet would have others in it.
+    #[must_use]
+    pub fn with_crlf(mut self) -> Tidy {
+        self.crlf = true;
+        self
+    }
+
     /// Takes octets of the message and puts behind `out` what they become.
     pub fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         while let Some(&b) = bytes.first() {
@@ -228,6 +235,17 @@ mod tests {
         }
         let message = format!("{whole}\nFrom: z\n");
         assert_eq!(tidied(&message, 5), message, "what is in order stays as it is");
+    }
+
+    #[test]
+    fn a_message_of_the_wire_without_a_header_gets_one_of_its_line_ends() {
+        let facts = TidyFacts { from: None, date: Stamp::utc(0), id: "1f", hostname: "mx.here.test" };
+        for cut in [1, 2, 100] {
+            let (mut tidy, mut out) = (Tidy::new(facts).with_crlf(), Vec::new());
+            b"Hello\nyou".chunks(cut).for_each(|piece| tidy.feed(piece, &mut out));
+            tidy.finish(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{DATE}{ID}").replace('\n', "\r\n") + "\r\nHello\nyou");
+        }
     }
 
     #[test]

@@ -334,7 +334,7 @@ impl Office for Smtp {
         let shown = format!("{id:x}");
         let from = start.envelope.sender.as_ref().or(self.desk.account.as_ref());
         let facts = TidyFacts { from, date: stamp, id: &shown, hostname: config.hostname() };
-        let tidy = (self.speak == Speak::Submission).then(|| Tidy::new(facts));
+        let tidy = (self.speak == Speak::Submission).then(|| Tidy::new(facts).with_crlf());
         self.open = Some(Open { start, id, stamp, intake, tidy, tidied: Vec::new() });
         Ok(())
     }
