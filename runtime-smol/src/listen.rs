@@ -28,7 +28,7 @@ const SPARE: usize = 64;
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Accepts connections until it is dropped.
-pub async fn serve(port: Port, house: Arc<House>, lobby: Arc<Lobby>, executor: Arc<Executor<'static>>) -> io::Result<()> {
+pub async fn serve(port: Arc<Port>, house: Arc<House>, lobby: Arc<Lobby>, executor: Arc<Executor<'static>>) -> io::Result<()> {
     let port = Async::new_nonblocking(port)?;
     loop {
         let came = port.read_with(|port| port.accept()).await;

@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+use storage::supervise::caught;
 
 /// How often somebody who waits for others to leave looks again. It happens at the end and under attack; to be told would cost every
 /// connection.
@@ -40,8 +41,9 @@ impl Lobby {
         let number = place.number;
         let task = executor.spawn(async move {
             let _place = place;
-            // The hook has logged the panic.
-            let _ = AssertUnwindSafe(connection).catch_unwind().await;
+            if let Err(panic) = AssertUnwindSafe(connection).catch_unwind().await {
+                caught("connection", &*panic);
+            }
         });
         match self.book().tasks.get_mut(&number) {
             Some(entry) => *entry = Some(task),

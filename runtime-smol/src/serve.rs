@@ -4,10 +4,12 @@ use crate::{listen, lobby::Lobby, travel};
 use async_executor::Executor;
 use async_io::{Timer, block_on};
 use async_signal::{Signal, Signals};
+use blocking::unblock;
 use futures_lite::{FutureExt as _, StreamExt as _, future};
 use std::{
     io::{self, Write as _},
     num::NonZeroUsize,
+    panic::AssertUnwindSafe,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -18,10 +20,15 @@ use storage::{
     house::House,
     logging, process,
     serve::{self, ServeError},
+    supervise::{caught, guarded},
 };
 
 /// How often the house does what is due.
 const CHORES: Duration = Duration::from_secs(1);
+/// How long what ended by itself rests before it is started again.
+const REST: Duration = Duration::from_secs(1);
+/// How long the last lines of the log are waited for.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// What connections get after they were cut, to be gone.
 const AFTER_CUT: Duration = Duration::from_secs(1);
 /// Threads for questions that wait for the disk. As many sessions can wait for one flush together; a few hundred make it no faster.
@@ -32,10 +39,19 @@ const WAITERS: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
 /// # Errors
 /// If it cannot begin. Once it is ready, nothing but a signal ends it.
 pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
+    logging::start(&boot.config.log);
+    logging::hold();
+    let served = guarded("server", || run(boot, disk)).unwrap_or_else(|| Err(io::Error::other("it panicked: the log says where").into()));
+    logging::finish(LAST_LINES);
+    served
+}
+
+fn run(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let Boot { config, source, welcome, notes, scratch } = boot;
-    logging::start(&config.log);
     let files = process::raise_open_files();
     let mut ports = serve::begin(&config, &source)?;
+    // Not before: what starts as root and closes itself in has one thread.
+    thread::Builder::new().name("log".into()).spawn(logging::pour)?;
     // Signals that come while the house opens wait here.
     let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
     let mut told = move |limit: Duration| {
@@ -55,25 +71,29 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let executor = Arc::new(Executor::new());
     for _ in 0..thread::available_parallelism().map_or(1, NonZeroUsize::get) {
         let executor = executor.clone();
-        thread::Builder::new().spawn(move || block_on(executor.run(future::pending::<()>())))?;
+        thread::Builder::new().spawn(move || while guarded("executor", || block_on(executor.run(future::pending::<()>()))).is_none() {})?;
     }
     let mut doors = Vec::new();
     for port in ports {
-        let served = listen::serve(port, house.clone(), lobby.clone(), executor.clone());
-        doors.push(executor.spawn(async move {
-            if let Err(error) = served.await {
-                tracing::error!(%error, "listener ended");
-            }
-        }));
+        let (port, house, lobby, tasks) = (Arc::new(port), house.clone(), lobby.clone(), executor.clone());
+        let serve = move || listen::serve(port.clone(), house.clone(), lobby.clone(), tasks.clone());
+        doors.push(executor.spawn(supervise("listener", serve)));
     }
-    doors.push(executor.spawn(travel::dispatch(house.clone(), away.clone(), executor.clone())));
+    doors.push(executor.spawn(supervise("dispatcher", {
+        let (house, away, tasks) = (house.clone(), away.clone(), executor.clone());
+        move || travel::dispatch(house.clone(), away.clone(), tasks.clone())
+    })));
+    doors.push(executor.spawn(supervise("drop folder", {
+        let house = house.clone();
+        move || pick_up(house.clone())
+    })));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), runtime = "smol", open_files = files, "ready");
     // Nobody reads it if this fails, and the server serves all the same.
     let _ = io::stdout().write_all(notes.as_bytes());
 
     let signal = loop {
         match told(CHORES) {
-            Ok(Some(Signal::Hup)) => drop(serve::reload(&house)),
+            Ok(Some(Signal::Hup)) => drop(guarded("reload", || serve::reload(&house))),
             Ok(Some(signal)) => break signal,
             Ok(None) => house.chores(),
             Err(error) => tracing::error!(%error, "signals"),
@@ -96,4 +116,25 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     drop((house, scratch));
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Does what goes on until it is dropped, and begins it again if it ends before that.
+async fn supervise<F: Future<Output = io::Result<()>>>(what: &'static str, mut work: impl FnMut() -> F) {
+    loop {
+        match AssertUnwindSafe(work()).catch_unwind().await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => tracing::error!(%error, what, "it ended, and is started again"),
+            Err(panic) => caught(what, &*panic),
+        }
+        Timer::after(REST).await;
+    }
+}
+
+/// Takes in what programs of this host leave, apart from all else: it may be much.
+async fn pick_up(house: Arc<House>) -> io::Result<()> {
+    loop {
+        let asked = house.clone();
+        unblock(move || asked.pick_up()).await;
+        Timer::after(REST).await;
+    }
 }

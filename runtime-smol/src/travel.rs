@@ -20,7 +20,7 @@ use storage::{
 use wire::{Inbox, Nudge, Outbox, Question, Session, Why};
 
 /// Takes trips until it is dropped.
-pub async fn dispatch(house: Arc<House>, lobby: Arc<Lobby>, executor: Arc<Executor<'static>>) {
+pub async fn dispatch(house: Arc<House>, lobby: Arc<Lobby>, executor: Arc<Executor<'static>>) -> io::Result<()> {
     let (rung, mut ear) = bell();
     house.on_trips(rung);
     let mut alarm = Alarm::new();

@@ -3,11 +3,11 @@
 use std::{
     collections::VecDeque,
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
+use storage::supervise::guarded;
 
 /// The stack of a thread: address space, most of which is never touched. The deepest user is a TLS handshake.
 const STACK: usize = 512 << 10;
@@ -52,8 +52,7 @@ impl Crew {
 
     fn work(&self, mut job: Job) {
         loop {
-            // The hook has logged the panic.
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            guarded("connection", job);
             let mut bench = self.bench();
             bench.idle += 1;
             bench = self.call.wait_timeout_while(bench, PATIENCE, |b| b.jobs.is_empty()).unwrap_or_else(PoisonError::into_inner).0;

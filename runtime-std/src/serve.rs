@@ -1,12 +1,13 @@
 //! From the first port to the last connection: open the house, let people in, and close it again.
 
-use crate::{crew::Crew, listen, lobby::Lobby, travel};
+use crate::{bell::wait_for, crew::Crew, listen, lobby::Lobby, travel};
+use rustix::event::PollFlags;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 use std::{
-    io::{self, Write as _},
+    io::{self, PipeReader, Write as _},
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
@@ -20,10 +21,15 @@ use storage::{
     house::House,
     logging, process,
     serve::{self, ServeError},
+    supervise::guarded,
 };
 
 /// How often the house does what is due.
 const CHORES: Duration = Duration::from_secs(1);
+/// How long what ended by itself rests before it is started again.
+const REST_MS: u64 = 1000;
+/// How long the last lines of the log are waited for.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// How often a second signal is looked for while connections end.
 const LOOK: Duration = Duration::from_millis(100);
 /// What connections get after they were cut, to notice it.
@@ -34,15 +40,24 @@ const AFTER_CUT: Duration = Duration::from_secs(1);
 /// # Errors
 /// If it cannot begin. Once it is ready, nothing but a signal ends it.
 pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
+    logging::start(&boot.config.log);
+    logging::hold();
+    let served = guarded("server", || run(boot, disk)).unwrap_or_else(|| Err(io::Error::other("it panicked: the log says where").into()));
+    logging::finish(LAST_LINES);
+    served
+}
+
+fn run(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let Boot { config, source, welcome, notes, scratch } = boot;
-    logging::start(&config.log);
     let files = process::raise_open_files();
     let mut ports = serve::begin(&config, &source)?;
+    // Not before: what starts as root and closes itself in has one thread.
+    thread::Builder::new().name("log".into()).spawn(logging::pour)?;
     // Signals that come while the house opens wait here.
     let (tell, told) = mpsc::channel();
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let hand = signals.handle();
-    let listener = thread::spawn(move || signals.forever().try_for_each(|signal| tell.send(signal)));
+    let listener = thread::Builder::new().spawn(move || signals.forever().try_for_each(|signal| tell.send(signal)))?;
 
     let house = House::open(config, disk)?;
     house.comes_from(source);
@@ -56,27 +71,24 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let mut doors = Vec::new();
     for port in ports {
         let (house, lobby, crew, stop) = (house.clone(), lobby.clone(), crew.clone(), stop.clone());
-        doors.push(thread::spawn(move || {
-            if let Err(error) = listen::serve(&port, &house, &lobby, &crew, &stop) {
-                tracing::error!(%error, "listener ended");
-            }
-        }));
+        let serve = move || supervise("listener", &stop, || listen::serve(&port, &house, &lobby, &crew, &stop));
+        doors.push(thread::Builder::new().spawn(serve)?);
     }
-    doors.push(thread::spawn({
+    doors.push(thread::Builder::new().spawn({
         let (house, away, crew, stop) = (house.clone(), away.clone(), crew.clone(), stop.clone());
-        move || {
-            if let Err(error) = travel::dispatch(&house, &away, &crew, &stop) {
-                tracing::error!(%error, "no mail is sent any more");
-            }
-        }
-    }));
+        move || supervise("dispatcher", &stop, || travel::dispatch(&house, &away, &crew, &stop))
+    })?);
+    doors.push(thread::Builder::new().spawn({
+        let (house, stop) = (house.clone(), stop.clone());
+        move || supervise("drop folder", &stop, || pick_up(&house, &stop))
+    })?);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), runtime = "std", open_files = files, "ready");
     // Nobody reads it if this fails, and the server serves all the same.
     let _ = io::stdout().write_all(notes.as_bytes());
 
     let signal = loop {
         match told.recv_timeout(CHORES) {
-            Ok(SIGHUP) => drop(serve::reload(&house)),
+            Ok(SIGHUP) => drop(guarded("reload", || serve::reload(&house))),
             Ok(signal) => break signal,
             Err(RecvTimeoutError::Timeout) => house.chores(),
             Err(RecvTimeoutError::Disconnected) => unreachable!("the thread of signals runs until it is told to end"),
@@ -104,4 +116,30 @@ pub fn serve(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let _ = listener.join();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Does what goes on until `stop` is closed, and begins it again if it ends before that.
+fn supervise(what: &'static str, stop: &PipeReader, mut work: impl FnMut() -> io::Result<()>) {
+    loop {
+        match guarded(what, &mut work) {
+            Some(Ok(())) => return,
+            Some(Err(error)) => tracing::error!(%error, what, "it ended, and is started again"),
+            None => {}
+        }
+        match wait_for(stop, PollFlags::IN, REST_MS) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(_) => thread::sleep(Duration::from_millis(REST_MS)),
+        }
+    }
+}
+
+/// Takes in what programs of this host leave, apart from all else: it may be much.
+fn pick_up(house: &Arc<House>, stop: &PipeReader) -> io::Result<()> {
+    loop {
+        house.pick_up();
+        if wait_for(stop, PollFlags::IN, REST_MS)? {
+            return Ok(());
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The house: everything that all connections share.
 
+mod chores;
+
 use crate::{
     accept::Undelivered,
     account::{Accounts, LoadError},
@@ -24,6 +26,7 @@ use crate::{
     times::Times,
     tls::{self, TlsError},
 };
+use chores::Rounds;
 use config::{Config, Listen, Speak, TlsMode};
 use mail::Stamp;
 use queue::{Accept, Record};
@@ -71,23 +74,6 @@ pub struct House {
     checkpoint: Mutex<()>,
     registry: naming::Registry,
 }
-
-/// When chores were last done that are not done every second, in monotonic milliseconds.
-struct Rounds {
-    checkpoint: u64,
-    /// What the log kept then.
-    kept: u64,
-    deliver_again: u64,
-}
-
-/// Live log from which on a checkpoint is due: so much is read again after a crash.
-const CHECKPOINT_BYTES: u64 = 64 << 20;
-
-/// The longest a checkpoint is put off while there is something in the log: large messages take room until then.
-const CHECKPOINT_AFTER_MS: u64 = 300_000;
-
-/// How long a delivery that failed rests.
-const DELIVER_AGAIN_AFTER_MS: u64 = 30_000;
 
 /// Messages whose index is kept in memory although nobody uses their mailbox: about 100 bytes each.
 const IDLE_MESSAGES: usize = 500_000;
@@ -255,44 +241,6 @@ impl House {
         house.keep_times();
         house.spool.prepare().map_err(store(&dir))?;
         Ok(Arc::new(house))
-    }
-
-    /// Looks after what needs it from time to time. Call it about once a second where blocking is allowed; nobody is kept waiting meanwhile.
-    pub fn chores(self: &Arc<House>) {
-        self.look_at_accounts();
-        if let Err(error) = self.spool.flush() {
-            tracing::warn!(%error, "the log lags behind");
-        }
-        if let Err(error) = self.spool.prepare() {
-            tracing::warn!(%error, "no spare segment for the log");
-        }
-        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        let (live, now) = (self.spool.live_bytes(), self.clock.ms());
-        // A long queue makes checkpoints dear, but the log has its limit.
-        let due = (self.depot.snapshot_bytes() * 2).clamp(CHECKPOINT_BYTES, CHECKPOINT_BYTES * 4);
-        if live >= rounds.kept + due || (live > 0 && now.saturating_sub(rounds.checkpoint) >= CHECKPOINT_AFTER_MS) {
-            match self.checkpoint() {
-                Ok(()) => tracing::debug!(bytes = live, "checkpoint"),
-                Err(error) => tracing::error!(%error, "no checkpoint: the log keeps what it has"),
-            }
-            (rounds.checkpoint, rounds.kept) = (self.clock.ms(), self.spool.live_bytes());
-        }
-        if self.clock.ms().saturating_sub(rounds.deliver_again) >= DELIVER_AGAIN_AFTER_MS {
-            self.deliver_again();
-            rounds.deliver_again = self.clock.ms();
-        }
-        drop(rounds);
-        if self.times().are_old(self.queue_ms(), self.outgoing.waits()) {
-            self.keep_times();
-        }
-        self.take_in();
-        self.mailboxes.chores();
-        if let Err(error) = self.write_story() {
-            tracing::warn!(%error, "the story of what happened is not written");
-        }
-        if let Err(error) = self.spool.garbage().and_then(|_| self.depot.garbage()) {
-            tracing::warn!(%error, "the spool cannot be cleaned");
-        }
     }
 
     /// Makes everything durable that was delivered, and lets the log go of it.

@@ -37,6 +37,7 @@ pub struct Metrics {
     log: Gauge,
     flushes: Counter,
     panics: Family<Part, Counter>,
+    lost_lines: Counter,
     started: Gauge,
 }
 
@@ -63,6 +64,8 @@ pub struct Levels {
     pub log_bytes: u64,
     /// Flushes of the log.
     pub flushes: u64,
+    /// Lines of the log that were lost because nobody read it.
+    pub lost_lines: u64,
     /// Panics that were caught, by what panicked.
     pub panics: Vec<(&'static str, u64)>,
 }
@@ -134,6 +137,7 @@ impl Default for Metrics {
             log: Gauge::default(),
             flushes: Counter::default(),
             panics: Family::default(),
+            lost_lines: Counter::default(),
             started: Gauge::default(),
         };
         // A series that is there from the start can be watched for its first increase.
@@ -172,6 +176,7 @@ impl Default for Metrics {
         r.register_with_unit("log", "Log that a start would read again", Unit::Bytes, m.log.clone());
         r.register("log_flushes", "Flushes of the log: the records of many messages share one", m.flushes.clone());
         r.register("panics", "Panics that were caught, by the part of the server they ended", m.panics.clone());
+        r.register("lost_log_lines", "Lines for the log on standard error that were lost because nobody read it", m.lost_lines.clone());
         r.register_with_unit("start_time", "When the server was ready, since 1970", Unit::Seconds, m.started.clone());
         metrics.registry = r;
         metrics
@@ -250,6 +255,7 @@ impl Metrics {
         set(&self.log, levels.log_bytes);
         // Counted by the log itself; two who print at once must not count twice, so it is set and not added to.
         self.flushes.inner().store(levels.flushes, Relaxed);
+        self.lost_lines.inner().store(levels.lost_lines, Relaxed);
         for (part, count) in &levels.panics {
             self.panics.get_or_create(&Part { part }).inner().store(*count, Relaxed);
         }

@@ -1,6 +1,6 @@
 //! Takes in what lies in the drop folder: tidied like any submission, traced to the user who left it, told when a recipient is unknown.
 
-use crate::{accept::Leaving, drop::Letter, house::House, places::Places};
+use crate::{accept::Leaving, drop::Letter, house::House, places::Places, supervise::guarded};
 use nix::unistd::{Uid, User};
 use post::{Tidy, TidyFacts};
 use queue::{Traits, route::NoRoute};
@@ -15,8 +15,13 @@ use std::{
 const CHUNK: usize = 64 << 10;
 
 impl House {
-    /// Takes in what programs of this host left. What cannot be taken now stays there.
-    pub(crate) fn take_in(self: &Arc<House>) {
+    /// Takes in what programs of this host left. What cannot be taken now stays there. Call it about once a second, where blocking is allowed and
+    /// nothing else waits: what is there may be much, and anybody may leave it.
+    pub fn pick_up(self: &Arc<House>) {
+        guarded("drop folder", || self.take_in());
+    }
+
+    fn take_in(self: &Arc<House>) {
         let config = self.config();
         let mut take = |name: &str, letter: &Letter, message: &mut dyn Read| self.take_letter(name, letter, message);
         match self.folder().take_in(self.disk(), config.limits.message, self.now().seconds, &mut take) {

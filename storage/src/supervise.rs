@@ -24,7 +24,7 @@ pub fn guarded<T>(what: &'static str, f: impl FnOnce() -> T) -> Option<T> {
 /// Logs and counts a panic that somebody caught in a way of their own.
 pub fn caught(what: &'static str, panic: &(dyn Any + Send)) {
     *CAUGHT.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
-    tracing::error!(what, message = words(panic), "a panic was caught, and everything else goes on");
+    tracing::error!(what, panic = words(panic), "a panic was caught, and everything else goes on");
 }
 
 /// How often what panicked: names that are documented with the metrics, and only of those that did.
@@ -43,9 +43,9 @@ mod tests {
 
     #[test]
     fn a_panic_is_counted_and_ends_nothing() {
-        let count = || panics().into_iter().find(|(what, _)| *what == "test").map_or(0, |(_, count)| count);
-        assert_eq!((guarded("test", || 7), count()), (Some(7), 0));
-        assert_eq!(guarded("test", || std::panic::resume_unwind(Box::new("a panic"))), None::<()>);
+        let count = || panics().into_iter().find(|(what, _)| *what == "a test of it").map_or(0, |(_, count)| count);
+        assert_eq!((guarded("a test of it", || 7), count()), (Some(7), 0));
+        assert_eq!(guarded("a test of it", || std::panic::resume_unwind(Box::new("a panic"))), None::<()>);
         assert_eq!(count(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! What a runtime owes a peer, whatever the protocol: whole replies, a last word that arrives, a place when there is one, and nobody in its way.
 
-use hikyaku_tests::live::{Live, Runtime, Setup};
+use hikyaku_tests::live::{Live, Mailer, Runtime, Setup};
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
@@ -27,6 +27,7 @@ on_both!(
     places_are_counted_and_come_back,
     nobody_waits_for_the_slow,
     a_silent_handshake_ends_with_the_server,
+    nobody_waits_for_who_reads_the_log,
 );
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -144,4 +145,29 @@ fn a_silent_handshake_ends_with_the_server(runtime: Runtime) {
     // An end or a reset: it never began.
     _ = silent.read_to_end(&mut bytes);
     assert!(bytes.is_empty());
+}
+
+fn nobody_waits_for_who_reads_the_log(runtime: Runtime) {
+    let mut live = Live::new(runtime);
+    live.stop();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    while writer.write(&[b'x'; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    // Whoever writes a line now waits until somebody reads, and nobody does.
+    live.restart_logging_to(writer);
+    let mut smtp = Mailer::new(live.connect(live.ports.smtp), "EHLO").0;
+    smtp.send("MAIL FROM:<a@example.org>\r\n");
+    smtp.reply("250");
+    for _ in 0..10 {
+        smtp.send("RCPT TO:<nobody@example.test>\r\n");
+        smtp.reply("550");
+    }
+    Mailer::new(live.connect(live.ports.smtp), "EHLO").mail("a@example.org", &["alice@example.test"], "Subject: x\r\n\r\nx\r\n");
+    let mut imap = live.connect(live.ports.imap);
+    imap.imap_login("alice");
+    assert!(imap.imap("SELECT INBOX").iter().any(|line| line.contains("1 EXISTS")));
+    drop((smtp, imap));
+    live.stop();
+    drop(reader);
 }

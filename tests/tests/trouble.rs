@@ -543,6 +543,7 @@ fn what_was_left_and_cannot_be_removed_is_taken_in_once() {
     disk.fail("unlink", "/store/drop/");
     for _ in 0..3 {
         house.chores();
+        house.pick_up();
         house.checkpoint().unwrap();
     }
     assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
@@ -555,6 +556,7 @@ fn what_was_left_and_cannot_be_removed_is_taken_in_once() {
         (house, disk) = power_cut(house, &disk);
         disk.fail("unlink", "/store/drop/");
         house.chores();
+        house.pick_up();
         assert_eq!(uids(&house, "bob", "INBOX").len(), 1, "after a restart, clean: {clean}");
     }
     // A removal that may not be durable is told of as well, and one that is gone for good is not.
@@ -566,15 +568,18 @@ fn what_was_left_and_cannot_be_removed_is_taken_in_once() {
             _ => Ok(()),
         });
         house.chores();
+        house.pick_up();
         assert!(disk.disk.stat(&dir.join("1")).is_err());
         house.checkpoint().unwrap();
         (house, disk) = power_cut(house, &disk);
         assert_eq!(disk.disk.stat(&dir.join("1")).is_ok(), keeps);
         house.chores();
+        house.pick_up();
         assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
     }
     leave(&disk, "1", "bob@example.test");
     house.chores();
+    house.pick_up();
     assert_eq!(uids(&house, "bob", "INBOX").len(), 2, "another file of the same name");
 }
 
@@ -587,9 +592,11 @@ fn what_cannot_be_taken_in_keeps_nothing_else_out() {
     disk.disk.open(Path::new("/store/drop/2"), How::Create).unwrap().append(b"nonsense").unwrap();
     disk.fail("rename", "/store/drop/2");
     house.chores();
+    house.pick_up();
     assert_eq!(uids(&house, "bob", "INBOX").len(), 2);
     disk.heal();
     house.chores();
+    house.pick_up();
     assert_eq!(disk.disk.content(Path::new("/store/drop/2.bad")).unwrap(), b"nonsense");
 }
 

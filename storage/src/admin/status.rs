@@ -36,6 +36,9 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
     for missing in &status.not_closed_in {
         rows.push([String::new(), format!("without {missing}")]);
     }
+    if status.lost_log_lines > 0 {
+        rows.push(["lost".into(), format!("{} lines of the log on standard error, which nobody read", status.lost_log_lines)]);
+    }
     for (part, count) in &status.panics {
         rows.push(["panics".into(), format!("{count} in {part}: the log says more")]);
     }

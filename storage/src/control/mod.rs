@@ -129,6 +129,9 @@ pub struct Status {
     pub away: u64,
     /// Bytes of the log that a start would read again.
     pub log_bytes: u64,
+    /// Lines of the log on standard error that were lost because nobody read it.
+    #[serde(default)]
+    pub lost_log_lines: u64,
     /// Panics that were caught since the start, by the part of the server they ended.
     #[serde(default)]
     pub panics: std::collections::BTreeMap<String, u64>,

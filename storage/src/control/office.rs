@@ -3,6 +3,7 @@
 use super::{Action, Filter, Kick, Kicked, Operator, Page, Refused, SessionRow, Sessions, State, Status, Whom, queue_id};
 use crate::{
     house::{House, Seat},
+    logging,
     metrics::{self, Levels},
     office::guests::Guest,
     serve::{self, Caller, Door},
@@ -98,7 +99,7 @@ impl Clerk {
         if self.door == Door::Drop {
             return match &path[..] {
                 ["drop"] if is_post => {
-                    self.house.take_in();
+                    self.house.pick_up();
                     json(&serde_json::json!({}))
                 }
                 _ => Err(trouble(404, "POST /drop is all there is")),
@@ -171,6 +172,7 @@ impl Clerk {
             stressed: self.house.stressed().iter().map(ToString::to_string).collect(),
             away: levels.away as u64,
             log_bytes: levels.log_bytes,
+            lost_log_lines: levels.lost_lines,
             panics: levels.panics.into_iter().map(|(part, count)| (part.to_owned(), count)).collect(),
             closed_in: held.by.into_iter().map(str::to_owned).collect(),
             not_closed_in: held.missing,
@@ -300,6 +302,7 @@ impl House {
             away: self.away(),
             log_bytes: self.spool().live_bytes(),
             flushes: self.spool().flushes(),
+            lost_lines: logging::lost_lines(),
             panics: crate::supervise::panics(),
         }
     }

@@ -19,7 +19,7 @@ pub use outbound::Outbound;
 pub(crate) use rules::rules;
 pub use trip::{Dial, Load, Transport, Traveller, Trip};
 
-use crate::{accept::Untold, depot::Depot, house::House, spool::Lsn};
+use crate::{accept::Untold, depot::Depot, house::House, spool::Lsn, supervise::guarded};
 pub(crate) use dice::Dice;
 use dns::{Query, Resolver};
 use mail::Stamp;
@@ -52,6 +52,9 @@ const CONFIRMED_MS: u64 = 50;
 /// How long a report that could not be written rests.
 const REPORT_AGAIN_MS: u64 = 30_000;
 
+/// How long it rests to look for trips after that panicked.
+const REST_MS: u64 = 1000;
+
 /// Everything that sends.
 pub struct Outgoing {
     inner: Mutex<Inner>,
@@ -79,6 +82,8 @@ struct Inner {
     flush_at: Option<Tick>,
     /// When who takes trips asks again by itself; never, if it has not been said.
     asks_at: u64,
+    /// Until when no trips are looked for, because something panicked.
+    rest_until_ms: u64,
     dice: Dice,
 }
 
@@ -164,6 +169,7 @@ impl Outgoing {
             put_off: BTreeMap::new(),
             flush_at: None,
             asks_at: u64::MAX,
+            rest_until_ms: 0,
             dice,
         };
         let templates = RwLock::new(Arc::new(report::templates(config)?));
@@ -278,12 +284,24 @@ impl Outgoing {
 impl House {
     /// The next trip to carry, if there is one. May commit reports to disk: call it where waiting is allowed.
     pub fn next_trip(self: &Arc<House>, now: Tick) -> Option<Trip> {
+        let found = guarded("dispatcher", || self.find_trip(now));
+        if found.is_none() {
+            // What it panicked at may be there again at once.
+            self.outgoing().inner().rest_until_ms = self.queue_ms() + REST_MS;
+        }
+        found.flatten()
+    }
+
+    fn find_trip(self: &Arc<House>, now: Tick) -> Option<Trip> {
         loop {
             if self.is_closing() {
                 return None;
             }
             let now_ms = self.queue_ms();
             let mut inner = self.outgoing().inner();
+            if now_ms < inner.rest_until_ms {
+                return None;
+            }
             if let Some(trip) = inner.ready.pop_front() {
                 return Some(trip);
             }
@@ -328,13 +346,17 @@ impl House {
                         bell.ring(Nudge::Shutdown);
                     }
                 }
+                // One that panics keeps no other message from its way.
                 Some(Action::Report { id, recipients }) => {
                     drop(inner);
-                    self.report_owed(id, &recipients);
+                    if guarded("report", || self.report_owed(id, &recipients)).is_none() {
+                        let at = self.queue_ms() + REPORT_AGAIN_MS;
+                        self.outgoing().inner().put_off.insert(id, at);
+                    }
                 }
                 Some(Action::Warn { id, recipients }) => {
                     drop(inner);
-                    self.report_late(id, &recipients);
+                    guarded("report", || self.report_late(id, &recipients));
                 }
                 Some(Action::Expired { id, recipients }) => {
                     for number in recipients {
@@ -354,6 +376,10 @@ impl House {
         }
         let mut inner = self.outgoing().inner();
         let (now_ms, now) = (self.queue_ms(), Tick(self.now_ms()));
+        if now_ms < inner.rest_until_ms {
+            inner.asks_at = inner.rest_until_ms;
+            return Some(now.after(inner.rest_until_ms - now_ms));
+        }
         let queue = inner.queue.deadline().into_iter().chain(inner.put_off.values().copied()).min();
         inner.asks_at = queue.unwrap_or(u64::MAX);
         let queue = queue.map(|at| now.after(at.saturating_sub(now_ms)));

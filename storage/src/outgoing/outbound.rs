@@ -5,6 +5,7 @@ use crate::{
     house::House,
     recover::decode,
     story::{Deed, Peer},
+    supervise::guarded,
 };
 use mail::{Address, Notify, Recipient};
 use queue::{Attempt, Attempts, Ended, Outcome, Record, Ticket, Traits, Tried, Verdict, route::Hop};
@@ -392,9 +393,12 @@ impl Traveller for Outbound {
 /// Nobody told how it ended: this host had no thread for it, or a session panicked.
 impl Drop for Outbound {
     fn drop(&mut self) {
-        self.land();
-        if !self.told {
-            self.end(Ended::Ours);
-        }
+        // A second panic, while one is on its way, would end the process.
+        guarded("sending", || {
+            self.land();
+            if !self.told {
+                self.end(Ended::Ours);
+            }
+        });
     }
 }

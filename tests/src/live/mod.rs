@@ -151,6 +151,12 @@ impl Live {
         }
     }
 
+    /// The same, and its log goes elsewhere.
+    pub fn restart_logging_to(&mut self, log: impl Into<Stdio>) {
+        self.child = command(self.runtime, &self.dir).stdout(Stdio::null()).stderr(log).spawn().expect("a program that can be started");
+        assert!(self.wait(self.log().len()), "somebody took its ports");
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");
@@ -284,14 +290,13 @@ fn local(port: u16) -> SocketAddr {
 
 fn spawn(runtime: Runtime, dir: &Path) -> Child {
     let log = fs::File::options().create(true).append(true).open(dir.join("log")).expect("a writable directory");
-    Command::new(runtime.binary())
-        .args(["--config", "hikyaku.ron", "serve"])
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("a file can be shared"))
-        .stderr(log)
-        .spawn()
-        .expect("a program that can be started")
+    command(runtime, dir).stdout(log.try_clone().expect("a file can be shared")).stderr(log).spawn().expect("a program that can be started")
+}
+
+fn command(runtime: Runtime, dir: &Path) -> Command {
+    let mut command = Command::new(runtime.binary());
+    command.args(["--config", "hikyaku.ron", "serve"]).current_dir(dir).stdin(Stdio::null());
+    command
 }
 
 /// Ports that nobody has. They are let go before the server takes them, so somebody else may be faster.

@@ -144,6 +144,7 @@ impl Host {
         }
         self.chores_at = now + CHORES_MS;
         house.chores();
+        house.pick_up();
         true
     }
 

@@ -94,6 +94,7 @@ impl Clerk {
 
     pub fn chores(&mut self) {
         self.house().chores();
+        self.house().pick_up();
         let mut book = self.book();
         book.taken_in();
         book.committed();

@@ -34,6 +34,7 @@ fn check(disk: &Crashing, book: &Book) -> (Arc<House>, Book) {
     CRASHES.fetch_add(1, Ordering::Relaxed);
     let house = open(disk, 99);
     house.chores();
+    house.pick_up();
     let mut book = book.clone();
     book.taken_in();
     let mut found = BTreeSet::new();

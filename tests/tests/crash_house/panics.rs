@@ -31,6 +31,7 @@ fn settle(house: &Arc<House>, disk: &Crashing) {
     for _ in 0..2 {
         disk.set_time(disk.time() + 31_000_000_000);
         house.chores();
+        house.pick_up();
     }
 }
 

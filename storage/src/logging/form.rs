@@ -1,23 +1,13 @@
-//! The log: one line an event on standard error, as `key=value` or JSON.
-//!
-//! Offices and runtimes speak through `tracing`; this is the one place that prints. Every value is escaped, so nothing that a peer
-//! said can begin a line of its own. A log that cannot be written is not an error: mail goes on.
+//! How a line of the log looks.
 
-use config::{LogFormat, Logging};
 use mail::Stamp;
 use std::{
     fmt::{self, Write as _},
-    io::Write as _,
-    panic,
-    sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
-    time::{SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Event, Level,
     field::{Field, Visit},
-    level_filters::LevelFilter,
-    span,
-    subscriber::Interest,
 };
 
 /// What most lines fit in.
@@ -25,84 +15,37 @@ const LINE: usize = 256;
 /// Longer lines are cut: a peer must not make the log its own. Twice the longest command line of any protocol.
 const LINE_MAX: usize = 16 << 10;
 
-static LEVEL: AtomicU8 = AtomicU8::new(INFO);
-static JSON: AtomicBool = AtomicBool::new(false);
-
-const ERROR: u8 = 1;
-const INFO: u8 = 3;
-const DEBUG: u8 = 4;
-
-/// Starts logging, or changes how it is done (a reload). From here on panics are events as well.
-pub fn start(taste: &Logging) {
-    LEVEL.store(rank_of(&taste.level), Relaxed);
-    JSON.store(taste.format == LogFormat::Json, Relaxed);
-    if tracing::subscriber::set_global_default(Journal).is_ok() {
-        panic::set_hook(Box::new(|info| {
-            let message = info.payload_as_str().unwrap_or("not a text");
-            match info.location() {
-                Some(at) => tracing::error!(message, file = at.file(), line = at.line(), "panic"),
-                None => tracing::error!(message, "panic"),
-            }
-        }));
-    }
+/// A line.
+pub struct Line {
+    /// With its end.
+    pub text: String,
+    /// The peer of whom it says why something came to nothing: a peer can cause such lines without end.
+    pub peer: Option<String>,
+    /// Whether it is an error.
+    pub is_error: bool,
 }
 
-/// Unknown words mean `info`; the configuration is checked before it gets here.
-fn rank_of(level: &str) -> u8 {
-    match level {
-        "error" => ERROR,
-        "warn" => 2,
-        "debug" | "trace" => DEBUG,
-        _ => INFO,
-    }
+/// The line of an event.
+pub fn line<F: Form>(event: &Event<'_>, since: Duration) -> Line {
+    let mut writer = begin::<F>(*event.metadata().level(), since);
+    event.record(&mut writer);
+    let peer = writer.peer.take().filter(|_| writer.says_why);
+    Line { text: end(writer), peer, is_error: *event.metadata().level() == Level::ERROR }
 }
 
-fn rank(level: Level) -> u8 {
-    match level {
-        Level::ERROR => ERROR,
-        Level::WARN => 2,
-        Level::INFO => INFO,
-        Level::DEBUG => DEBUG,
-        Level::TRACE => 5,
+/// A line about the log itself.
+pub fn own_line<F: Form>(level: Level, since: Duration, event: &str, peer: Option<&str>, lines: u64) -> String {
+    let mut writer = begin::<F>(level, since);
+    writer.text("event", event);
+    if let Some(peer) = peer {
+        writer.text("peer", peer);
     }
+    writer.bare("lines", format_args!("{lines}"));
+    end(writer)
 }
 
-/// The subscriber. It knows no spans: ids in the events connect the steps of a connection and of a message.
-struct Journal;
-
-impl Subscriber for Journal {
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // Not `always`: a reload may change the level.
-        if rank(*metadata.level()) <= DEBUG { Interest::sometimes() } else { Interest::never() }
-    }
-
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        rank(*metadata.level()) <= LEVEL.load(Relaxed)
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::DEBUG)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let line = if JSON.load(Relaxed) { line::<Json>(event, since) } else { line::<Text>(event, since) };
-        // One write, so that lines of different threads never mix. Nobody can be told when it fails.
-        let _ = std::io::stderr().write_all(line.as_bytes());
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-fn line<F: Form>(event: &Event<'_>, since: std::time::Duration) -> String {
-    let mut writer = Writer::<F> { line: String::with_capacity(LINE), form: std::marker::PhantomData };
+fn begin<F: Form>(level: Level, since: Duration) -> Writer<F> {
+    let mut writer = Writer::<F> { line: String::with_capacity(LINE), peer: None, says_why: false, form: std::marker::PhantomData };
     writer.line.push_str(F::START);
     let at = Stamp::utc(since.as_secs() as i64).civil();
     writer.bare(
@@ -120,21 +63,24 @@ fn line<F: Form>(event: &Event<'_>, since: std::time::Duration) -> String {
             F::QUOTE
         ),
     );
-    let level = match *event.metadata().level() {
+    let level = match level {
         Level::ERROR => "error",
         Level::WARN => "warn",
         Level::INFO => "info",
         Level::DEBUG | Level::TRACE => "debug",
     };
     writer.bare("level", format_args!("{}{level}{}", F::QUOTE, F::QUOTE));
-    event.record(&mut writer);
+    writer
+}
+
+fn end<F: Form>(mut writer: Writer<F>) -> String {
     writer.line.push_str(F::END);
     writer.line.push('\n');
     writer.line
 }
 
 /// How a line looks.
-trait Form {
+pub trait Form {
     const START: &'static str;
     const END: &'static str;
     /// Between pairs.
@@ -147,8 +93,10 @@ trait Form {
     fn quotes(text: &str) -> bool;
 }
 
-struct Text;
-struct Json;
+/// As `key=value`.
+pub struct Text;
+/// As JSON.
+pub struct Json;
 
 impl Form for Text {
     const START: &'static str = "";
@@ -176,6 +124,10 @@ impl Form for Json {
 
 struct Writer<F> {
     line: String,
+    /// Whom it is about.
+    peer: Option<String>,
+    /// Whether it says why something came to nothing.
+    says_why: bool,
     form: std::marker::PhantomData<F>,
 }
 
@@ -203,6 +155,7 @@ impl<F: Form> Writer<F> {
 
 impl<F: Form> Visit for Writer<F> {
     fn record_str(&mut self, field: &Field, value: &str) {
+        self.says_why |= matches!(field.name(), "reason" | "error");
         self.text(key(field), value);
     }
 
@@ -219,7 +172,13 @@ impl<F: Form> Visit for Writer<F> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(key(field), &format!("{value:?}"));
+        let text = format!("{value:?}");
+        self.text(key(field), &text);
+        match field.name() {
+            "peer" => self.peer = Some(text),
+            "reason" | "error" => self.says_why = true,
+            _ => {}
+        }
     }
 }
 
@@ -255,7 +214,8 @@ impl fmt::Display for Escaped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{sync::Mutex, time::Duration};
+    use std::sync::Mutex;
+    use tracing::{Metadata, Subscriber, span};
 
     /// Keeps lines instead of printing them.
     struct Kept<F>(&'static Mutex<Vec<String>>, std::marker::PhantomData<F>);
@@ -265,7 +225,7 @@ mod tests {
             true
         }
         fn event(&self, event: &Event<'_>) {
-            self.0.lock().unwrap().push(line::<F>(event, Duration::from_millis(1_764_000_000_123)));
+            self.0.lock().unwrap().push(line::<F>(event, Duration::from_millis(1_764_000_000_123)).text);
         }
         fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
             span::Id::from_u64(1)
