@@ -172,6 +172,8 @@ impl House {
             }
         });
         let depot = depot.and_then(|depot| unreadable.map_or(Ok(depot), Err)).map_err(store(&depot_dir))?;
+        // What the depot knows was in the log.
+        let options = spool::Options { floor: options.floor.max(depot.upto()), ..options };
         let spool = locked.open(options, &mut |at, bytes| match decode(bytes) {
             Ok(record) => {
                 replay.add(at, &record);
@@ -229,6 +231,9 @@ impl House {
             checkpoint: Mutex::default(),
         };
         let recovered = house.recover(&replay).map_err(store(&dir))?;
+        if house.spool.lost() > 0 {
+            house.skip_numbers(house.spool.lost());
+        }
         if recovered > 0 {
             tracing::info!(messages = recovered, "recovered from the log");
         }
@@ -555,6 +560,15 @@ impl House {
     /// Takes a message from what somebody may send; false if there is not so much left.
     pub(crate) fn spend(&self, who: &[(&str, u32)], limit: post::Limit, recipients: u32) -> bool {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(who, limit, recipients, self.clock.ms())
+    }
+
+    /// Damaged segments of the log that were put aside.
+    pub(crate) fn set_aside(&self) -> Vec<String> {
+        let aside = spool::aside(&*self.disk, self.spool.dir());
+        aside.map_or_else(
+            |error| vec![format!("what is in the spool cannot be listed: {error}")],
+            |all| all.into_iter().map(|a| a.name).collect(),
+        )
     }
 
     pub(crate) fn spool(&self) -> &Arc<Spool> {

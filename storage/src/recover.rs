@@ -150,6 +150,35 @@ impl House {
         }
     }
 
+    /// Part of the log is lost, and with it the bounds of UIDs that were in use: no mailbox uses a number again that may have been given out there.
+    /// So all mailboxes skip as many as there can have been.
+    pub(crate) fn skip_numbers(&self, lost: u64) {
+        // No record with the bounds of a mailbox is shorter than that.
+        let messages = u32::try_from(lost / 32).unwrap_or(u32::MAX);
+        let mut failed = 0;
+        for account in self.accounts().all() {
+            let names = match self.mailboxes().list(&account.maildir) {
+                Ok(listed) => listed,
+                Err(error) => {
+                    tracing::error!(account = %account.name(), ?error, "the mailboxes cannot be listed, so their UIDs skip nothing");
+                    failed += 1;
+                    continue;
+                }
+            };
+            for listed in names {
+                let skipped = self.mailboxes().open(&account.maildir, &listed.name).and_then(|mailbox| mailbox.skip(messages));
+                match skipped {
+                    Ok(()) | Err(Refusal::NoMailbox) => {}
+                    Err(error) => {
+                        tracing::error!(account = %account.name(), mailbox = %listed.name, ?error, "its UIDs cannot skip what may have been in use");
+                        failed += 1;
+                    }
+                }
+            }
+        }
+        tracing::warn!(bytes = lost, failed, "part of the log is lost: all mailboxes skip the UIDs that may have been in use");
+    }
+
     fn record_id(&self, at: Lsn) -> io::Result<u64> {
         match decode(&self.spool().read(at)?)? {
             Record::Accept(accept) => Ok(accept.id),

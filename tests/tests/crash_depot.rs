@@ -80,7 +80,7 @@ struct Rig {
 impl Rig {
     fn open(disk: &Crashing, seed: u64) -> std::io::Result<Rig> {
         let disk: Arc<Crashing> = Arc::new(disk.clone());
-        let options = spool::Options { segment: 4096, limit: 1 << 20, spares: 2, seed, patience: None };
+        let options = spool::Options { segment: 4096, limit: 1 << 20, spares: 2, seed, patience: None, ..spool::Options::default() };
         let mut records = Vec::new();
         let locked = Spool::lock(disk.clone(), Path::new("/spool"))?;
         let mut queue = BTreeMap::new();

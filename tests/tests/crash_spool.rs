@@ -82,6 +82,7 @@ fn check(disk: &Crashing, book: &Book) -> BTreeSet<u64> {
         assert!(seen.insert(id, at).is_none() || book.jots.contains(&id), "twice: {id:x}");
     })
     .expect("it opens after any crash");
+    assert_eq!(spool.lost(), 0, "a crash is taken for damage");
     for (id, at) in &book.acked {
         assert_eq!(seen.get(id), Some(at), "acknowledged and lost: {id:x}");
         assert_eq!(spool.read(*at).unwrap(), book.tried[id]);
@@ -243,6 +244,7 @@ fn work(disk: &Crashing, book: &Shared, seed: u64, steps: usize, faults: bool) {
                     spool.unpin(at, id);
                 }
             }
+            13 if dice.bool() => drop(spool.vouch().map_err(|error| assert!(faults, "{error}"))),
             13 => drop(spool.prepare().map_err(|error| assert!(faults, "{error}"))),
             14 => drop(spool.garbage().map_err(|error| assert!(faults, "{error}"))),
             _ => {

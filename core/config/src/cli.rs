@@ -245,6 +245,18 @@ pub enum Spool {
     List,
     /// Read all of it and compare the checksums; changes nothing
     Check,
+    /// List what can be read of damaged segments that a start put aside
+    #[command(
+        after_help = "Examples:\n  hikyaku spool salvage                        every message in every segment that was put aside\n  \
+        hikyaku spool salvage --into /root/saved     and write them there, a file each"
+    )]
+    Salvage {
+        /// A segment: one that was put aside, or any file; all that were put aside if none is named
+        file: Option<std::path::PathBuf>,
+        /// Write each message to a file of its own in this directory, which is made
+        #[arg(long, value_name = "DIR")]
+        into: Option<std::path::PathBuf>,
+    },
 }
 
 /// See [`Command::Sessions`].

@@ -1,15 +1,20 @@
-//! `spool list` and `spool check`, also while a server runs: nothing is changed.
+//! `spool list`, `spool check` and `spool salvage`, also while a server runs: nothing is changed.
 
 use super::{Console, Done, Failure, size, table};
 use crate::{
     depot,
     disk::Posix,
     outgoing::restore,
-    spool::{Lsn, Report, inspect},
+    spool::{self, Lsn, Report, inspect},
 };
 use config::{Config, cli};
 use queue::{Accept, Content, Queue, Record, Settings, route::Rules};
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+};
 
 /// Most problems that are shown one by one.
 const SHOWN_MAX: usize = 100;
@@ -18,6 +23,7 @@ pub(super) fn obey(command: cli::Spool, config: &Config, console: &mut Console<'
     match command {
         cli::Spool::List => list(config, console),
         cli::Spool::Check => check(config, console),
+        cli::Spool::Salvage { file, into } => salvage(config, file.as_deref(), into.as_deref(), console),
     }
 }
 
@@ -139,11 +145,69 @@ fn check(config: &Config, console: &mut Console<'_>) -> Done {
     for damage in report.damage.iter().take(SHOWN_MAX) {
         writeln!(console.out, "WRONG  {damage}")?;
     }
+    for aside in &report.aside {
+        writeln!(console.out, "WRONG  {} was damaged and is put aside; see `spool salvage`, then remove it", aside.name)?;
+    }
     console.out.flush()?;
-    if report.damage.is_empty() && unread == 0 {
+    if report.damage.is_empty() && report.aside.is_empty() && unread == 0 {
         return Ok(writeln!(console.out, "all checksums are right")?);
     }
-    Err(Failure::new(format!("{} damaged places, {unread} records that cannot be read", report.damage.len())))
+    let (damaged, aside) = (report.damage.len(), report.aside.len());
+    Err(Failure::new(format!("{damaged} damaged places, {aside} segments put aside, {unread} records that cannot be read")))
+}
+
+/// What can be read of damaged segments, and where it goes if somebody wants it. Nothing says what of it has been delivered since.
+fn salvage(config: &Config, file: Option<&Path>, into: Option<&Path>, console: &mut Console<'_>) -> Done {
+    let dir = config.store.join("spool");
+    let files = match file {
+        Some(file) if file.components().count() > 1 => vec![file.to_owned()],
+        Some(file) => vec![dir.join(file)],
+        None => spool::aside(&Posix, &dir).map_err(|e| Failure::at(&dir, e))?.into_iter().map(|aside| dir.join(aside.name)).collect(),
+    };
+    if let Some(into) = into {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(into).map_err(|e| Failure::at(into, e))?;
+    }
+    let mut rows = vec![["ID", "ACCEPTED", "SIZE", "FROM", "FOR"].map(String::from).to_vec()];
+    let (mut others, mut unread, mut failed) = (0u64, 0u64, None);
+    let mut lost = 0u64;
+    for path in &files {
+        let read = spool::salvage(&Posix, path, &mut |_, id, record| match Record::decode(record) {
+            Ok(Record::Accept(accept)) => {
+                let row = Row::of(&accept);
+                let whom: Vec<String> = row.here.into_iter().chain(row.elsewhere).collect();
+                rows.push(vec![format!("{:x}", accept.id), row.accepted, size(row.size), row.from, whom.join(", ")]);
+                if let (Some(into), Content::Inline(bytes)) = (into, accept.content)
+                    && let Err(error) = write(&into.join(format!("{id:x}.eml")), bytes)
+                {
+                    failed.get_or_insert(Failure::at(into, error));
+                }
+            }
+            Ok(_) => others += 1,
+            Err(_) => unread += 1,
+        });
+        lost += read.map_err(|e| Failure::at(path, e))?;
+    }
+    if rows.len() > 1 {
+        console.out.write_all(table(&rows).as_bytes())?;
+    }
+    writeln!(
+        console.err,
+        "{} segments: {} messages and {others} other records can be read, {unread} records are of no use and {lost} bytes are none.\n\
+         Most of the messages have been delivered since; the content of large ones is not in segments",
+        files.len(),
+        rows.len() - 1
+    )?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// Somebody's mail: for nobody else to read, and nothing is written over.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use io::Write as _;
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        // The segment was put aside twice.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        file => file?.write_all(bytes),
+    }
 }
 
 /// Gives `each` where a record is, whether it would be replayed, and the record unless it cannot be read.

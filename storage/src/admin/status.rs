@@ -32,9 +32,6 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
         rows.push([String::new(), dead.clone()]);
     }
     rows.push(["log".into(), size(status.log_bytes)]);
-    if let Some(free) = status.free_bytes {
-        rows.push(["disk".into(), format!("{} free", size(free))]);
-    }
     rows.push(["sandbox".into(), status.closed_in.join(", ")]);
     for missing in &status.not_closed_in {
         rows.push([String::new(), format!("without {missing}")]);
@@ -44,6 +41,9 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
     }
     for (part, count) in &status.panics {
         rows.push(["panics".into(), format!("{count} in {part}: the log says more")]);
+    }
+    for name in &status.set_aside {
+        rows.push(["damaged".into(), format!("{name} of the log was put aside; see `hikyaku spool salvage`")]);
     }
     let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
     Ok(console.out.write_all(table(&rows).as_bytes())?)

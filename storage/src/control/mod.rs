@@ -132,9 +132,6 @@ pub struct Status {
     /// Lines of the log on standard error that were lost because nobody read it.
     #[serde(default)]
     pub lost_log_lines: u64,
-    /// Bytes that the disk of the store has left.
-    #[serde(default)]
-    pub free_bytes: Option<u64>,
     /// Panics that were caught since the start, by the part of the server they ended.
     #[serde(default)]
     pub panics: std::collections::BTreeMap<String, u64>,
@@ -144,6 +141,9 @@ pub struct Status {
     /// What of that this system could not do, and why.
     #[serde(default)]
     pub not_closed_in: Vec<String>,
+    /// Damaged segments of the log that were put aside at a start and wait for somebody to look at them.
+    #[serde(default)]
+    pub set_aside: Vec<String>,
     /// The queue.
     pub queue: QueueStatus,
 }

@@ -173,10 +173,10 @@ impl Clerk {
             away: levels.away as u64,
             log_bytes: levels.log_bytes,
             lost_log_lines: levels.lost_lines,
-            free_bytes: levels.free_space,
             panics: levels.panics.into_iter().map(|(part, count)| (part.to_owned(), count)).collect(),
             closed_in: held.by.into_iter().map(str::to_owned).collect(),
             not_closed_in: held.missing,
+            set_aside: self.house.set_aside(),
             queue: levels.queue,
         }
     }
@@ -298,7 +298,6 @@ impl House {
             started: self.ready_at(),
             sessions: self.guests(),
             stressed: self.stressed().len(),
-            free_space: self.free_space(),
             incoming_disk: self.space().uncommitted(),
             incoming_memory: self.space().held() as u64,
             away: self.away(),

@@ -90,7 +90,7 @@ impl<'a> Writer<'a> {
             }
         };
         let offset = now.end();
-        let head = FrameHead { len: record.len() as u32, crc: checksum(&[record]), at: offset, id, kind: Kind::Record };
+        let head = FrameHead { len: record.len() as u32, crc: checksum(&[record]), at: offset, id, kind: Kind::Record, durable: None };
         now.buffer.extend_from_slice(&head.encode(u64::from(now.number)));
         now.buffer.extend_from_slice(record);
         now.total += 1;
@@ -155,8 +155,11 @@ pub fn scan(disk: &dyn Disk, dir: &Path, number: u32, wanted: &dyn Fn(u64, u32) 
 fn head(file: &dyn File, number: u32, at: u64) -> io::Result<FrameHead> {
     let mut bytes = [0; FRAME_HEAD];
     let n = read_full(file, &mut bytes, at)?;
-    let head = FrameHead::decode(&bytes, u64::from(number), at).filter(|head| n == FRAME_HEAD && head.kind == Kind::Record);
-    head.ok_or_else(damaged)
+    match FrameHead::decode(&bytes, u64::from(number), at).filter(|_| n == FRAME_HEAD) {
+        Some(head) if head.kind == Kind::Record => Ok(head),
+        Some(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "a pack of queued messages has what a later version wrote")),
+        None => Err(damaged()),
+    }
 }
 
 fn payload(file: &dyn File, head: &FrameHead) -> io::Result<Vec<u8>> {

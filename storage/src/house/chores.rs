@@ -30,6 +30,9 @@ impl House {
             if let Err(error) = self.spool.flush() {
                 tracing::warn!(%error, "the log lags behind");
             }
+            if let Err(error) = self.spool.vouch() {
+                tracing::warn!(%error, "the log cannot be written to");
+            }
             if let Err(error) = self.spool.prepare() {
                 tracing::warn!(%error, "no spare segment for the log");
             }

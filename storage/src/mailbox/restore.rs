@@ -2,6 +2,7 @@
 
 use super::{
     deliver::{Content, Deposit, Placed, link_or_copy, write_draft},
+    limits,
     shelf::Mailboxes,
     state::{Mailbox, Reserved},
     trouble,
@@ -11,6 +12,7 @@ use imap::Refusal;
 use mail::MailboxName;
 use maildir::Bounds;
 use std::{io, path::Path, sync::Arc};
+use wire::Fault;
 
 /// How much of two files is compared at a time.
 const PIECE: usize = 64 << 10;
@@ -71,6 +73,23 @@ impl Mailbox {
             }
         }
         self.deliver(deposit)
+    }
+
+    /// Skips as many numbers as so many messages may have used of which nothing is known any more. Durable on return.
+    ///
+    /// # Errors
+    /// A fault of the disk, the mailbox was removed, or there are not so many left.
+    pub fn skip(&self, messages: u32) -> Result<(), Refusal> {
+        let mut state = self.lock()?;
+        // What was reserved last was so much beyond what was in use.
+        let uids = messages.checked_add(limits::UID_BLOCK).ok_or(Refusal::Fault(Fault::Never))?;
+        let uid_upto = state.durable.uid_upto.max(state.index.uid_next).checked_add(uids).ok_or(Refusal::Fault(Fault::Never))?;
+        let changes = u64::from(messages).saturating_add(limits::MOD_SEQ_BLOCK);
+        let mod_seq_upto = state.durable.mod_seq_upto.max(state.index.mod_seq).saturating_add(changes);
+        let bounds = Bounds { uid_validity: state.index.uid_validity, uid_upto, mod_seq_upto };
+        state.write_bounds(bounds, true)?;
+        state.recover(bounds);
+        Ok(())
     }
 
     /// The file of a message may have to be made durable, although its UID is an old one.

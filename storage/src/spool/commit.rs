@@ -60,6 +60,8 @@ pub struct State {
     tail: Option<Tail>,
     /// Everything before this place is durable.
     pub end: Lsn,
+    /// Everything before this place is known to be durable by something behind it.
+    vouched: Lsn,
     /// Everything before this place is released.
     pub mark: Lsn,
     /// Records that are not delivered: a place which they are not before, and their id.
@@ -120,6 +122,7 @@ impl State {
             lonely: 0,
             tail: Some(tail),
             end,
+            vouched: end,
             mark,
             flight: BTreeSet::new(),
             open: 0,
@@ -215,13 +218,48 @@ impl Spool {
         outcome.error.as_ref().map_or(Ok(()), |error| Err(copy(error)))
     }
 
+    /// Writes a mark behind the last group, which says that it was durable, and which the next group is written over. Only a later frame can tell damage
+    /// to a group from one that a crash cut short, and after the last group there may be none for days. It costs no flush, and may be lost.
+    pub(super) fn vouch_for_last(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if state.leading || state.vouched >= state.end {
+            return Ok(());
+        }
+        let Some(tail) = state.tail.take() else { return Ok(()) };
+        let (at, payload) = (state.end, state.mark.to_le_bytes());
+        state.leading = true;
+        // Nobody's group.
+        let mut reign = Reign {
+            spool: self,
+            group: Arc::default(),
+            bytes: Vec::new(),
+            jots: Vec::new(),
+            before: 0,
+            base: at,
+            good: 0,
+            tail: None,
+            error: None,
+            over: true,
+        };
+        drop(state);
+        let head = FrameHead { at, durable: Some(at), ..self.frame(Kind::Mark, 0, &[&payload])? };
+        let frame = [&head.encode(tail.salt)[..], &payload].concat();
+        let written =
+            if tail.offset + frame.len() as u64 <= self.options.segment { tail.file.write_at(&frame, tail.offset) } else { Ok(()) };
+        reign.tail = Some(tail);
+        if written.is_ok() {
+            self.state().vouched = at;
+        }
+        written
+    }
+
     /// The head of a frame whose place is not known yet.
     fn frame(&self, kind: Kind, id: u64, pieces: &[&[u8]]) -> io::Result<FrameHead> {
         let len: usize = pieces.iter().map(|p| p.len()).sum();
         if (len + FRAME_HEAD + SEGMENT_HEAD) as u64 > self.options.segment {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a record larger than a segment"));
         }
-        Ok(FrameHead { len: len as u32, crc: checksum(pieces), at: 0, id, kind })
+        Ok(FrameHead { len: len as u32, crc: checksum(pieces), at: 0, id, kind, durable: None })
     }
 
     fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]], open: &mut bool) -> io::Result<Lsn> {
@@ -409,7 +447,7 @@ impl Drop for Reign<'_> {
             state.push_again(&self.bytes, &self.jots);
         }
         self.bytes.clear();
-        if self.bytes.capacity() <= BUFFER_KEPT {
+        if (1..=BUFFER_KEPT).contains(&self.bytes.capacity()) {
             state.buffer = std::mem::take(&mut self.bytes);
         }
         let error = self.error.take().or_else(|| (!self.over).then(|| io::ErrorKind::Other.into()));
@@ -428,7 +466,7 @@ struct Part {
     least_id: u64,
 }
 
-/// Seals the heads of as many frames as fit into `room`.
+/// Seals the heads of as many frames as fit into `room`. Everything before `base` is durable, and each of them says so.
 fn seal(bytes: &mut [u8], base: Lsn, salt: u64, room: u64) -> Part {
     let mut part = Part { len: 0, least_id: u64::MAX };
     while let Some(raw) = bytes[part.len..].first_chunk_mut::<FRAME_HEAD>() {
@@ -441,6 +479,7 @@ fn seal(bytes: &mut [u8], base: Lsn, salt: u64, room: u64) -> Part {
             part.least_id = part.least_id.min(head.id);
         }
         head.at = base + part.len as u64;
+        head.durable = Some(base);
         *raw = head.encode(salt);
         part.len = end;
     }

@@ -1,6 +1,6 @@
 //! Looking at a spool without touching it: for the command line, also while a server runs.
 
-use super::{Lsn, large, recover, segment};
+use super::{Aside, Lsn, aside, large, mend, recover, scan::scan};
 use crate::disk::Disk;
 use queue::frame::Kind;
 use std::{collections::BTreeSet, io, path::Path};
@@ -37,6 +37,8 @@ pub struct Report {
     pub garbage: usize,
     /// What is wrong, in words: bytes that were durable and cannot be read.
     pub damage: Vec<String>,
+    /// Segments that were put aside because they were damaged.
+    pub aside: Vec<Aside>,
 }
 
 /// Gives `each` every record that can be read, in order, and says how the whole is. A running server may be writing meanwhile: then what it
@@ -47,9 +49,19 @@ pub struct Report {
 pub fn inspect(disk: &dyn Disk, dir: &Path, each: &mut dyn FnMut(Seen<'_>)) -> io::Result<Report> {
     let files = recover::list(disk, dir)?;
     let log = recover::examine(disk, dir, &files.live)?;
+    let mut damage: Vec<String> = log.lost.iter().map(|number| format!("segment {number:016x} has no head that can be read")).collect();
     let mut ids = BTreeSet::new();
     for found in &log.found {
-        segment::scan(&*found.file, &found.head, found.limit.unwrap_or(u64::MAX), &mut |frame, record| {
+        let number = found.head.number;
+        if found.head_damaged {
+            damage.push(format!("segment {number:016x}: its head is damaged, and can be read all the same"));
+        }
+        let mut gone = Vec::new();
+        scan(&*found.file, &found.head, found.limit, &mut |frame, record| {
+            match mend::lost(frame, log.mark) {
+                0 => {}
+                bytes => gone.push(format!("segment {number:016x}: {bytes} bytes from {:#x} were damaged at an earlier start", frame.at)),
+            }
             if frame.kind == Kind::Record {
                 let live = frame.at >= log.mark;
                 if live {
@@ -58,18 +70,24 @@ pub fn inspect(disk: &dyn Disk, dir: &Path, each: &mut dyn FnMut(Seen<'_>)) -> i
                 each(Seen { at: frame.at, id: frame.id, live, record });
             }
         })?;
+        damage.append(&mut gone);
     }
-    let damage = log.wanted().filter(|f| f.limit.is_some_and(|limit| f.end < limit)).map(|f| {
-        let limit = f.limit.unwrap_or(f.end);
-        format!("segment {:016x}: {} bytes from {:#x} cannot be read", f.head.number, limit - f.end, f.end)
-    });
+    for found in log.wanted() {
+        for hole in found.holes.iter().filter(|hole| hole.damage && hole.to > log.mark) {
+            damage.push(format!("segment {:016x}: {} bytes from {:#x} cannot be read", found.head.number, hole.to - hole.from, hole.from));
+        }
+    }
+    if log.mark > log.end {
+        damage.push("the log ends before what was released".to_owned());
+    }
     let mut report = Report {
         segments: log.found.len(),
         spares: files.spare.len(),
         runs: log.run,
         mark: log.mark,
         end: log.end,
-        damage: damage.collect(),
+        damage,
+        aside: aside(disk, dir)?,
         ..Report::default()
     };
     let mut names = Vec::new();

@@ -10,7 +10,10 @@ mod commit;
 mod entry;
 mod inspect;
 mod large;
+mod mend;
 mod recover;
+mod salvage;
+mod scan;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -18,6 +21,7 @@ mod tests;
 pub use entry::Entry;
 pub use inspect::{Report, Seen, inspect};
 pub use large::Large;
+pub use salvage::{Aside, aside, salvage};
 
 use crate::disk::{Disk, File, How, Lock};
 use commit::State;
@@ -57,12 +61,24 @@ pub struct Options {
     /// Where salts and the times of retries come from. Must not be known to those who send mail; tests fix it. What guards against guesses has a key
     /// of its own unless a house is opened for a test.
     pub seed: u64,
+    /// What others know of this log: it was at least so far. If it ends before, its end is lost, and no place is given out twice.
+    pub floor: Lsn,
+    /// The greatest number of a run that others know of: no id of it is given out twice, whatever became of the log.
+    pub run: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
         use std::hash::{BuildHasher, RandomState};
-        Options { segment: 16 << 20, limit: 1 << 30, spares: 8, patience: Some(PATIENCE), seed: RandomState::new().hash_one(0) }
+        Options {
+            segment: 16 << 20,
+            limit: 1 << 30,
+            spares: 8,
+            patience: Some(PATIENCE),
+            seed: RandomState::new().hash_one(0),
+            floor: 0,
+            run: 0,
+        }
     }
 }
 
@@ -73,6 +89,8 @@ pub struct Spool {
     options: Options,
     run: u64,
     count: AtomicU64,
+    /// Bytes of the log that are not released and could not be read: see [`Spool::lost`].
+    lost: u64,
     /// Flushes so far, for the metrics.
     flushes: AtomicU64,
     state: Mutex<State>,
@@ -248,6 +266,31 @@ impl Spool {
     pub fn live_bytes(&self) -> u64 {
         let state = self.state();
         state.end - state.mark
+    }
+
+    /// Bytes of log that were durable, are not released, and could not be read when it was opened, now or at an earlier start. What they said nobody
+    /// knows: messages, removals, and numbers that were in use.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The number of this run: how often the log has been opened.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Leaves word behind the last group that it was durable, so that damage to it is told from what a crash leaves. Call it about once a second: it
+    /// costs a write and no flush, and nothing if there was nothing new.
+    ///
+    /// # Errors
+    /// If the disk does not take it. Nothing depends on it.
+    pub fn vouch(&self) -> io::Result<()> {
+        self.vouch_for_last()
     }
 
     /// How often something was flushed to the disk: many records share one.

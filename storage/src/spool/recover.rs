@@ -3,11 +3,12 @@
 use super::{
     Locked, Options, RUN_BITS, Spool,
     commit::State,
-    large,
+    large, mend, salvage,
+    scan::{Hole, scan},
     segment::{self, Segment, Segments, Tail},
 };
 use crate::disk::{Disk, File, How};
-use queue::frame::{Kind, SegmentHead};
+use queue::frame::{Found as Head, Kind, SegmentHead};
 use std::{
     collections::BTreeMap,
     io,
@@ -23,6 +24,15 @@ pub struct Files {
     pub spare: Vec<u64>,
     /// Those that were being made.
     pub unfinished: Vec<u64>,
+    /// Those that were put aside.
+    pub aside: Vec<u64>,
+}
+
+impl Files {
+    /// A number that no file has had.
+    pub fn next(&self) -> u64 {
+        [&self.live, &self.spare, &self.unfinished, &self.aside].into_iter().flatten().max().map_or(1, |n| n + 1)
+    }
 }
 
 /// A segment as it was found.
@@ -31,11 +41,16 @@ pub struct Found {
     pub file: Box<dyn File>,
     /// Where it says that it ends: the base of a later one. `None` for the last.
     pub limit: Option<u64>,
-    /// Where it can be read up to.
+    /// Where it ends, parts that cannot be read included.
     pub end: u64,
+    /// Parts of it that cannot be read.
+    pub holes: Vec<Hole>,
+    /// Its head is damaged, and could be read all the same.
+    pub head_damaged: bool,
     /// Length of the file.
     pub len: u64,
-    pub records: u64,
+    /// Records behind its first hole.
+    pub behind: u64,
     pub least_id: u64,
 }
 
@@ -48,6 +63,10 @@ pub struct Log {
     pub end: u64,
     /// The greatest number of a run.
     pub run: u64,
+    /// Segments whose head cannot be read.
+    pub lost: Vec<u64>,
+    /// Bytes that are lost and of which no hole tells, because nothing is left of the log around them.
+    pub gone: u64,
 }
 
 impl Log {
@@ -56,9 +75,9 @@ impl Log {
         self.found.iter().filter(|f| f.head.base < f.limit.unwrap_or(u64::MAX) && f.limit.unwrap_or(u64::MAX) > self.mark)
     }
 
-    /// The first place from which what was durable cannot be read, and the segment.
-    pub fn damage(&self) -> Option<(&Found, u64)> {
-        self.wanted().find(|f| f.limit.is_some_and(|limit| f.end < limit)).map(|f| (f, f.end))
+    /// Whether nothing of it that is still wanted is in doubt.
+    pub fn is_whole(&self) -> bool {
+        self.lost.is_empty() && self.wanted().all(|f| f.holes.is_empty()) && !self.found.iter().any(|f| f.head_damaged)
     }
 }
 
@@ -82,23 +101,20 @@ pub fn open(locked: Locked, options: Options, replay: &mut dyn FnMut(u64, &[u8])
     assert!(options.segment >= 4096 && options.segment <= u64::from(u32::MAX), "a segment has 4 KiB to 4 GiB");
     let Locked { disk, dir, lock } = locked;
     let dir = &*dir;
-    let files = list(&*disk, dir)?;
+    let mut files = list(&*disk, dir)?;
     for &number in &files.unfinished {
         disk.unlink(&segment::unfinished(dir, number))?;
     }
     let log = examine(&*disk, dir, &files.live)?;
-    if let Some((found, at)) = log.damage() {
-        let text = format!("segment {:016x} is damaged at {at:#x}: what was durable there cannot be read", found.head.number);
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    }
+    let log = mend::mend(&*disk, dir, &options, &mut files, log)?;
+    let log = Log { run: log.run.max(options.run), ..log };
     if let Some(last) = log.found.last() {
         segment::rewrite(&*disk, dir, &last.head, last.end)?;
     }
     disk.sync_dir(dir)?;
     disk.sync_dir(&large::dir(dir))?;
 
-    let next = files.live.iter().chain(&files.spare).chain(&files.unfinished).max().map_or(1, |n| n + 1);
-    let mut segments = Segments { list: Vec::new(), spares: Vec::new(), next, dice: fastrand::Rng::with_seed(options.seed) };
+    let mut segments = Segments { list: Vec::new(), spares: Vec::new(), next: files.next(), dice: fastrand::Rng::with_seed(options.seed) };
     for number in files.spare {
         // The size may have been configured anew, or the crash came before the file was as long as it should be.
         if disk.stat(&segment::spare(dir, number))?.len == options.segment {
@@ -108,9 +124,10 @@ pub fn open(locked: Locked, options: Options, replay: &mut dyn FnMut(u64, &[u8])
         }
     }
     let tail = begin(&*disk, dir, &options, &log, &mut segments)?;
-    let mut live_ids = BTreeMap::new();
+    let (mut live_ids, mut lost) = (BTreeMap::new(), log.gone);
     for found in log.wanted() {
-        segment::scan(&*found.file, &found.head, found.limit.unwrap_or(u64::MAX), &mut |frame, payload| {
+        scan(&*found.file, &found.head, found.limit, &mut |frame, payload| {
+            lost += mend::lost(frame, log.mark);
             if frame.kind == Kind::Record && frame.at >= log.mark {
                 live_ids.insert(frame.id, frame.at);
                 replay(frame.at, payload);
@@ -132,6 +149,7 @@ pub fn open(locked: Locked, options: Options, replay: &mut dyn FnMut(u64, &[u8])
         options,
         run: log.run + 1,
         count: AtomicU64::new(0),
+        lost,
         flushes: AtomicU64::new(0),
         state: Mutex::new(state),
         room: Condvar::new(),
@@ -178,15 +196,24 @@ fn begin(disk: &dyn Disk, dir: &Path, options: &Options, log: &Log, segments: &m
 
 /// Reads all heads, and how far each segment can be read.
 pub fn examine(disk: &dyn Disk, dir: &Path, live: &[u64]) -> io::Result<Log> {
-    let mut found = Vec::new();
+    let (mut found, mut lost) = (Vec::new(), Vec::new());
     for &number in live {
         let file = disk.open(&segment::live(dir, number), How::Read)?;
-        let Some(head) = segment::head(&*file)?.filter(|head| head.number == number) else {
-            let text = format!("segment {number:016x} has no head: it is damaged, or of a later version");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        let later = |what: String| {
+            Err(io::Error::new(io::ErrorKind::Unsupported, format!("segment {number:016x} is of {what}, which is not known here")))
+        };
+        let (head, head_damaged) = match segment::head(&*file)? {
+            Head::Whole(head) if head.number == number => (head, false),
+            Head::Damaged(head) if head.number == number => (head, true),
+            Head::Later(version) => return later(format!("version {version}")),
+            Head::Whole(_) | Head::Damaged(_) | Head::Lost => {
+                lost.push(number);
+                continue;
+            }
         };
         let len = file.len()?;
-        found.push(Found { head, file, limit: None, end: head.base, len, records: 0, least_id: u64::MAX });
+        let end = head.base;
+        found.push(Found { head, file, limit: None, end, holes: Vec::new(), head_damaged, len, behind: 0, least_id: u64::MAX });
     }
     // A segment ends where the first later one begins, and no later than any later one: after a failure the log goes on before the bytes in doubt.
     let mut limit = None;
@@ -196,10 +223,10 @@ pub fn examine(disk: &dyn Disk, dir: &Path, live: &[u64]) -> io::Result<Log> {
     }
     let mut mark = found.iter().map(|f| f.head.mark).max().unwrap_or(0);
     for f in &mut found {
-        let (mut records, mut least_id) = (0, u64::MAX);
-        f.end = segment::scan(&*f.file, &f.head, f.limit.unwrap_or(u64::MAX), &mut |frame, payload| match frame.kind {
+        let (mut places, mut least_id) = (Vec::new(), u64::MAX);
+        let scanned = scan(&*f.file, &f.head, f.limit, &mut |frame, payload| match frame.kind {
             Kind::Record => {
-                records += 1;
+                places.push(frame.at);
                 least_id = least_id.min(frame.id);
             }
             Kind::Mark => {
@@ -207,15 +234,14 @@ pub fn examine(disk: &dyn Disk, dir: &Path, live: &[u64]) -> io::Result<Log> {
                     mark = mark.max(u64::from_le_bytes(bytes));
                 }
             }
+            Kind::Hole | Kind::Other(_) => {}
         })?;
-        (f.records, f.least_id) = (records, least_id);
+        f.behind = scanned.holes.first().map_or(0, |hole| places.iter().filter(|&&at| at > hole.from).count() as u64);
+        (f.end, f.holes, f.least_id) = (scanned.end, scanned.holes, least_id);
     }
     let end = found.last().map_or(0, |f| f.end);
     let run = found.iter().map(|f| f.head.run).max().unwrap_or(0);
-    if mark > end {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the log ends before what was released"));
-    }
-    Ok(Log { found, mark, end, run })
+    Ok(Log { found, mark, end, run, lost, gone: 0 })
 }
 
 /// The files there are.
@@ -223,6 +249,7 @@ pub fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Files> {
     let mut files = Files::default();
     disk.list(dir, &mut |name| {
         let Ok(name) = std::str::from_utf8(name) else { return };
+        files.aside.extend(salvage::number(name));
         let Some((number, kind)) = name.split_once('.') else { return };
         let Some(number) = u64::from_str_radix(number, 16).ok().filter(|_| number.len() == 16) else { return };
         match kind {

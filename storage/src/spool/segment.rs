@@ -6,14 +6,14 @@
 
 use super::Lsn;
 use crate::disk::{Disk, File, How};
-use queue::frame::{FRAME_HEAD, FrameHead, Kind, SEGMENT_HEAD, SegmentHead, checksum};
+use queue::frame::{FRAME_HEAD, Found as Head, FrameHead, Kind, SEGMENT_HEAD, SegmentHead, checksum};
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
 /// What a new file is filled with at a time, and what is read of a segment at a time.
-const CHUNK: usize = 1 << 20;
+pub(super) const CHUNK: usize = 1 << 20;
 
 /// A segment of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,33 +116,9 @@ pub fn begin(disk: &dyn Disk, dir: &Path, from: u64, head: &SegmentHead) -> io::
 }
 
 /// Reads the head of a segment.
-pub fn head(file: &dyn File) -> io::Result<Option<SegmentHead>> {
+pub fn head(file: &dyn File) -> io::Result<Head> {
     let mut bytes = [0; SEGMENT_HEAD];
-    Ok(if read_full(file, &mut bytes, 0)? == SEGMENT_HEAD { SegmentHead::decode(&bytes) } else { None })
-}
-
-/// Gives `each` every frame up to `limit`, or to the first place where there is none, and says where it stopped.
-pub fn scan(file: &dyn File, head: &SegmentHead, limit: Lsn, each: &mut dyn FnMut(&FrameHead, &[u8])) -> io::Result<Lsn> {
-    let mut window = Window { file, bytes: Vec::new(), at: 0 };
-    let mut at = head.base;
-    loop {
-        let offset = at - head.base + SEGMENT_HEAD as u64;
-        if at >= limit {
-            return Ok(at);
-        }
-        let Some(bytes) = window.get(offset, FRAME_HEAD)? else { return Ok(at) };
-        let Some(frame) = bytes.first_chunk().and_then(|bytes| FrameHead::decode(bytes, head.salt, at)) else { return Ok(at) };
-        let end = offset.saturating_add(FRAME_HEAD as u64).saturating_add(u64::from(frame.len));
-        if frame.next() > limit || end > head.size {
-            return Ok(at);
-        }
-        let Some(payload) = window.get(offset + FRAME_HEAD as u64, frame.len as usize)? else { return Ok(at) };
-        if checksum(&[payload]) != frame.crc {
-            return Ok(at);
-        }
-        each(&frame, payload);
-        at = frame.next();
-    }
+    Ok(if read_full(file, &mut bytes, 0)? == SEGMENT_HEAD { SegmentHead::find(&bytes) } else { Head::Lost })
 }
 
 /// Makes durable what was read of the last segment, up to `end`.
@@ -152,7 +128,8 @@ pub fn scan(file: &dyn File, head: &SegmentHead, limit: Lsn, each: &mut dyn FnMu
 /// bytes and thinks that the disk has them too. So they are written again, as they are.
 pub fn rewrite(disk: &dyn Disk, dir: &Path, head: &SegmentHead, end: Lsn) -> io::Result<()> {
     let file = disk.open(&live(dir, head.number), How::Write)?;
-    let len = end - head.base + SEGMENT_HEAD as u64;
+    // A hole at its end may lead beyond the file.
+    let len = (end - head.base + SEGMENT_HEAD as u64).min(file.len()?);
     let mut bytes = vec![0; CHUNK.min(len as usize)];
     let mut at = 0;
     while at < len {
@@ -184,32 +161,6 @@ pub fn read(file: &dyn File, segment: &Segment, at: Lsn) -> io::Result<Vec<u8>> 
         return Err(io::ErrorKind::NotFound.into());
     }
     Ok(payload)
-}
-
-/// A piece of a file that is read from front to back.
-struct Window<'a> {
-    file: &'a dyn File,
-    bytes: Vec<u8>,
-    at: u64,
-}
-
-impl Window<'_> {
-    /// `n` bytes from `offset`, if the file has them.
-    fn get(&mut self, offset: u64, n: usize) -> io::Result<Option<&[u8]>> {
-        let inside = |w: &Window<'_>| offset >= w.at && offset + n as u64 <= w.at + w.bytes.len() as u64;
-        if !inside(self) {
-            let rest = self.file.len()?.saturating_sub(offset);
-            if rest < n as u64 {
-                return Ok(None);
-            }
-            self.bytes.resize(rest.min(n.max(CHUNK) as u64) as usize, 0);
-            self.at = offset;
-            let filled = read_full(self.file, &mut self.bytes, offset)?;
-            self.bytes.truncate(filled);
-        }
-        let from = (offset - self.at) as usize;
-        Ok(self.bytes.get(from..from + n))
-    }
 }
 
 /// Fills `buf`, or as much of it as the file has.

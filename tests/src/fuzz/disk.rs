@@ -29,7 +29,7 @@ pub fn queue_record(data: &[u8]) {
     if let Some(head) = data.first_chunk::<FRAME_HEAD>()
         && let Some(read) = FrameHead::decode(head, 0, 0)
     {
-        assert_eq!(read.encode(0), *head);
+        assert_eq!(FrameHead::decode(&read.encode(0), 0, 0), Some(read));
     }
 }
 

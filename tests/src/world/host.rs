@@ -120,7 +120,7 @@ impl Host {
         self.set_clock(now);
         self.starts += 1;
         let seed = self.seed.wrapping_add(self.starts);
-        let options = spool::Options { segment: SEGMENT, limit: 1 << 30, spares: 2, patience: None, seed };
+        let options = spool::Options { segment: SEGMENT, limit: 1 << 30, spares: 2, patience: None, seed, ..spool::Options::default() };
         let config = config::parse("world", &self.config).map_err(|e| e.to_string())?;
         let house = House::open_at(config, canary::disk(&self.disk, canary), self.hands.clock(), options).map_err(|e| e.to_string())?;
         house.on_trips(self.bells.of(None));
