@@ -1,8 +1,9 @@
 //! What peers may cost the log: lines that say why something of theirs came to nothing.
 
+use post::Network;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
 /// Lines of one peer at once, and so many in a minute. Enough to see what it does, and for programs that lock out who guesses passwords.
@@ -11,8 +12,8 @@ const MINUTE_MS: u64 = 60_000;
 /// Peers that are told apart; all others share one budget.
 const PEERS_MAX: usize = 4096;
 
-/// A bucket of lines for each peer.
-pub struct Budget(BTreeMap<IpAddr, Bucket>);
+/// A bucket of lines for each peer, and one for those who are not told apart.
+pub struct Budget(BTreeMap<Option<Network>, Bucket>);
 
 struct Bucket {
     /// Lines that were spent, in parts of a minute.
@@ -41,7 +42,7 @@ impl Budget {
             self.0.values_mut().for_each(|bucket| bucket.refill(now_ms));
             self.0.retain(|_, bucket| bucket.spent_ms > 0 || bucket.left_out > 0);
             if self.0.len() >= PEERS_MAX {
-                network = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+                network = None;
             }
         }
         let bucket = self.0.entry(network).or_insert(Bucket { spent_ms: 0, at_ms: now_ms, left_out: 0 });
@@ -58,18 +59,19 @@ impl Budget {
     /// Whose lines were left out since the last time, and how many.
     pub fn summaries(&mut self) -> Vec<(String, u64)> {
         let left_out = self.0.iter_mut().filter(|(_, bucket)| bucket.left_out > 0);
-        left_out.map(|(network, bucket)| (network.to_string(), std::mem::take(&mut bucket.left_out))).collect()
+        left_out
+            .map(|(network, bucket)| {
+                let network = network.map_or_else(|| "others".to_owned(), |network| network.to_string());
+                (network, std::mem::take(&mut bucket.left_out))
+            })
+            .collect()
     }
 }
 
-/// Who is one peer: an address of IPv4, or a /64 of IPv6, which one customer has.
-fn network(peer: &str) -> IpAddr {
-    let address = peer.parse::<SocketAddr>().map(|peer| peer.ip()).or_else(|_| peer.parse());
-    match address.map(|address| address.to_canonical()) {
-        Ok(IpAddr::V6(address)) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        Ok(address) => address,
-        Err(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    }
+/// Who is one peer.
+fn network(peer: &str) -> Option<Network> {
+    let address: Result<IpAddr, _> = peer.parse::<SocketAddr>().map(|peer| peer.ip()).or_else(|_| peer.parse());
+    address.ok().map(Network::of)
 }
 
 #[cfg(test)]
@@ -85,7 +87,7 @@ mod tests {
         assert_eq!(spent(&mut budget, "[2001:db8::1]:7", 0), 60);
         assert_eq!(spent(&mut budget, "[2001:db8::2]:7", 0), 0);
         assert_eq!(spent(&mut budget, "192.0.2.2:7", 0), 60);
-        assert_eq!(budget.summaries(), [("192.0.2.1".to_owned(), 140), ("192.0.2.2".to_owned(), 40), ("2001:db8::".to_owned(), 140)]);
+        assert_eq!(budget.summaries(), [("192.0.2.1".to_owned(), 140), ("192.0.2.2".to_owned(), 40), ("2001:db8::/64".to_owned(), 140)]);
         assert_eq!((budget.summaries().len(), spent(&mut budget, "192.0.2.1:7", 10_000)), (0, 10));
     }
 
