@@ -24,6 +24,7 @@ pub struct Metrics {
     refused: Counter,
     dismissed: Family<Reason, Counter>,
     stressed: Gauge,
+    free_space: Gauge,
     incoming_disk: Gauge,
     incoming_memory: Gauge,
     handshakes: Family<Handshake, Counter>,
@@ -54,6 +55,8 @@ pub struct Levels {
     pub sessions: usize,
     /// Listeners whose places are short.
     pub stressed: usize,
+    /// Bytes that the disk has left.
+    pub free_space: Option<u64>,
     /// Bytes on the disk of messages that are not promised yet.
     pub incoming_disk: u64,
     /// Bytes of memory of the same.
@@ -124,6 +127,7 @@ impl Default for Metrics {
             refused: Counter::default(),
             dismissed: Family::default(),
             stressed: Gauge::default(),
+            free_space: Gauge::default(),
             incoming_disk: Gauge::default(),
             incoming_memory: Gauge::default(),
             handshakes: Family::default(),
@@ -158,6 +162,12 @@ impl Default for Metrics {
         r.register("connections_refused", "Connections that found every place taken", m.refused.clone());
         r.register("connections_dismissed", "Connections that were sent away, by the reason", m.dismissed.clone());
         r.register("stressed_listeners", "Listeners whose places are short", m.stressed.clone());
+        r.register_with_unit(
+            "free_space",
+            "What the disk of the store has left, 0 if the system does not tell",
+            Unit::Bytes,
+            m.free_space.clone(),
+        );
         r.register_with_unit("incoming_disk", "Written of messages that are not promised yet", Unit::Bytes, m.incoming_disk.clone());
         r.register_with_unit("incoming_memory", "Memory of messages that are not promised yet", Unit::Bytes, m.incoming_memory.clone());
         r.register("tls_handshakes", "TLS handshakes, by the side played here and what they led to", m.handshakes.clone());
@@ -249,6 +259,7 @@ impl Metrics {
         set(&self.oldest, queue.oldest.map_or(0, |oldest| levels.now.saturating_sub(oldest)));
         set(&self.sessions, levels.sessions as u64);
         set(&self.stressed, levels.stressed as u64);
+        set(&self.free_space, levels.free_space.unwrap_or(0));
         set(&self.incoming_disk, levels.incoming_disk);
         set(&self.incoming_memory, levels.incoming_memory);
         set(&self.away, levels.away as u64);

@@ -99,6 +99,13 @@ impl Space {
         Claim { space: self.clone(), allowed, network, written: 0, held: 0 }
     }
 
+    /// Bytes that the disk has left, as far as it is known.
+    pub(crate) fn free(&self, allowed: Allowed) -> Option<u64> {
+        let mut book = self.book();
+        self.look(&mut book, allowed);
+        book.free
+    }
+
     /// Bytes in files of messages that are not promised.
     pub(crate) fn uncommitted(&self) -> u64 {
         self.book().written

@@ -32,6 +32,9 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
         rows.push([String::new(), dead.clone()]);
     }
     rows.push(["log".into(), size(status.log_bytes)]);
+    if let Some(free) = status.free_bytes {
+        rows.push(["disk".into(), format!("{} free", size(free))]);
+    }
     rows.push(["sandbox".into(), status.closed_in.join(", ")]);
     for missing in &status.not_closed_in {
         rows.push([String::new(), format!("without {missing}")]);

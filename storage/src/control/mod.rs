@@ -132,6 +132,9 @@ pub struct Status {
     /// Lines of the log on standard error that were lost because nobody read it.
     #[serde(default)]
     pub lost_log_lines: u64,
+    /// Bytes that the disk of the store has left.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
     /// Panics that were caught since the start, by the part of the server they ended.
     #[serde(default)]
     pub panics: std::collections::BTreeMap<String, u64>,

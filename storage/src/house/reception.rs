@@ -58,6 +58,11 @@ impl House {
         &self.space
     }
 
+    /// Bytes that the disk has left, as far as it is known.
+    pub(crate) fn free_space(&self) -> Option<u64> {
+        self.space.free(self.allowed())
+    }
+
     fn allowed(&self) -> Allowed {
         let limits = &self.config().limits;
         let share = (limits.uncommitted / SHARES).max(limits.message);

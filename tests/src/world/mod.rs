@@ -15,6 +15,7 @@ mod courier;
 mod foreign;
 mod host;
 mod letters;
+mod loiterer;
 mod names;
 mod net;
 mod plan;
@@ -29,6 +30,7 @@ use books::{Books, Order, Ordered};
 use client::Client;
 use foreign::{Conversation, Site};
 use host::Host;
+use loiterer::Loiterer;
 use names::{NameServer, NameStream, Zone};
 use net::{Actor, End, Event, Knock, Net};
 use plan::Deed;
@@ -384,6 +386,12 @@ impl World {
                     (false, None) => 25,
                 };
                 self.stage.net.dial(actor, ip, SocketAddr::new(to, port), 60_000);
+            }
+            Deed::Loiter(ip, to, until) => {
+                let actor = self.stage.net.actor();
+                *self.counts.entry("loiterers").or_default() += 1;
+                self.actors.insert(actor, Box::new(Loiterer::new(until)));
+                self.stage.net.dial(actor, ip, SocketAddr::new(to, 25), 60_000);
             }
             Deed::Crash { host, ops } => {
                 let host = &self.hosts[host];

@@ -54,6 +54,8 @@ pub struct HostPlan {
     pub ip: IpAddr,
     /// Its other address.
     pub ip6: IpAddr,
+    /// Connections to one listener, if they are few.
+    pub places: Option<u32>,
     /// Whether it sends over TLS only.
     pub must_tls: bool,
     /// Where mail for `lmtp.test` goes, over LMTP.
@@ -91,6 +93,8 @@ pub struct SitePlan {
 pub enum Deed {
     /// Somebody from the first address brings letters to a server at the second.
     Client(IpAddr, IpAddr, Style, Vec<Letter>),
+    /// Somebody from the first address takes a place at the second until then, and does nothing with it.
+    Loiter(IpAddr, IpAddr, u64),
     /// The power of a house fails after so many operations of its disk.
     Crash {
         /// Which house.
@@ -163,6 +167,7 @@ impl Plan {
         plan.widen(&mut Rng::with_seed(seed ^ 0x77_6f72_6c64));
         plan.crowds(&mut Rng::with_seed(seed ^ 0x6372_6f77_6473));
         plan.clocks(&mut Rng::with_seed(seed ^ 0x636c_6f63_6b73));
+        plan.loiterers(&mut Rng::with_seed(seed ^ 0x6c6f_6974_6572));
         plan
     }
 
@@ -290,6 +295,21 @@ impl Plan {
                 let ms = d.choice([6 * day, -6 * day, 4000 * day, 1000 * (3600 - super::host::DAWN)]).unwrap_or(0);
                 self.deeds.push((at + 1, Deed::Jump(host, ms)));
                 self.deeds.push((d.u64(at..self.calm_at), Deed::Jump(host, -ms)));
+            }
+        }
+    }
+
+    /// Some houses have few places, and strangers who take them for the sake of having them.
+    fn loiterers(&mut self, d: &mut Rng) {
+        if d.u8(..4) > 0 {
+            return;
+        }
+        for host in &mut self.hosts {
+            host.places = Some(d.u32(10..20));
+            let (begin, count) = (d.u64(0..15 * MINUTE), d.u8(5..60));
+            for n in 0..count {
+                let (at, from) = (begin + d.u64(0..10 * MINUTE), IpAddr::from([10, 3, n, host.number as u8 + 1]));
+                self.deeds.push((at, Deed::Loiter(from, host.ip, self.calm_at)));
             }
         }
     }
@@ -487,6 +507,7 @@ impl HostPlan {
             domain: format!("{letter}.test"),
             ip: IpAddr::V4(Ipv4Addr::new(10, 0, number as u8 + 1, 1)),
             ip6: IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number as u8) + 1)),
+            places: None,
             must_tls: false,
             lmtp: None,
             ipv6: false,
@@ -510,12 +531,13 @@ impl HostPlan {
         let route = self.lmtp.map_or_else(String::new, |ip| {
             format!("(domain: \"lmtp.test\", host: Some(\"[{ip}]\"), port: Some({}), lmtp: true)", super::host::LMTP)
         });
+        let limits = self.places.map_or_else(String::new, |n| format!(", limits: (connections: {n})"));
         let tls = if self.must_tls { "Must" } else { "May" };
         let queue = ["Smooth", "Courier", "List([60, 300, 900])"][self.seed as usize % 3];
         format!(
             "(domains: [\"{domain}\"], hostname: Some(\"mx.{domain}\"), store: \"/store\", plaintext_logins: true, catch_all: {{{catch_all}}}, certificates: [{certificates}], aliases: [\"/store/aliases\"], \
              relay: (clients: [\"10.2.0.0/16\"]), resolver: (servers: [\"10.0.0.53:53\", \"10.0.0.54:53\"], timeout_ms: Some(2000), attempts: Some(2)), \
-             outgoing: (tls: {tls}, prefer_ipv6: {}, routes: [{route}]), queue: (retry: {queue}, warn_after: 1800, give_up_after: 14400, idle: 5))",
+             outgoing: (tls: {tls}, prefer_ipv6: {}, routes: [{route}]), queue: (retry: {queue}, warn_after: 1800, give_up_after: 14400, idle: 5){limits})",
             self.ipv6
         )
     }

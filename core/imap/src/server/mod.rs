@@ -227,11 +227,13 @@ impl Server {
         Turn::Read
     }
 
-    /// Ends because the client is sent away. It is told so unless it is in the middle of an answer.
+    /// Ends because the client is sent away. It is told so unless it is in the middle of an answer. What was done is told first, or it would be done
+    /// again.
     fn dismiss(&mut self, tx: &mut Outbox) {
         match self.mode {
-            Mode::StartTls | Mode::Handshake | Mode::End(_) => {}
-            Mode::Work { .. } | Mode::Sync { .. } => self.mode = Mode::End(Why::Dismissed),
+            _ if self.answer.is_some() => {}
+            Mode::StartTls | Mode::Handshake | Mode::Sync { .. } | Mode::End(_) => {}
+            Mode::Work { .. } => self.mode = Mode::End(Why::Dismissed),
             _ => _ = self.bye(tx, "This connection cannot be kept.", Why::Dismissed),
         }
     }
@@ -347,10 +349,10 @@ impl Session for Server {
     fn step<'a>(&mut self, now: Tick, rx: &'a mut Inbox, tx: &mut Outbox) -> Step<'a, Ask> {
         assert!(!self.asked || self.answer.is_some(), "a question is open");
         self.asked = false;
-        if self.dismissed {
-            self.dismiss(tx);
-        }
         loop {
+            if self.dismissed {
+                self.dismiss(tx);
+            }
             match self.mode {
                 Mode::End(why) => return Step::Close(why),
                 Mode::StartTls => {
@@ -364,6 +366,8 @@ impl Session for Server {
             match self.turn(now, rx, tx) {
                 Turn::Go => {}
                 Turn::Read => return Step::Read,
+                // The answer before was the last one that is waited for.
+                Turn::Ask(_) if self.dismissed && matches!(self.mode, Mode::Work { .. }) => {}
                 Turn::Ask(ask) => {
                     self.asked = true;
                     return Step::Ask(ask);

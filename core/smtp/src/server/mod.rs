@@ -308,9 +308,9 @@ impl Server {
         }
     }
 
-    /// Whether the client is sent away, and there is somebody to send.
+    /// Whether the client is sent away, and there is somebody to send. What was taken is told to the end first, or it would be sent again.
     fn is_dismissed(&self) -> bool {
-        let busy = matches!(self.phase, Phase::Asked(_) | Phase::Handshake | Phase::Abandon(..) | Phase::Closing(_));
+        let busy = matches!(self.phase, Phase::Asked(_) | Phase::Handshake | Phase::Report(_) | Phase::Abandon(..) | Phase::Closing(_));
         self.dismissed && !busy
     }
 
