@@ -205,6 +205,7 @@ fn letter(dice: &mut Rng, id: u64) -> Letter {
         eight_bit: !content.is_ascii(),
         binary: kind == 2,
         utf8,
+        raw: false,
     };
     Letter { job, content }
 }

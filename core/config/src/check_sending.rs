@@ -65,6 +65,9 @@ fn routes(config: &mut Config, say: &mut dyn FnMut(&[Step<'_>], String)) {
     {
         say(&[Field("outgoing"), Field("helo")], format!("`{helo}` is no host name"));
     }
+    if encoding_rs::Encoding::for_label(outgoing.charset.as_bytes()).is_none_or(|charset| !charset.is_ascii_compatible()) {
+        say(&[Field("outgoing"), Field("charset")], format!("`{}` is no charset that ASCII is part of", outgoing.charset));
+    }
     if outgoing.source4.is_some_and(|ip| !ip.is_ipv4()) {
         say(&[Field("outgoing"), Field("source4")], "this is no IPv4 address".into());
     }

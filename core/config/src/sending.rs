@@ -40,6 +40,8 @@ pub struct Outgoing {
     pub trust: Option<PathBuf>,
     /// The port of other servers.
     pub port: u16,
+    /// The charset of header fields that are neither ASCII nor UTF-8: they are encoded anew from that (RFC 2047).
+    pub charset: String,
     /// Whether DNS may lead to this machine itself. Only tests want that: any stranger's zone could make us speak to whatever listens here.
     pub loopback: bool,
     /// Where mail for some domains goes instead of their MX hosts; the most exact one counts.
@@ -256,6 +258,7 @@ impl Default for Outgoing {
             tls: OutgoingTls::May,
             trust: None,
             port: 25,
+            charset: "windows-1252".into(),
             loopback: false,
             routes: Vec::new(),
         }

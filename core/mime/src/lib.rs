@@ -20,7 +20,7 @@ mod structure;
 
 pub use date::date;
 pub use fields::{Field, FieldFilter, fields};
-pub use recode::{Obstacle, Recoder, Source, Target};
+pub use recode::{Charset, Obstacle, Recoder, Source, Target};
 pub use scan::Scanner;
 pub use search::{Matcher, Needle, Piece, decoded, text_matches};
 pub use structure::{Correspondent, Disposition, Envelope, Kind, Media, Param, Part, Structure};

@@ -119,6 +119,9 @@ impl Outbound {
         hand.group = group;
         let wishes = mail::Wishes::from(accept.wishes);
         let due_in = wishes.by.map(|by| by.at.seconds - now_s);
+        // A header that cannot be read now is what it was taken for; the content cannot be read either then.
+        let beyond = accept.traits.has(Traits::UTF8);
+        let utf8 = beyond && Content::header_is_utf8(&self.house, hand.id, &hand.record).unwrap_or(true);
         Some(Box::new(Job {
             id: hand.id,
             sender,
@@ -127,7 +130,8 @@ impl Outbound {
             size: accept.wire_size,
             eight_bit: accept.traits.has(Traits::EIGHT_BIT),
             binary: accept.traits.has(Traits::BINARY),
-            utf8: accept.traits.has(Traits::UTF8),
+            utf8,
+            raw: beyond && !utf8,
             wishes,
         }))
     }

@@ -88,7 +88,7 @@ pub fn letter(world: &mut crate::model::World, line: &str) -> Result<(), String>
     let sender = if from == "<>" { None } else { Some(address(from)?) };
     let (mut recipients, mut notify, mut original) = (Vec::new(), Notify::default(), None);
     let (mut content, mut wishes, mut due_in, mut times) = (text, Wishes::default(), None, 1);
-    let (mut binary, mut utf8) = (false, false);
+    let (mut binary, mut utf8, mut raw) = (false, false, false);
     for word in words {
         let (key, value) = word.split_once('=').ok_or("key=value")?;
         match key {
@@ -112,6 +112,7 @@ pub fn letter(world: &mut crate::model::World, line: &str) -> Result<(), String>
             }
             "binary" => binary = value == "yes",
             "utf8" => utf8 = value == "yes",
+            "raw" => raw = value == "yes",
             "size" => {
                 let size = value.parse().map_err(|_| "no size")?;
                 content = b"0123456789 0123456789 0123456789\r\n".iter().copied().cycle().take(size).collect();
@@ -134,6 +135,7 @@ pub fn letter(world: &mut crate::model::World, line: &str) -> Result<(), String>
             eight_bit,
             binary,
             utf8,
+            raw,
         };
         world.letters.push_back(Letter { job, content: content.clone() });
     }

@@ -78,6 +78,7 @@ impl Office for Courier {
             eight_bit: letter.eight_bit,
             binary: false,
             utf8: false,
+            raw: false,
         };
         assert!(self.hand.is_none(), "asked for another job before it reported on the last");
         self.hand = Some(letter);

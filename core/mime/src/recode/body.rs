@@ -95,6 +95,8 @@ pub(super) enum Body {
     Held(Held),
     /// As it is. If it is not clean, that is an obstacle.
     Sealed(Check, Obstacle),
+    /// As it is, whatever it is.
+    Plain,
     /// What nobody reads, around the parts of a multipart.
     Waste {
         column: usize,
@@ -162,6 +164,10 @@ impl Body {
                 out.extend_from_slice(bytes);
                 if check.is_clean(bytes, form) { Ok(()) } else { Err(*obstacle) }
             }
+            Body::Plain => {
+                out.extend_from_slice(bytes);
+                Ok(())
+            }
             Body::Waste { column, cr } => {
                 waste(bytes, column, cr, form, out);
                 Ok(())
@@ -218,7 +224,7 @@ impl Body {
                 fix.finish(whole, out);
                 Ok(())
             }
-            Body::Waste { .. } | Body::FixBase64(_) => Ok(()),
+            Body::Plain | Body::Waste { .. } | Body::FixBase64(_) => Ok(()),
         }
     }
 

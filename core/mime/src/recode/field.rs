@@ -1,6 +1,6 @@
 //! One header field on its way to a peer.
 
-use super::{Form, Obstacle, Target, clean::LINE, fold::Fold, parameters};
+use super::{Charset, Form, Obstacle, Target, clean::LINE, fold::Fold, parameters};
 use crate::{
     Field,
     lex::{Lex, is_space, trim},
@@ -55,16 +55,43 @@ const FIXED: &[&[u8]] = &[
 
 /// Writes a field, `whole` with its lines joined by LF and `field` the same in parts.
 pub(super) fn write(whole: &[u8], field: &Field<'_>, form: Form, out: &mut Vec<u8>) -> Result<(), Obstacle> {
-    let ascii;
-    let whole = match form.target {
-        Target::SevenBit if !whole.is_ascii() && field.name.is_empty() => {
-            // No field (`From ` of an mbox), so nothing could say how it is encoded.
-            ascii = whole.iter().map(|b| if b.is_ascii() { *b } else { b'?' }).collect::<Vec<u8>>();
-            &ascii[..]
-        }
-        Target::SevenBit if !whole.is_ascii() => return encode(field, out),
-        _ => whole,
+    if form.target == Target::EightBit || whole.is_ascii() {
+        lines(whole, out);
+        return Ok(());
+    }
+    if field.name.is_empty() {
+        // No field (`From ` of an mbox), so nothing could say how it is encoded.
+        lines(&whole.iter().map(|b| if b.is_ascii() { *b } else { b'?' }).collect::<Vec<u8>>(), out);
+        return Ok(());
+    }
+    match form.charset {
+        None => encode(field, out),
+        Some(charset) => guess(whole, charset, out),
+    }
+}
+
+/// Encodes a field of which nobody said what it is written in.
+fn guess(whole: &[u8], charset: Charset, out: &mut Vec<u8>) -> Result<(), Obstacle> {
+    let (text, is_utf8) = match core::str::from_utf8(whole) {
+        Ok(text) => (Cow::Borrowed(text), true),
+        Err(_) => (charset.0.decode_without_bom_handling(whole).0, false),
     };
+    let no_field = Field { name: b"", value: text.as_bytes() };
+    let field = crate::fields(text.as_bytes()).next().unwrap_or(no_field);
+    let start = out.len();
+    match encode(&field, out) {
+        // An address in UTF-8 is meant, and what replaced it would be another.
+        Err(_) if !is_utf8 || !field.name.is_ascii() || among(&field, FIXED) => {
+            out.truncate(start);
+            lines(text.replace(|c: char| !c.is_ascii(), "?").as_bytes(), out);
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Writes lines of a header, as they are where they can be.
+fn lines(whole: &[u8], out: &mut Vec<u8>) {
     for line in whole.split(|b| *b == b'\n') {
         let line = clean(line);
         let mut fold = Fold::new(out);
@@ -75,7 +102,10 @@ pub(super) fn write(whole: &[u8], field: &Field<'_>, form: Form, out: &mut Vec<u
         }
         fold.end();
     }
-    Ok(())
+}
+
+fn among(field: &Field<'_>, names: &[&[u8]]) -> bool {
+    names.iter().any(|name| field.is(name))
 }
 
 /// Without a CR alone and NUL, which end lines elsewhere.
@@ -102,8 +132,7 @@ fn clean(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn encode(field: &Field<'_>, out: &mut Vec<u8>) -> Result<(), Obstacle> {
-    let among = |names: &[&[u8]]| names.iter().any(|name| field.is(name));
-    if !field.name.is_ascii() || among(FIXED) {
+    if !field.name.is_ascii() || among(field, FIXED) {
         return Err(Obstacle::Header);
     }
     let unfolded = field.unfolded();
@@ -111,7 +140,7 @@ fn encode(field: &Field<'_>, out: &mut Vec<u8>) -> Result<(), Obstacle> {
     let mut fold = Fold::new(out);
     fold.put(&clean(field.name));
     fold.put(b":");
-    if among(PHRASES) {
+    if among(field, PHRASES) {
         phrases(&value, &mut fold)?;
     } else if field.is(b"Content-Type") || field.is(b"Content-Disposition") {
         parameters::write(&value, &mut fold)?;

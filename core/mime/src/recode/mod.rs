@@ -36,6 +36,19 @@ pub enum Target {
     SevenBit,
     /// Lines (8BITMIME).
     EightBit,
+    /// A header of ASCII; what follows it stays as it is (8BITMIME without SMTPUTF8).
+    Header,
+}
+
+/// The charset of text that does not say so and is no UTF-8: what an operator's users write in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charset(&'static encoding_rs::Encoding);
+
+impl Charset {
+    /// The charset of this name, if there is one that ASCII is part of.
+    pub fn named(name: &str) -> Option<Charset> {
+        encoding_rs::Encoding::for_label(name.as_bytes()).filter(|encoding| encoding.is_ascii_compatible()).map(Charset)
+    }
 }
 
 /// Why a message cannot be re-encoded. What was put out by then is of no use.
@@ -56,6 +69,8 @@ pub enum Obstacle {
 struct Form {
     source: Source,
     target: Target,
+    /// What a header that is no UTF-8 is written in.
+    charset: Option<Charset>,
 }
 
 /// Re-encodes a message that passes by. However it is cut, the outcome is the same. To know beforehand whether there is an obstacle, and how long the
@@ -103,7 +118,7 @@ impl Recoder {
     /// At the start of a message.
     pub fn new(source: Source, target: Target) -> Recoder {
         Recoder {
-            form: Form { source, target },
+            form: Form { source, target, charset: None },
             frames: Vec::from([Frame::default()]),
             boundaries: 0,
             parts_left: limits::PARTS - 1,
@@ -115,6 +130,14 @@ impl Recoder {
             eol: None,
             last: None,
         }
+    }
+
+    /// Header fields that are no UTF-8 are taken for text of this charset, and what no encoding can say in them is no obstacle: there was never a way to
+    /// mean it, so that a question mark does for it. What is UTF-8 is as it is without this, but for fields that programs alone read.
+    #[must_use]
+    pub fn guessing(mut self, charset: Charset) -> Recoder {
+        self.form.charset = Some(charset);
+        self
     }
 
     /// Takes the next bytes and appends to `out` what they become, with CRLF line ends.
@@ -168,7 +191,9 @@ impl Recoder {
             }
             body.finish(true, self.form, out)?;
             let last = if out.len() > before { out.last().copied() } else { self.last };
-            if last.is_some_and(|b| b != b'\n') {
+            // Octets that are not encoded anew end as they end.
+            let whole = self.form.target == Target::Header && self.form.source == Source::Octets;
+            if last.is_some_and(|b| b != b'\n') && !whole {
                 out.extend_from_slice(body.last_line_end());
             }
         }
@@ -363,11 +388,14 @@ impl Recoder {
         // RFC 2046 §5.1.1: a boundary never ends with white space.
         let fields = head.media.as_ref().map(|(_, fields)| &fields[..]).unwrap_or_default();
         let boundary = trim(params::find(fields, b"boundary").unwrap_or_default());
-        let bad = |b: &u8| matches!(b, b'\r' | 0) || !b.is_ascii() && self.form.target == Target::SevenBit;
+        let bad = |b: &u8| matches!(b, b'\r' | 0) || !b.is_ascii() && self.form.target != Target::EightBit;
         if is(b"multipart", b"*") && boundary.iter().any(bad) {
             return Err(Obstacle::Header);
         }
-        if is(b"multipart", b"signed") {
+        if self.form.target == Target::Header {
+            head.write(None, self.form, out);
+            self.stage = Stage::Body(Body::Plain);
+        } else if is(b"multipart", b"signed") {
             head.write(None, self.form, out);
             self.stage = Stage::Body(Body::sealed(Obstacle::Signed));
         } else if is(b"multipart", b"*") {
@@ -401,7 +429,7 @@ impl Form {
     const fn label(self) -> &'static str {
         match self.target {
             Target::SevenBit => "7bit",
-            Target::EightBit => "8bit",
+            Target::EightBit | Target::Header => "8bit",
         }
     }
 }

@@ -163,3 +163,60 @@ fn seven_quick(message: &str) -> String {
     assert!(is_seven_bit(&out));
     String::from_utf8(out).unwrap()
 }
+
+fn guess(message: &[u8], target: Target, charset: &str) -> Result<Vec<u8>, Obstacle> {
+    let recoded = |cut: usize| {
+        let mut recoder = Recoder::new(Source::Lines, target).guessing(Charset::named(charset).unwrap());
+        let mut out = Vec::new();
+        message.chunks(cut).try_for_each(|piece| recoder.feed(piece, &mut out))?;
+        recoder.finish(&mut out)?;
+        Ok(out)
+    };
+    let whole = recoded(message.len());
+    for cut in 1..9 {
+        assert_eq!(recoded(cut), whole, "cut by {cut}");
+    }
+    whole
+}
+
+fn subject(out: &[u8]) -> String {
+    let end = out.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    assert!(out[..end].is_ascii(), "{}", out.escape_ascii());
+    let field = crate::fields(out).find(|field| field.is(b"Subject")).expect("a subject");
+    String::from_utf8(field.unfolded().to_vec()).unwrap().trim().into()
+}
+
+#[test]
+fn a_raw_header_is_encoded_and_its_charset_guessed() {
+    for (raw, charset, meant) in [
+        (&b"Gr\xc3\xbc\xc3\x9fe"[..], "windows-1252", "=?utf-8?B?R3LDvMOfZQ==?="),
+        (b"Gr\xfc\xdfe \x80 5", "windows-1252", "=?utf-8?B?R3LDvMOfZSDigqw=?= 5"),
+        (b"\xf0\xd2\xc9\xd7\xc5\xd4", "koi8-r", "=?utf-8?B?0J/RgNC40LLQtdGC?="),
+    ] {
+        let body = b"\n\nbody \xfc\n\r\n--x\n";
+        let message = [b"From: a@b\nSubject: ", raw, body].concat();
+        let out = guess(&message, Target::Header, charset).unwrap();
+        assert_eq!(subject(&out), meant);
+        assert!(out.ends_with(b"\r\n\r\nbody \xfc\r\n\r\n--x\r\n"), "the body is as it was: {}", out.escape_ascii());
+        let seven = guess(&message, Target::SevenBit, charset).unwrap();
+        assert!(seven.is_ascii() && subject(&seven) == meant);
+    }
+    assert!(Charset::named("utf-16").is_none() && Charset::named("klingon").is_none());
+}
+
+#[test]
+fn what_no_encoding_can_say_is_no_obstacle_unless_it_is_an_address_in_utf8() {
+    let head = |field: &[u8]| -> Result<String, Obstacle> {
+        let out = guess(&[field, b"\n\nx\n"].concat(), Target::Header, "windows-1252");
+        out.map(|out| String::from_utf8(out).unwrap().split("\r\n\r\n").next().unwrap().into())
+    };
+    assert_eq!(head(b"From: J\xf6rg <a@b>").unwrap(), "From: =?utf-8?B?SsO2cmc=?= <a@b>");
+    assert_eq!(head("From: J\u{f6}rg <a@b>".as_bytes()).unwrap(), "From: =?utf-8?B?SsO2cmc=?= <a@b>");
+    assert_eq!(head(b"To: <j\xf6rg@b>").unwrap(), "To: <j?rg@b>");
+    assert_eq!(head("To: <j\u{f6}rg@b>".as_bytes()), Err(Obstacle::Header));
+    assert_eq!(head("Received: from m\u{fc}ll by x".as_bytes()).unwrap(), "Received: from m?ll by x");
+    assert_eq!(head(b"\xdcber: x").unwrap(), "?ber: x");
+    assert_eq!(head(b"Content-Type: text/plain; name=\xfc").unwrap(), "Content-Type: text/plain; name*=utf-8\'\'%C3%BC");
+    assert_eq!(head("Content-Type: multipart/mixed; boundary=\u{fc}".as_bytes()), Err(Obstacle::Header));
+    assert_eq!(head(b"Subject: plain\nContent-Transfer-Encoding: 8bit").unwrap(), "Subject: plain\r\nContent-Transfer-Encoding: 8bit");
+}

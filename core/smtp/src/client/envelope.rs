@@ -22,7 +22,7 @@ pub(super) struct Transaction {
     each: Vec<Option<Outcome>>,
     /// Recipients that the peer took, and that it has not confirmed yet.
     accepted: VecDeque<usize>,
-    form: Form,
+    pub(super) form: Form,
     pub(super) size: u64,
     /// The next command: 0 is MAIL, then each RCPT, then DATA.
     next: usize,
@@ -110,7 +110,11 @@ impl Client {
         let each = vec![None; job.recipients.len()];
         let chunks = job.binary && offer.binary && offer.chunking && self.settings.protocol == Protocol::Smtp;
         let recoded = (job.eight_bit && !offer.eight_bit && !chunks) || (job.binary && !chunks);
-        let form = if recoded { Form::SevenBit } else { Form::AsIs };
+        let form = match () {
+            () if recoded => Form::SevenBit,
+            () if job.raw || job.utf8 && !offer.utf8 => Form::Header,
+            () => Form::AsIs,
+        };
         let mut transaction = Transaction {
             each,
             accepted: VecDeque::new(),
@@ -301,9 +305,6 @@ fn judge(job: &Job, offer: &Offer, protocol: Protocol) -> Option<Reply> {
         // RFC 8689 §4.2.1 step 4; §5 has the code.
         return Some(Reply::own(550, (5, 7, 30), "the sender requires TLS all the way, which the server does not offer"));
     }
-    if job.utf8 && !offer.utf8 {
-        return Some(Reply::own(550, (5, 6, 7), "the message needs SMTPUTF8, which the server does not offer"));
-    }
     if offer.size.is_some_and(|max| max > 0 && job.size > max) {
         return Some(Reply::own(552, (5, 3, 4), "the message is larger than the server takes"));
     }
@@ -365,11 +366,12 @@ fn mail(transaction: &Transaction, offer: &Offer, tx: &mut Outbox) {
     }
     if transaction.chunks {
         line += " BODY=BINARYMIME";
-    } else if job.eight_bit && transaction.form == Form::AsIs {
+    } else if job.eight_bit && transaction.form != Form::SevenBit {
         line += " BODY=8BITMIME";
     }
     let utf8 = |address: &Address| address.is_utf8();
-    if offer.utf8 && (job.utf8 || job.sender.as_ref().is_some_and(utf8) || job.recipients.iter().any(|r| utf8(&r.address))) {
+    let header = job.utf8 && transaction.form == Form::AsIs;
+    if offer.utf8 && (header || job.sender.as_ref().is_some_and(utf8) || job.recipients.iter().any(|r| utf8(&r.address))) {
         line += " SMTPUTF8";
     }
     let wishes = &job.wishes;

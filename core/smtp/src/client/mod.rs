@@ -390,11 +390,15 @@ impl Client {
     }
 
     fn unreadable(&mut self, fault: Fault) {
+        let transaction = self.transaction.as_mut().expect("a job is in hand");
         let (reply, fate) = match fault {
+            Fault::Never if transaction.form == Form::Header => {
+                (Reply::own(550, (5, 6, 7), "the message needs SMTPUTF8, which the server does not offer"), Fate::Failed)
+            }
             Fault::Later => (Reply::own(450, (4, 3, 0), "the message cannot be read now"), Fate::Deferred),
             Fault::Never => (Reply::own(554, (5, 6, 3), "the message cannot be converted for this server"), Fate::Failed),
         };
-        self.transaction.as_mut().expect("a job is in hand").settle_rest(&reply, fate, false);
+        transaction.settle_rest(&reply, fate, false);
         self.phase = Phase::Report;
     }
 

@@ -92,6 +92,8 @@ pub enum Form {
     AsIs,
     /// Without octets beyond ASCII (RFC 6152 §3) and in lines.
     SevenBit,
+    /// With a header of ASCII (RFC 2047): the peer takes no other, or its octets are no UTF-8.
+    Header,
 }
 
 /// A message and those it is to be sent to in one transaction.
@@ -113,8 +115,10 @@ pub struct Job {
     pub eight_bit: bool,
     /// Whether it is binary: not made of lines (RFC 3030).
     pub binary: bool,
-    /// Whether its header holds UTF-8, so that only who speaks SMTPUTF8 may get it (RFC 6531).
+    /// Whether its header holds UTF-8, so that only who speaks SMTPUTF8 may get it as it is (RFC 6531).
     pub utf8: bool,
+    /// Whether its header holds octets that are no UTF-8, so that nobody may get it as it is (RFC 6532 §3).
+    pub raw: bool,
 }
 
 /// What became of a job.

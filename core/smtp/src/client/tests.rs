@@ -4,6 +4,8 @@ use super::*;
 use alloc::{string::ToString as _, vec};
 use mail::{Address, Notify, Recipient, Wishes};
 
+mod header;
+
 /// A conversation: what the server says (`S`), what the client is to say before that (`C`), a handshake (`T`).
 fn settings() -> Settings {
     Settings {
@@ -30,6 +32,7 @@ fn job(to: &[&str]) -> Job {
         eight_bit: false,
         binary: false,
         utf8: false,
+        raw: false,
     }
 }
 

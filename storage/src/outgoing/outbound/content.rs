@@ -8,6 +8,9 @@ use std::io;
 /// Bytes that are read of a file at a time.
 const CHUNK: usize = 32 << 10;
 
+/// Bytes of a header that are looked at to know what it is written in.
+const HEAD_MAX: usize = 1 << 20;
+
 /// The content of a queued message, from its beginning.
 pub(super) struct Content {
     source: Source,
@@ -57,10 +60,43 @@ impl Content {
         };
         let binary = accept.traits.has(Traits::BINARY);
         let source_form = if binary { mime::Source::Octets } else { mime::Source::Lines };
-        let recoder = (form == Form::SevenBit).then(|| (Some(mime::Recoder::new(source_form, mime::Target::SevenBit)), Vec::new()));
+        let target = match form {
+            Form::AsIs => None,
+            Form::SevenBit => Some(mime::Target::SevenBit),
+            Form::Header => Some(mime::Target::Header),
+        };
+        let recoder = target.map(|target| {
+            let recoder = mime::Recoder::new(source_form, target);
+            // One that is none was refused when the configuration was read.
+            let charset = mime::Charset::named(&house.config().outgoing.charset);
+            (Some(charset.into_iter().fold(recoder, mime::Recoder::guessing)), Vec::new())
+        });
         let mut content = Content { source, at: 0, size, after_cr: false, binary, recoder, chunk: Vec::new() };
         content.skip_trace(record)?;
         Ok((content, accept.wire_size))
+    }
+
+    /// Whether the header of a message is UTF-8, as far as it is looked at.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn header_is_utf8(house: &House, id: u64, record: &[u8]) -> io::Result<bool> {
+        let (mut content, _) = Content::at_start(house, id, record, Form::AsIs)?;
+        let (mut head, mut chunk) = (Vec::new(), vec![0; CHUNK]);
+        while head.len() < HEAD_MAX {
+            let n = content.bytes(record, &mut chunk)?;
+            head.extend_from_slice(&chunk[..n]);
+            let ends = [memchr::memmem::find(&head, b"\n\n"), memchr::memmem::find(&head, b"\n\r\n")];
+            if let Some(end) = ends.into_iter().flatten().min() {
+                head.truncate(end);
+                break;
+            }
+            if n == 0 {
+                break;
+            }
+        }
+        // What is cut in two at the end was not looked at.
+        Ok(std::str::from_utf8(&head).map_or_else(|error| error.error_len().is_none(), |_| true))
     }
 
     /// The first line says where to return it to, which every host tells in its own way. `Delivered-To:` stays where mail is sent on: it ends loops.

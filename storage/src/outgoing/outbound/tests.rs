@@ -77,3 +77,40 @@ fn what_a_peer_confirmed_is_flushed_soon_although_nobody_else_flushes() {
     assert_eq!((house.spool().flushes(), house.trips_due()), (before + 1, None), "one flush for all of them, and no more");
     std::fs::remove_dir_all(&at).unwrap();
 }
+
+#[test]
+fn a_raw_header_is_never_called_utf8_and_goes_encoded() {
+    let at = std::env::temp_dir().join(format!("hikyaku-raw-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&at);
+    std::fs::create_dir(&at).unwrap();
+    let config = config::Config { domains: vec!["example.test".into()], store: at.clone(), ..config::Config::default() };
+    let house = House::open(config, Arc::new(Posix)).unwrap();
+    let mut sessions = Vec::new();
+    for (n, (subject, utf8)) in [(&b"Gr\xfc\xdfe"[..], false), ("Gr\u{fc}\u{df}e".as_bytes(), true)].into_iter().enumerate() {
+        let to = Address::parse(&format!("one@[192.0.2.{n}]")).unwrap().into();
+        let envelope = Envelope { sender: Address::parse("alice@far.test"), recipients: vec![to], ..Envelope::default() };
+        house
+            .submit(envelope, "test", "a test", Leaving::default(), |intake| {
+                intake.feed(&[b"Subject: ", subject, b"\n\nhell\xf6\n"].concat());
+                Ok(())
+            })
+            .unwrap();
+        let trip = house.next_trip(Tick(house.now_ms())).expect("an address needs no names");
+        let Load::Smtp(session, mut office) = trip.load else { panic!("{:?} is no mail server", trip.dial) };
+        let job = office.next(Offer::default()).expect("a job");
+        assert_eq!((job.utf8, job.raw, job.eight_bit), (utf8, !utf8, true));
+        let size = office.open(Form::Header).unwrap();
+        let (mut text, mut piece) = (Vec::new(), [0; 100]);
+        while let n @ 1.. = office.read(&mut piece).unwrap() {
+            text.extend_from_slice(&piece[..n]);
+        }
+        assert_eq!(size, text.len() as u64);
+        assert!(memchr::memmem::find(&text, b"Subject: =?utf-8?B?R3LDvMOfZQ==?=\r\n").is_some(), "{}", text.escape_ascii());
+        assert!(text.ends_with(b"\r\n\r\nhell\xf6\r\n"));
+        office.report(Report {
+            each: vec![Heard { fate: Fate::Delivered, reply: Reply { code: 250, status: (2, 0, 0), text: "so".into() }, by_peer: true }],
+        });
+        sessions.push((session, office));
+    }
+    std::fs::remove_dir_all(&at).unwrap();
+}
