@@ -335,6 +335,13 @@ pub enum Queue {
         /// The next hop: a domain, or the name of a route [default: all]
         site: Option<String>,
     },
+    /// Show what the clock did before the last start, which no message is older by
+    #[command(after_help = "After a pause of more than four hours, or with a clock that was set, nobody knows how old mail is.")]
+    Clock {
+        /// The clock was right: count it as age after all
+        #[arg(long)]
+        trust: bool,
+    },
     /// Send messages by another way than DNS and the configuration say
     #[command(
         after_help = "Examples:\n  hikyaku queue reroute --to relay.example.net:587 --site example.org\n  hikyaku queue reroute --to mx 18f3"

@@ -2,7 +2,7 @@
 
 use super::{Console, Done, Failure, now, size, table};
 use crate::{
-    control::{Action, Client, Effect, Filter, Listing, Order, State, Summary, Whole, Whom},
+    control::{Action, Client, Effect, Filter, Listing, Order, State, Summary, Uncounted, Whole, Whom},
     story::{moment, span},
 };
 use config::cli;
@@ -14,6 +14,7 @@ pub(super) fn obey(command: cli::Queue, client: &Client, console: &mut Console<'
     let (whom, action) = match command {
         cli::Queue::List { which, most, json } => return list(&filter(which), most, json, client, console),
         cli::Queue::Show { id, json } => return show(&id, json, client, console),
+        cli::Queue::Clock { trust } => return clock(trust, client, console),
         cli::Queue::Retry(whom) => (whom, Action::Retry),
         cli::Queue::Hold(whom) => (whom, Action::Hold),
         cli::Queue::Release(whom) => (whom, Action::Release),
@@ -32,6 +33,27 @@ pub(super) fn obey(command: cli::Queue, client: &Client, console: &mut Console<'
     let order = serde_json::to_vec(&Order { whom, action }).map_err(|error| Failure::new(error.to_string()))?;
     let Effect { messages } = client.post("/queue", &order)?;
     Ok(writeln!(console.err, "{messages} {}", if messages == 1 { "message" } else { "messages" })?)
+}
+
+/// What passed before the last start and makes no message older, unless it is to.
+fn clock(trust: bool, client: &Client, console: &mut Console<'_>) -> Done {
+    if trust {
+        let Uncounted { seconds } = client.post("/clock", b"")?;
+        let said =
+            if seconds == 0 { "nothing was left to count".into() } else { format!("{} counted as age of queued mail", lapse(seconds)) };
+        return Ok(writeln!(console.err, "{said}")?);
+    }
+    let status: crate::control::Status = client.get("/status", &[])?;
+    let said = match status.uncounted {
+        0 => "all that passed counts as age".into(),
+        seconds => format!("{} not counted as age of queued mail", lapse(seconds)),
+    };
+    Ok(writeln!(console.out, "{said}")?)
+}
+
+/// What the clock did, as `status` says it too.
+pub(super) fn lapse(seconds: u64) -> String {
+    format!("{} before the last start are", span(seconds))
 }
 
 fn filter(which: cli::Which) -> Filter {

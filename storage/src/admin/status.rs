@@ -42,6 +42,12 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
     if status.lost_log_lines > 0 {
         rows.push(["lost".into(), format!("{} lines of the log on standard error, which nobody read", status.lost_log_lines)]);
     }
+    if status.uncounted != 0 {
+        rows.push([
+            "clock".into(),
+            format!("{} not counted as age: hikyaku queue clock --trust counts them", super::queue::lapse(status.uncounted)),
+        ]);
+    }
     for (part, count) in &status.panics {
         rows.push(["panics".into(), format!("{count} in {part}: the log says more")]);
     }

@@ -147,8 +147,18 @@ pub struct Status {
     /// Damaged segments of the log that were put aside at a start and wait for somebody to look at them.
     #[serde(default)]
     pub set_aside: Vec<String>,
+    /// Seconds that the clock says have passed before the start and that make no queued mail older.
+    #[serde(default)]
+    pub uncounted: u64,
     /// The queue.
     pub queue: QueueStatus,
+}
+
+/// What the clock did before the start and counts as age now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uncounted {
+    /// Seconds.
+    pub seconds: u64,
 }
 
 #[cfg(test)]

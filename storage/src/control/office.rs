@@ -1,6 +1,6 @@
 //! The counter where an operator asks, and where Prometheus reads: HTTP requests to what the house knows.
 
-use super::{Action, Filter, Kick, Kicked, Operator, Page, Refused, SessionRow, Sessions, State, Status, Whom, queue_id};
+use super::{Action, Filter, Kick, Kicked, Operator, Page, Refused, SessionRow, Sessions, State, Status, Uncounted, Whom, queue_id};
 use crate::{
     house::{House, Seat},
     logging,
@@ -125,6 +125,12 @@ impl Clerk {
             }
             ["sessions"] if is_post => self.kick(request, &who),
             ["sessions"] => json(&self.sessions()),
+            ["clock"] => {
+                wants(true)?;
+                let seconds = self.house.trust_clock();
+                tracing::info!(who, seconds, "the clock is trusted");
+                json(&Uncounted { seconds })
+            }
             ["accounts"] => {
                 wants(true)?;
                 json(&Kicked { sessions: self.house.look_at_accounts() })
@@ -144,7 +150,7 @@ impl Clerk {
             }
             _ => Err(trouble(
                 404,
-                "there is /status, /sessions, /queue, /queue/ID, /trace, /explain, /accounts, /reload, /stop and /metrics",
+                "there is /status, /sessions, /queue, /queue/ID, /trace, /explain, /clock, /accounts, /reload, /stop and /metrics",
             )),
         }
     }
@@ -178,6 +184,7 @@ impl Clerk {
             closed_in: held.by.into_iter().map(str::to_owned).collect(),
             not_closed_in: held.missing,
             set_aside: self.house.set_aside(),
+            uncounted: self.house.uncounted_s(),
             queue: levels.queue,
         }
     }

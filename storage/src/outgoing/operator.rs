@@ -178,6 +178,20 @@ impl House {
         }
     }
 
+    /// Seconds that the clock says have passed before the start and that make no message older.
+    pub(crate) fn uncounted_s(&self) -> u64 {
+        self.outgoing().inner().queue.lapse().age_ms.max(0).unsigned_abs() / 1000
+    }
+
+    /// An operator says that the clock was right: counts them after all, and says how many they were.
+    pub(crate) fn trust_clock(&self) -> u64 {
+        let (now_ms, first) = (self.queue_ms(), self.spool().first_id());
+        let inner = &mut *self.outgoing().inner();
+        let seconds = inner.queue.trust(now_ms, first) / 1000;
+        self.outgoing().ring();
+        seconds
+    }
+
     /// Of the next messages, those that the queue itself can tell that they are meant; and the last that was looked at.
     fn look(&self, filter: &Filter, after: Option<u64>, most: usize) -> (Vec<Listed>, Option<u64>) {
         let inner = self.outgoing().inner();

@@ -194,6 +194,11 @@ impl Spool {
         self.run << RUN_BITS | n
     }
 
+    /// The least id of this run: all others are of earlier ones.
+    pub fn first_id(&self) -> u64 {
+        self.run << RUN_BITS
+    }
+
     /// Begins an entry with an id of its own.
     pub fn entry(&self) -> Entry<&Spool> {
         Entry::new(self)

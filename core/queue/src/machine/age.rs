@@ -62,10 +62,15 @@ impl Queue {
 
     /// Notes anew when a message is to be looked at because of its age.
     pub(super) fn watch(&mut self, id: u64) {
+        self.unwatch(id);
+        self.watch_new(id);
+    }
+
+    /// A message is not looked at because of its age.
+    pub(super) fn unwatch(&mut self, id: u64) {
         let Some(message) = self.messages.get(&id) else { return };
         self.late.remove(&(message.warn_s(self.settings.warn_after_s), id));
         self.late.remove(&(message.give_up_s, id));
-        self.watch_new(id);
     }
 
     /// The same for a message that has just come: there is nothing to take back, which counts when a million of them come back.

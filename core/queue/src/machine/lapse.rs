@@ -4,6 +4,7 @@
 //! has not, is not counted. Moments that somebody named (by when, not before) are the time of day, whatever it is.
 
 use super::Queue;
+use alloc::vec::Vec;
 
 /// How long a message that comes back too late is tried once more, in seconds.
 pub(super) const ONCE_MORE_S: u32 = 3600;
@@ -59,6 +60,28 @@ impl Queue {
     /// When a message of the last run arrived, by the time of day that was written then.
     pub fn arrived_ms(&self, stamp_ms: u64, now_ms: u64) -> u64 {
         self.lapse.arrived_ms(stamp_ms, now_ms, u64::from(self.settings.give_up_after_s) * 1000)
+    }
+
+    /// Somebody knows that the clock was right: what passed before this run counts as age after all, of the messages before this id. Says how much that is
+    /// in milliseconds; nothing if it counts already. What is too late by it is tried once more.
+    pub fn trust(&mut self, now_ms: u64, before: u64) -> u64 {
+        let age_ms = core::mem::take(&mut self.lapse).age_ms;
+        if age_ms <= 0 {
+            // It went back: nobody gets older by that.
+            return 0;
+        }
+        let back = |seconds: u32| shifted_s(seconds, -age_ms);
+        let ids: Vec<u64> = self.messages.range(..before).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.unwatch(id);
+            let Some(message) = self.messages.get_mut(&id) else { continue };
+            (message.arrived_s, message.from_s) = (back(message.arrived_s), back(message.from_s));
+            if !message.named {
+                message.give_up_s = back(message.give_up_s).max(super::seconds(now_ms) + ONCE_MORE_S);
+            }
+            self.watch_new(id);
+        }
+        age_ms.unsigned_abs()
     }
 
     /// What was told to [`Queue::resume`].

@@ -487,6 +487,27 @@ fn times_that_somebody_named_are_the_time_of_day() {
 }
 
 #[test]
+fn an_operator_may_say_that_the_clock_was_right() {
+    let lapse = Lapse { age_ms: 3 * DAY as i64, ..Lapse::default() };
+    let now_ms = 103 * DAY + HOUR;
+    let mut queue = after(lapse, now_ms, &Entry { arrived_ms: 100 * DAY, ..entry(1, &[(0, "a.test")]) });
+    queue.admit(now_ms, &Entry { arrived_ms: now_ms, ..entry(9, &[(0, "b.test")]) });
+    assert_eq!((queue.trust(now_ms, 9), queue.trust(now_ms, 9)), (3 * DAY, 0), "once");
+    let times = |queue: &Queue, id: u64| queue.show(id).map(|m| (m.arrived_ms, m.give_up_ms)).unwrap();
+    assert_eq!((times(&queue, 1), times(&queue, 9)), ((100 * DAY, 105 * DAY), (now_ms, now_ms + 5 * DAY)));
+    // As long as that: it is tried once more.
+    let mut late = after(
+        Lapse { age_ms: 9 * DAY as i64, ..Lapse::default() },
+        109 * DAY,
+        &Entry { arrived_ms: 100 * DAY, ..entry(1, &[(0, "a.test")]) },
+    );
+    late.trust(109 * DAY, 9);
+    assert_eq!(times(&late, 1), (100 * DAY, 109 * DAY + HOUR));
+    while late.poll(109 * DAY).is_some() {}
+    assert!(late.deadline().is_some_and(|at| at <= 109 * DAY + HOUR), "{late:?}");
+}
+
+#[test]
 fn a_stamp_tells_the_age_if_it_can() {
     let arrived = |lapse: Lapse, stamp_ms: u64| lapse.arrived_ms(stamp_ms, 20_000 * DAY, 5 * DAY);
     let days = |n: i64| n * DAY as i64;
