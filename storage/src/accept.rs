@@ -3,26 +3,18 @@
 use crate::{
     account::Account,
     house::House,
-    mailbox::{Content, Deposit, Mailbox, Placed, Reserved},
-    naming::Names,
+    mailbox::{Content, Deposit, Mailbox, Owed, Placed, Reserved},
     office::intake::{self, Taken},
     outgoing::Admission,
-    recover::decode,
     spool::{Entry, Lsn, Spool},
     supervise::guarded,
+    undelivered::{self, Left, Task, Untold, Waiting},
 };
 use imap::Refusal;
 use mail::{Address, Flags, MailboxName, Stamp, Wishes};
-use queue::{Naming, Tells, Traits, route::NoRoute};
-use std::{
-    io,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use queue::{Tells, Traits, route::NoRoute};
+use std::{io, net::IpAddr, sync::Arc};
 use wire::Fault;
-
-/// Entries that wait for their mailboxes, some hundred bytes of memory each, before nothing more is accepted: something is wrong with the disk then.
-const UNDELIVERED_MAX: usize = 100_000;
 
 /// One mailbox that a message goes to.
 pub struct Destination {
@@ -72,32 +64,6 @@ pub(crate) struct Leaving<'a> {
     pub settles: Option<(u64, &'a [u16], Tells)>,
 }
 
-/// Promised, and not delivered yet. Their records stay in the log.
-#[derive(Default)]
-pub struct Undelivered(Mutex<Vec<Waiting>>);
-
-/// A record that was not delivered everywhere.
-#[derive(Clone)]
-pub struct Waiting {
-    /// Where it is.
-    pub at: Lsn,
-    /// The id of its entry.
-    pub id: u64,
-    /// The targets that do not have it. Others may have removed it again meanwhile, and must not get it twice.
-    pub left: Vec<Left>,
-    /// What the queue was not told.
-    pub untold: Untold,
-}
-
-/// What of a record the queue was not told, because something panicked.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Untold {
-    /// That it is for recipients elsewhere.
-    pub leaves: bool,
-    /// That it reports on others.
-    pub settles: bool,
-}
-
 /// A record that is durable: what it promises is kept whatever happens to whoever carries it out. Dropped before everything is done, by a panic or
 /// an early return, it notes what is left: that is done later in this run, and the log keeps it for the next.
 struct Promise<'a> {
@@ -114,27 +80,10 @@ impl Drop for Promise<'_> {
             return entry.delivered();
         }
         tracing::error!(id = format!("{:x}", self.waiting.id), "accepted, but not delivered yet");
-        // First: a checkpoint in between finds it held by the entry.
-        self.house.undelivered().note(self.waiting.clone());
+        // First: once it is noted, somebody may do it and let go of it.
         entry.pin();
+        self.house.undelivered().note(self.waiting.clone());
     }
-}
-
-impl Waiting {
-    fn is_done(&self) -> bool {
-        self.left.is_empty() && self.untold == Untold::default()
-    }
-}
-
-/// A target that does not have its message.
-#[derive(Clone)]
-pub struct Left {
-    /// Which of the record.
-    pub target: usize,
-    /// Whose mailbox it is.
-    pub account: Box<str>,
-    /// Its name now; the record may have an older one.
-    pub mailbox: Box<str>,
 }
 
 impl House {
@@ -150,7 +99,11 @@ impl House {
         date: Stamp,
         recipient: Option<&Address>,
     ) -> Result<Destination, Refusal> {
-        let mailbox = self.mailboxes().open(&account.maildir, &name)?;
+        let mailbox = match self.mailboxes().open(&account.maildir, &name) {
+            // The others get their mail; this one when it can be opened. Who is told of the answer for it alone asked before.
+            Err(Refusal::Fault(_)) if recipient.is_some() => self.mailboxes().slot(&account.maildir, &name)?,
+            opened => opened?,
+        };
         let recipient = recipient.map(ToString::to_string).unwrap_or_default();
         Ok(Destination { account: account.clone(), recipient, mailbox, flags, date })
     }
@@ -175,7 +128,7 @@ impl House {
     /// `Later` if mail waits for it, or its Maildir is not to be used.
     pub(crate) fn check_waiting(&self, account: &Account) -> Result<(), Refusal> {
         self.mailboxes().guard(&account.maildir)?;
-        let waits = self.undelivered().waits_for(&account.name()) || self.is_stuck(account);
+        let waits = self.undelivered().waits_for(&account.name()) || self.mailboxes().is_aside(&account.maildir) || self.is_stuck(account);
         if waits { Err(Refusal::Fault(Fault::Later)) } else { Ok(()) }
     }
 
@@ -192,7 +145,7 @@ impl House {
         to: &[Destination],
         leaving: &Leaving<'_>,
     ) -> io::Result<Vec<Result<Placed, Refusal>>> {
-        if self.undelivered().count() > UNDELIVERED_MAX {
+        if self.undelivered().count() > undelivered::ALL_MAX {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "too many messages wait for their mailboxes"));
         }
         let names = self.names_of(to.iter().map(|to| &*to.account));
@@ -205,7 +158,12 @@ impl House {
         let names: Vec<MailboxName> = to.iter().map(|d| d.mailbox.name()).collect();
         let mut reserved = Vec::with_capacity(to.len());
         for destination in to {
-            reserved.push(destination.mailbox.reserve().map_err(|refusal| io::Error::other(format!("{refusal:?}")))?);
+            reserved.push(match destination.mailbox.reserve() {
+                Ok(reserved) => Some(reserved),
+                // It cannot be read, so none of its numbers is used before it can be.
+                Err(Refusal::Fault(_)) if origin.is_some() => None,
+                Err(refusal) => return Err(io::Error::other(format!("{refusal:?}"))),
+            });
         }
         let head = head(&taken, stamp, origin, to, leaving, &names, &bases, &reserved);
         let at = match &taken.content {
@@ -215,7 +173,7 @@ impl House {
         // The promise is given: from here on nothing may end this but by doing it, or noting what is left.
         let Taken { entry, content, structure, stored, .. } = taken;
         let left = |(target, to): (usize, &Destination)| Left {
-            target,
+            task: Task::Deliver { target, base: bases[target].as_str().into() },
             account: to.account.name().into(),
             mailbox: names[target].as_str().into(),
         };
@@ -256,15 +214,18 @@ impl House {
                 size: stored,
                 wire,
                 structure: Some(&structure),
+                record: Some(Owed { at, id, target: u32::try_from(target).ok() }),
             };
             // Each by itself: one mailbox in trouble is no reason for its fellows not to get theirs.
             let delivered = guarded("delivery", || {
+                // It could not be read before, so no number of it may be used yet.
+                let reserved = reserved.as_ref().ok_or(Refusal::Fault(Fault::Later))?;
                 destination.mailbox.confirm(reserved);
                 destination.mailbox.deliver(&deposit)
             });
             let delivered = delivered.unwrap_or(Err(Refusal::Fault(Fault::Later)));
             match &delivered {
-                Ok(_) => promise.waiting.left.retain(|left| left.target != target),
+                Ok(_) => promise.waiting.left.retain(|left| !left.is_for(target)),
                 // APPEND says no, and the client will try again: nobody was promised anything, so nothing must appear later.
                 Err(error) if origin.is_none() => {
                     tracing::error!(id = format!("{id:x}"), ?error, "could not be appended");
@@ -285,7 +246,8 @@ impl House {
     fn take_back(&self, from: &Destination, mailbox: &MailboxName, base: &str) {
         let buried = self.bury(&from.account, mailbox, &[base.as_bytes()]);
         // If it panicked, the file may be there already.
-        let gone = from.mailbox.bury(&[base.as_bytes()]);
+        let owed = buried.as_ref().map(Buried::owed).unwrap_or_default();
+        let gone = from.mailbox.bury(&[base.as_bytes()], &owed);
         if let Err(error) = buried {
             tracing::error!(base, %error, "what could not be appended may appear after a crash");
         }
@@ -312,12 +274,13 @@ impl House {
     /// If it could not be made durable. Remove nothing then.
     pub(crate) fn bury(&self, account: &Account, mailbox: &MailboxName, bases: &[&[u8]]) -> io::Result<Buried<'_>> {
         let mut buried = Buried(Vec::new());
-        for bases in bases.chunks(queue::BASES_MAX) {
-            let gone = queue::Gone { account: &account.name(), mailbox: mailbox.as_str(), bases: queue::Bases::new(bases) };
+        for some in bases.chunks(queue::BASES_MAX) {
+            let gone = queue::Gone { account: &account.name(), mailbox: mailbox.as_str(), bases: queue::Bases::new(some), bounds: None };
             let mut entry = self.spool().entry();
             entry.commit(&[&gone.encode()])?;
             buried.0.push(entry);
         }
+        self.cancel(&account.name(), mailbox, bases);
         Ok(buried)
     }
 
@@ -331,149 +294,18 @@ impl House {
         entry.delivered();
         Ok(())
     }
-
-    /// Moves what waits for its mailbox to the end of the log if it holds too much of it: a mailbox that cannot be written to for days must not
-    /// stop the mail of everybody.
-    ///
-    /// # Errors
-    /// If the log cannot be read or written.
-    pub(crate) fn carry_waiting(&self) -> io::Result<()> {
-        if !self.spool().is_half_full() {
-            return Ok(());
-        }
-        for waiting in self.undelivered().all() {
-            let names = self.names_of_left(&waiting.left);
-            // Their records must not say the old names behind that of the change: these stay where they are until the next time.
-            let Some(_stay) = self.try_stay(&names) else { continue };
-            let Some(Waiting { at, id, mut left, untold }) = self.undelivered().now(waiting.at) else { continue };
-            // What the queue was not told of has to stay as it is until it was.
-            if untold != Untold::default() {
-                continue;
-            }
-            let bytes = self.spool().read(at)?;
-            let queue::Record::Accept(accept) = decode(&bytes)? else { continue };
-            let mut targets = Vec::with_capacity(left.len());
-            for (n, left) in left.iter_mut().enumerate() {
-                let target = accept.targets.iter().nth(left.target).ok_or(io::ErrorKind::InvalidData)?;
-                targets.push(queue::Target { mailbox: &left.mailbox, ..target });
-                left.target = n;
-            }
-            // What leaves, and what it reports on, is known to the queue; told again, it would be sent again.
-            let accept = queue::Accept { targets: queue::Targets::new(&targets), remotes: queue::Remotes::NONE, settles: None, ..accept };
-            let head = accept.head();
-            let to = match accept.content {
-                queue::Content::Inline(bytes) => self.spool().carry(at, id, &[&head, bytes])?,
-                queue::Content::Large { .. } => self.spool().carry(at, id, &[&head])?,
-            };
-            drop(targets);
-            self.undelivered().carried(at, Waiting { at: to, id, left, untold });
-        }
-        Ok(())
-    }
-
-    /// The names of those whose mailboxes a record waits for.
-    fn names_of_left(&self, left: &[Left]) -> Vec<Arc<Names>> {
-        let accounts: Vec<_> = left.iter().filter_map(|left| self.accounts().named(&left.account)).collect();
-        self.names_of(accounts.iter().map(|account| &**account))
-    }
-
-    /// Tries again to deliver what was promised.
-    pub fn deliver_again(&self) {
-        let _alone = self.alone();
-        for waiting in self.undelivered().all() {
-            let names = self.names_of_left(&waiting.left);
-            let Some(_stay) = self.try_stay(&names) else { continue };
-            // As their mailboxes are called now.
-            let Some(waiting) = self.undelivered().now(waiting.at) else { continue };
-            let (at, id) = (waiting.at, waiting.id);
-            match guarded("delivery", || self.try_again(&waiting)) {
-                Some(Ok(now)) if now.is_done() => {
-                    self.undelivered().remove(at);
-                    self.spool().unpin(at, id);
-                    tracing::info!(id = format!("{id:x}"), "delivered after all");
-                }
-                Some(Ok(now)) => {
-                    tracing::error!(id = format!("{id:x}"), mailboxes = now.left.len(), "accepted, but not delivered yet");
-                    self.undelivered().carried(at, now);
-                }
-                Some(Err(error)) => tracing::error!(id = format!("{id:x}"), %error, "accepted, but not delivered yet"),
-                None => tracing::error!(id = format!("{id:x}"), "accepted, but not delivered yet"),
-            }
-        }
-    }
-
-    /// Does what is left of a promise, and says what is left then.
-    fn try_again(&self, waiting: &Waiting) -> io::Result<Waiting> {
-        let left = if waiting.left.is_empty() { Vec::new() } else { self.replay_one(waiting.at, &waiting.left)? };
-        let mut untold = waiting.untold;
-        if untold != Untold::default() {
-            let bytes = self.spool().read(waiting.at)?;
-            let queue::Record::Accept(accept) = decode(&bytes)? else { return Err(io::ErrorKind::InvalidData.into()) };
-            let told = guarded("queue", || self.outgoing().tell_again(self.depot(), self.queue_ms(), waiting.at, &accept, untold));
-            untold = if told.is_some() { Untold::default() } else { untold };
-        }
-        Ok(Waiting { at: waiting.at, id: waiting.id, left, untold })
-    }
-}
-
-impl Undelivered {
-    /// Notes a record that could not be delivered everywhere. It is pinned in the log.
-    pub fn note(&self, waiting: Waiting) {
-        self.list().push(waiting);
-    }
-
-    /// Whether mail for this account waits.
-    pub fn waits_for(&self, account: &str) -> bool {
-        self.list().iter().any(|waiting| waiting.left.iter().any(|left| *left.account == *account))
-    }
-
-    fn carried(&self, at: Lsn, to: Waiting) {
-        self.list().iter_mut().filter(|waiting| waiting.at == at).for_each(|waiting| waiting.clone_from(&to));
-    }
-
-    fn remove(&self, at: Lsn) {
-        self.list().retain(|waiting| waiting.at != at);
-    }
-
-    /// The names of mailboxes change. Returns the records that ask for nothing any more: all they waited for was removed.
-    pub fn follow(&self, account: &str, change: &Naming) -> Vec<(Lsn, u64)> {
-        let mut list = self.list();
-        for waiting in list.iter_mut() {
-            waiting.left.retain_mut(|left| {
-                if *left.account != *account {
-                    return true;
-                }
-                let name = change.follow(&left.mailbox);
-                let stays = name.is_some();
-                left.mailbox = name.unwrap_or_default();
-                stays
-            });
-        }
-        let done = list.iter().filter(|waiting| waiting.is_done()).map(|waiting| (waiting.at, waiting.id)).collect();
-        list.retain(|waiting| !waiting.is_done());
-        done
-    }
-
-    fn now(&self, at: Lsn) -> Option<Waiting> {
-        self.list().iter().find(|waiting| waiting.at == at).cloned()
-    }
-
-    fn all(&self) -> Vec<Waiting> {
-        self.list().clone()
-    }
-
-    fn count(&self) -> usize {
-        self.list().len()
-    }
-
-    fn list(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Removals that are durable. While this is held, no checkpoint lets go of their records; nobody was promised them yet, so nothing is owed when it is
 /// dropped.
 pub(crate) struct Buried<'a>(Vec<Entry<&'a Spool>>);
+
+impl Buried<'_> {
+    /// The records, for the mailbox that they are about.
+    pub fn owed(&self) -> Vec<Owed> {
+        self.0.iter().filter_map(|entry| Some(Owed { at: entry.at()?, id: entry.id(), target: None })).collect()
+    }
+}
 
 impl Drop for Buried<'_> {
     fn drop(&mut self) {
@@ -496,7 +328,7 @@ fn head(
     leaving: &Leaving<'_>,
     names: &[MailboxName],
     bases: &[String],
-    reserved: &[Reserved],
+    reserved: &[Option<Reserved>],
 ) -> Vec<u8> {
     let accounts: Vec<String> = to.iter().map(|d| d.account.name()).collect();
     let targets: Vec<queue::Target<'_>> = (0..to.len())
@@ -508,9 +340,9 @@ fn head(
             system: to[n].flags.system,
             keywords: queue::Keywords::new(&to[n].flags.keywords),
             date: to[n].date,
-            uid_validity: reserved[n].uid_validity.0.get(),
-            uid_upto: reserved[n].uid_upto,
-            mod_seq_upto: reserved[n].mod_seq_upto,
+            uid_validity: reserved[n].map_or(0, |r| r.uid_validity.0.get()),
+            uid_upto: reserved[n].map_or(0, |r| r.uid_upto),
+            mod_seq_upto: reserved[n].map_or(0, |r| r.mod_seq_upto),
         })
         .collect();
     let sender = origin.and_then(|o| o.sender).map(ToString::to_string);

@@ -3,7 +3,6 @@
 mod chores;
 
 use crate::{
-    accept::Undelivered,
     account::{Accounts, LoadError},
     admin::Source,
     clock::Clock,
@@ -25,6 +24,7 @@ use crate::{
     story::{Deed, Story},
     times::Times,
     tls::{self, TlsError},
+    undelivered::Undelivered,
 };
 use chores::Rounds;
 use config::{Config, Listen, Speak, TlsMode};
@@ -260,13 +260,16 @@ impl House {
         }
         let mark = self.spool.mark();
         self.depot.checkpoint(&self.spool, mark, &mut |put| self.outgoing.states(put))?;
-        self.mailboxes.checkpoint().map_err(|refusal| io::Error::other(format!("mailboxes cannot be synced: {refusal:?}")))?;
+        for failed in self.mailboxes.checkpoint(&self.waiting_places()) {
+            self.keep(failed);
+        }
         for file in self.folder.taken() {
             // The log lets go of the record that says so, and the file may be there.
             self.spool.jot(&[&Record::Taken { file: &file }.encode()])?;
         }
         self.spool.flush()?;
-        self.spool.release(mark)
+        // What was kept is before the mark.
+        self.spool.release(mark.min(self.spool.mark()))
     }
 
     /// The end: call it when the last connection is gone. The next start has nothing to recover.
@@ -274,10 +277,8 @@ impl House {
         if let Err(error) = self.write_story() {
             tracing::warn!(%error, "the story of what happened is not written");
         }
-        let closed =
-            self.spool.flush().and_then(|()| self.checkpoint()).and_then(|()| {
-                self.mailboxes.close().map_err(|refusal| io::Error::other(format!("indexes cannot be written: {refusal:?}")))
-            });
+        self.mailboxes.close();
+        let closed = self.spool.flush().and_then(|()| self.checkpoint());
         match closed {
             Ok(()) => {
                 self.keep_times();
@@ -573,6 +574,11 @@ impl House {
 
     pub(crate) fn spool(&self) -> &Arc<Spool> {
         &self.spool
+    }
+
+    /// Bytes of the log that a start would read again.
+    pub fn spool_bytes(&self) -> u64 {
+        self.spool.live_bytes()
     }
 
     pub(crate) fn undelivered(&self) -> &Undelivered {

@@ -30,3 +30,4 @@ pub mod story;
 pub mod supervise;
 mod times;
 pub mod tls;
+mod undelivered;

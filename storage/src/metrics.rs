@@ -35,6 +35,8 @@ pub struct Metrics {
     oldest: Gauge,
     sessions: Gauge,
     away: Gauge,
+    aside: Gauge,
+    undelivered: Gauge,
     log: Gauge,
     flushes: Counter,
     panics: Family<Part, Counter>,
@@ -69,6 +71,10 @@ pub struct Levels {
     pub flushes: u64,
     /// Lines of the log that were lost because nobody read it.
     pub lost_lines: u64,
+    /// Mailboxes that are set aside.
+    pub aside: usize,
+    /// Records of the log that wait for their mailboxes.
+    pub undelivered: usize,
     /// Panics that were caught, by what panicked.
     pub panics: Vec<(&'static str, u64)>,
 }
@@ -138,6 +144,8 @@ impl Default for Metrics {
             oldest: Gauge::default(),
             sessions: Gauge::default(),
             away: Gauge::default(),
+            aside: Gauge::default(),
+            undelivered: Gauge::default(),
             log: Gauge::default(),
             flushes: Counter::default(),
             panics: Family::default(),
@@ -185,6 +193,8 @@ impl Default for Metrics {
         r.register("deliveries_open", "Connections to other servers now", m.away.clone());
         r.register_with_unit("log", "Log that a start would read again", Unit::Bytes, m.log.clone());
         r.register("log_flushes", "Flushes of the log: the records of many messages share one", m.flushes.clone());
+        r.register("mailboxes_set_aside", "Mailboxes that something is wrong with", m.aside.clone());
+        r.register("undelivered", "Records of the log that wait for their mailboxes", m.undelivered.clone());
         r.register("panics", "Panics that were caught, by the part of the server they ended", m.panics.clone());
         r.register("lost_log_lines", "Lines for the log on standard error that were lost because nobody read it", m.lost_lines.clone());
         r.register_with_unit("start_time", "When the server was ready, since 1970", Unit::Seconds, m.started.clone());
@@ -264,6 +274,8 @@ impl Metrics {
         set(&self.incoming_memory, levels.incoming_memory);
         set(&self.away, levels.away as u64);
         set(&self.log, levels.log_bytes);
+        set(&self.aside, levels.aside as u64);
+        set(&self.undelivered, levels.undelivered as u64);
         // Counted by the log itself; two who print at once must not count twice, so it is set and not added to.
         self.flushes.inner().store(levels.flushes, Relaxed);
         self.lost_lines.inner().store(levels.lost_lines, Relaxed);

@@ -3,17 +3,16 @@
 //! Everything here can be done twice without harm, so a crash during recovery only means another recovery.
 
 use crate::{
-    accept::{Left, Untold, Waiting},
     house::House,
-    mailbox::{Content, Deposit, Mailbox, Reserved},
+    mailbox::{Content, Deposit, Mailbox, Owed, Reserved},
     spool::Lsn,
     supervise::guarded,
+    undelivered::{Left, Task, Untold, Waiting},
 };
 use imap::Refusal;
 use mail::{MailboxName, UidValidity};
 use queue::{Place, Record, Replay};
 use std::{collections::BTreeMap, io, num::NonZeroU32, sync::Arc};
-use wire::Fault;
 
 /// Which targets of which records are to be delivered again.
 type Work = BTreeMap<Lsn, Vec<Left>>;
@@ -27,53 +26,83 @@ impl House {
         self.do_names_again(replay);
         let mut work = Work::new();
         for place in replay.places() {
-            if let Err(error) = self.recover_mailbox(replay, place, &mut work) {
-                tracing::error!(account = %place.account, mailbox = %place.mailbox, ?error, "mailbox cannot be recovered now");
-                // Its records wait; delivering them again later also opens it.
-                want(replay, place, &mut work);
+            if !matches!(guarded("recovery", || self.recover_mailbox(replay, place)), Some(Ok(()))) {
+                tracing::error!(account = %place.account, mailbox = %place.mailbox, "mailbox cannot be recovered now; what it gets waits");
+                self.recover_later(replay, place);
             }
+            want(replay, place, &mut work);
         }
         let count = work.len();
-        for (at, targets) in work {
-            let left = self.replay_one(at, &targets)?;
-            if !left.is_empty() {
-                let id = self.record_id(at)?;
-                tracing::error!(id = format!("{id:x}"), mailboxes = left.len(), "accepted, but not delivered yet");
+        for (at, lefts) in work {
+            let id = self.record_id(at)?;
+            let mut waits = Vec::new();
+            for left in lefts {
+                match guarded("recovery", || self.replay_one(at, id, &left)) {
+                    Some(Ok(true)) => {}
+                    Some(Err(error)) => return Err(error),
+                    Some(Ok(false)) | None => waits.push(left),
+                }
+            }
+            if !waits.is_empty() {
+                tracing::error!(id = format!("{id:x}"), mailboxes = waits.len(), "accepted, but not delivered yet");
                 self.spool().pin(at, id);
-                self.undelivered().note(Waiting { at, id, left, untold: Untold::default() });
+                self.undelivered().note(Waiting { at, id, left: waits, untold: Untold::default() });
             }
         }
         Ok(count)
     }
 
-    fn recover_mailbox(&self, replay: &Replay, place: &Place, work: &mut Work) -> Result<(), Refusal> {
-        let reserved = replay.reserved(place).and_then(|r| {
-            let uid_validity = UidValidity(NonZeroU32::new(r.uid_validity)?);
-            Some(Reserved { uid_validity, uid_upto: r.uid_upto, mod_seq_upto: r.mod_seq_upto })
-        });
+    fn recover_mailbox(&self, replay: &Replay, place: &Place) -> Result<(), Refusal> {
+        let reserved = replay.reserved(place).and_then(bounds);
         if self.accounts().named(&place.account).is_some_and(|account| self.is_stuck(&account)) {
-            return Err(Refusal::Fault(Fault::Later));
+            return Err(Refusal::Fault(wire::Fault::Later));
         }
         let make = replay.wanted(place).next().is_some();
         if let Some(mailbox) = self.open_for_replay(&place.account, &place.mailbox, reserved, make)? {
             let unwanted: Vec<&[u8]> = replay.unwanted(place).collect();
             if !unwanted.is_empty() {
-                mailbox.bury(&unwanted)?;
+                let owed: Vec<Owed> = replay.removals(place).iter().map(|&at| Owed { at, id: 0, target: None }).collect();
+                mailbox.bury(&unwanted, &owed)?;
             }
         }
-        want(replay, place, work);
         Ok(())
     }
 
-    /// Delivers a record of the log to these targets again. A file that is there and whole stays as it is. Returns the targets whose mailbox could
-    /// not be written to.
+    /// What the log says of a mailbox that cannot be opened stays: which messages are gone from it, and which numbers were used.
+    fn recover_later(&self, replay: &Replay, place: &Place) {
+        let wait = |at, id| {
+            self.spool().pin(at, id);
+            let left = Left { task: Task::Remove, account: place.account.clone(), mailbox: place.mailbox.clone() };
+            self.undelivered().note(Waiting { at, id, left: vec![left], untold: Untold::default() });
+        };
+        replay.removals(place).iter().for_each(|&at| wait(at, 0));
+        let Some(bounds) = replay.reserved(place) else { return };
+        // Records that say it may be let go of, so one of its own does.
+        let bounds = queue::Gone { account: &place.account, mailbox: &place.mailbox, bases: queue::Bases::new(&[]), bounds: Some(bounds) };
+        let mut entry = self.spool().entry();
+        let id = entry.id();
+        match entry.commit(&[&bounds.encode()]) {
+            Ok(_) => wait(entry.pin(), id),
+            Err(error) => {
+                tracing::error!(%error, "the log cannot be written; all of it stays until the next start");
+                self.spool().pin(self.spool().mark(), 0);
+            }
+        }
+    }
+
+    /// Does again what a record of the log asks for in one mailbox. A message that is there gets another file. False if it cannot be done now.
     ///
     /// # Errors
     /// If the log cannot be read.
-    pub(crate) fn replay_one(&self, at: Lsn, wanted: &[Left]) -> io::Result<Vec<Left>> {
+    pub(crate) fn replay_one(&self, at: Lsn, id: u64, left: &Left) -> io::Result<bool> {
+        let shown = format!("{id:x}");
         let bytes = self.spool().read(at)?;
-        let mut left = Vec::new();
-        let Record::Accept(accept) = decode(&bytes)? else { return Ok(left) };
+        let (accept, n) = match (decode(&bytes)?, &left.task) {
+            (Record::Accept(accept), Task::Deliver { target, .. }) => (accept, *target),
+            (Record::Gone(gone), Task::Remove) => return Ok(self.replay_gone(&gone, Owed { at, id, target: None }, left)),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        let target = accept.targets.iter().nth(n).ok_or(io::ErrorKind::InvalidData)?;
         let path;
         let pieces: [&[u8]; 1];
         let (content, size) = match accept.content {
@@ -85,45 +114,56 @@ impl House {
                 if !self.spool().has_large(id)? {
                     // A record whose commit failed, so that its file was removed, and which the disk has all the same: nobody was promised it. Or
                     // somebody removed the file; waiting brings nothing back, and would keep all further mail from its mailboxes.
-                    tracing::error!(id = format!("{:x}", accept.id), "the file of a large message is gone; it cannot be delivered again");
-                    return Ok(left);
+                    tracing::error!(id = shown, "the file of a large message is gone; it cannot be delivered again");
+                    return Ok(true);
                 }
                 path = self.spool().large_path(id);
                 (Content::Link(&path), size)
             }
         };
-        for (n, target) in accept.targets.iter().enumerate() {
-            let Some(to) = wanted.iter().find(|to| to.target == n) else { continue };
-            let account = self.accounts().named(&to.account);
-            // Its mailboxes may not have their names yet.
-            if account.as_ref().is_some_and(|account| self.is_stuck(account)) {
-                left.push(to.clone());
-                continue;
-            }
-            if account.is_none() {
-                let id = format!("{:x}", accept.id);
-                if !self.times().gives_up(accept.stamp.seconds, self.queue_ms()) {
-                    tracing::warn!(id, account = %to.account, "the log has mail for an account that does not exist; it waits");
-                    left.push(to.clone());
-                } else {
-                    tracing::error!(id, account = %to.account, "mail for an account that did not come back is given up");
-                }
-                continue;
-            }
-            let flags = target.flags();
-            let deposit =
-                Deposit { base: target.base, content, flags: &flags, date: target.date, size, wire: accept.wire_size, structure: None };
-            let restored = guarded("delivery", || match self.open_for_replay(&to.account, &to.mailbox, None, true) {
-                Ok(Some(mailbox)) => mailbox.restore(&deposit).map(drop),
-                Ok(None) => Ok(()),
-                Err(refusal) => Err(refusal),
-            });
-            if let Err(error) = restored.unwrap_or(Err(Refusal::Fault(Fault::Later))) {
-                tracing::warn!(id = format!("{:x}", accept.id), account = target.account, ?error, "could not be delivered again");
-                left.push(to.clone());
-            }
+        let account = self.accounts().named(&left.account);
+        // Its mailboxes may not have their names yet.
+        if account.as_ref().is_some_and(|account| self.is_stuck(account)) {
+            return Ok(false);
         }
-        Ok(left)
+        if account.is_none() {
+            if !self.times().gives_up(accept.stamp.seconds, self.queue_ms()) {
+                tracing::warn!(id = shown, account = %left.account, "the log has mail for an account that does not exist; it waits");
+                return Ok(false);
+            }
+            tracing::error!(id = shown, account = %left.account, "mail for an account that did not come back is given up");
+            return Ok(true);
+        }
+        let flags = target.flags();
+        let deposit = Deposit {
+            base: target.base,
+            content,
+            flags: &flags,
+            date: target.date,
+            size,
+            wire: accept.wire_size,
+            structure: None,
+            record: Some(Owed { at, id, target: u32::try_from(n).ok() }),
+        };
+        let restored = match self.open_for_replay(&left.account, &left.mailbox, None, true) {
+            Ok(Some(mailbox)) => mailbox.restore(&deposit).map(drop),
+            Ok(None) => Ok(()),
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(error) = &restored {
+            tracing::warn!(id = shown, account = %left.account, ?error, "could not be delivered again");
+        }
+        Ok(restored.is_ok())
+    }
+
+    fn replay_gone(&self, gone: &queue::Gone<'_>, owed: Owed, left: &Left) -> bool {
+        let bases: Vec<&[u8]> = gone.bases.iter().collect();
+        let reserved = gone.bounds.and_then(bounds);
+        match self.open_for_replay(&left.account, &left.mailbox, reserved, false) {
+            Ok(Some(mailbox)) => mailbox.bury(&bases, &[owed]).is_ok(),
+            Ok(None) => true,
+            Err(_) => false,
+        }
     }
 
     /// The mailbox of a record, made if its directory was lost and `make` says so; nothing if there is no such account any more.
@@ -189,10 +229,17 @@ impl House {
 
 /// Notes what a mailbox has to get.
 fn want(replay: &Replay, place: &Place, work: &mut Work) {
-    for (_, wanted) in replay.wanted(place) {
-        let left = Left { target: wanted.target, account: place.account.clone(), mailbox: place.mailbox.clone() };
+    for (base, wanted) in replay.wanted(place) {
+        let task = Task::Deliver { target: wanted.target, base: String::from_utf8_lossy(base).into() };
+        let left = Left { task, account: place.account.clone(), mailbox: place.mailbox.clone() };
         work.entry(wanted.at).or_default().push(left);
     }
+}
+
+/// Numbers as mailboxes know them.
+fn bounds(reserved: queue::Reserved) -> Option<Reserved> {
+    let uid_validity = UidValidity(NonZeroU32::new(reserved.uid_validity)?);
+    Some(Reserved { uid_validity, uid_upto: reserved.uid_upto, mod_seq_upto: reserved.mod_seq_upto })
 }
 
 /// Reads a record.

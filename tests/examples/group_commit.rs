@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use storage::{
-    disk::{Disk, File, How, Left, Lock, Posix, Stat},
+    disk::{Disk, File, How, Left, Lock, Posix, Stat, Volume},
     spool::{Options, Spool},
 };
 
@@ -130,8 +130,8 @@ impl Disk for Counting {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.count().sync_dir(dir)
     }
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        self.count().sync_all(path)
+    fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>> {
+        self.count().volume(path)
     }
     fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()> {
         Posix.set_modified(path, seconds)

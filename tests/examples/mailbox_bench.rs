@@ -27,7 +27,7 @@ fn main() {
     });
     std::thread::sleep(std::time::Duration::from_millis(2100));
     boxes.chores();
-    timed("close", 1, || boxes.close().expect("close"));
+    timed("close", 1, || hikyaku_tests::close(&boxes).expect("close"));
     drop((boxes, inbox));
 
     let mut opened = None;
@@ -59,8 +59,8 @@ fn main() {
         drop(inbox.store(&selected.uids[..1000], Change::Add, &Flags::system(System::DELETED)).expect("store"))
     });
     let doomed: Vec<Uid> = inbox.doomed(None, true).expect("doomed").iter().map(|d| d.uid).collect();
-    timed("remove a thousand", 1000, || drop(inbox.remove(&doomed).expect("remove")));
-    timed("their files", 1000, || boxes.checkpoint().expect("checkpoint"));
+    timed("remove a thousand", 1000, || drop(inbox.remove(&doomed, &[]).expect("remove")));
+    timed("their files", 1000, || hikyaku_tests::settle(&boxes).expect("checkpoint"));
     std::fs::remove_dir_all(&root).expect("the directory can be removed");
 }
 
@@ -106,6 +106,7 @@ fn deliver(inbox: &Mailbox, i: u64) {
         size: text.len() as u64,
         wire,
         structure: Some(&structure),
+        record: None,
     };
     inbox.deliver(&deposit).expect("deliver");
 }

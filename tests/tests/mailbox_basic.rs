@@ -64,6 +64,7 @@ impl World {
             size: text.len() as u64,
             wire,
             structure: None,
+            record: None,
         };
         let placed = mailbox.deliver(&deposit).unwrap();
         // Again, as a replay would.
@@ -125,7 +126,7 @@ fn mail_comes_is_read_flagged_and_goes() {
 
     let doomed = inbox.doomed(Some(&uids(&[1, 2])), true).unwrap();
     assert_eq!(doomed.len(), 1);
-    assert_eq!(inbox.remove(&uids(&[2])).unwrap(), uids(&[2]));
+    assert_eq!(inbox.remove(&uids(&[2]), &[]).unwrap(), uids(&[2]));
     assert_eq!(view.sync().unwrap().gone, uids(&[2]));
     assert_eq!(view.sync().unwrap(), imap::Changes::default());
     assert_eq!(names(&world.maildir().join("cur")).len(), 3);
@@ -135,7 +136,7 @@ fn mail_comes_is_read_flagged_and_goes() {
 
     let before = inbox.describe(&uids(&[1, 3]), ALL).unwrap();
     drop(view);
-    world.boxes.close().unwrap();
+    hikyaku_tests::close(&world.boxes).unwrap();
     world.restart();
     let inbox = world.inbox();
     let (_, selected) = inbox.select(true).unwrap();
@@ -306,7 +307,7 @@ fn pop_sees_what_it_opened() {
     world.deliver(&inbox, "c\n", &Flags::default());
     assert_eq!(pop.read(&mut Cursor::default(), 1, 0, Vec::with_capacity(10)).unwrap(), b"b\r\n");
     let doomed = pop.doomed(&[0, 1]).unwrap();
-    assert_eq!(inbox.remove(&doomed.iter().map(|d| d.uid).collect::<Vec<_>>()).unwrap().len(), 2);
+    assert_eq!(inbox.remove(&doomed.iter().map(|d| d.uid).collect::<Vec<_>>(), &[]).unwrap().len(), 2);
     assert_eq!(pop.read(&mut Cursor::default(), 1, 0, Vec::with_capacity(10)), Err(wire::Fault::Never));
     assert_eq!(inbox.counts().unwrap().messages, 1);
 }
@@ -320,7 +321,7 @@ fn what_is_not_used_sleeps_and_wakes_the_same() {
     world.deliver(&inbox, "a\n", &Flags::default());
     let before = inbox.describe(&uids(&[1]), ALL).unwrap();
     world.boxes.chores();
-    world.boxes.checkpoint().unwrap();
+    hikyaku_tests::settle(&world.boxes).unwrap();
     world.boxes.chores();
     assert_eq!(inbox.describe(&uids(&[1]), ALL).unwrap(), before);
     assert_eq!(world.deliver(&inbox, "b\n", &Flags::default()).uid.get(), 2);
@@ -333,7 +334,7 @@ fn check_and_rebuild() {
     for text in ["a\n", "b\n", "c\n"] {
         world.deliver(&inbox, text, &Flags::default());
     }
-    world.boxes.close().unwrap();
+    hikyaku_tests::close(&world.boxes).unwrap();
     let mut steps = 0;
     assert!(world.boxes.check(&dir, &MailboxName::inbox(), &mut |_| steps += 1).unwrap().is_sound());
     assert_eq!(steps, 4);

@@ -53,7 +53,7 @@ impl World {
         mailbox.confirm(&mailbox.reserve()?);
         let date = Stamp { seconds: 1_600_000_000, zone: 0 };
         let content = Content::Bytes(&[text.as_bytes()]);
-        mailbox.deliver(&Deposit { base: &base, content, flags: &Flags::default(), date, size, wire, structure: None })
+        mailbox.deliver(&Deposit { base: &base, content, flags: &Flags::default(), date, size, wire, structure: None, record: None })
     }
 }
 
@@ -87,7 +87,7 @@ fn sizes_in_names_are_hints() {
     let (pop, entries) = inbox.pop().unwrap();
     assert_eq!(entries.iter().map(|e| e.span.wire).collect::<Vec<_>>(), [TEXT.len() as u64 + 3; 4]);
     let doomed: Vec<_> = pop.doomed(&[0, 1, 2, 3]).unwrap().iter().map(|d| d.uid).collect();
-    assert_eq!(inbox.remove(&doomed).unwrap().len(), 4);
+    assert_eq!(inbox.remove(&doomed, &[]).unwrap().len(), 4);
     assert_eq!(world.boxes.usage(&world.maildir()), Ok(0));
 }
 
@@ -130,9 +130,9 @@ fn an_index_of_somebody_else_adds_up_to_nothing_that_overflows() {
     let uids = inbox.select(false).unwrap().1.uids;
     let details = inbox.describe(&uids, Need { size: true, date: true, structure: true }).unwrap();
     assert!(details.iter().all(|d| d.span.len == TEXT.len() as u64), "{details:?}");
-    inbox.remove(&uids).unwrap();
+    inbox.remove(&uids, &[]).unwrap();
     world.boxes.chores();
-    world.boxes.checkpoint().unwrap();
+    hikyaku_tests::settle(&world.boxes).unwrap();
 }
 
 /// Puts a file that is nobody's business beside the store.
@@ -184,7 +184,7 @@ fn a_message_that_comes_again_replaces_a_link_of_its_name() {
     let base = file.file_name().unwrap().to_str().unwrap();
     let date = Stamp { seconds: 1_600_000_000, zone: 0 };
     let content = Content::Bytes(&[TEXT.as_bytes()]);
-    inbox.restore(&Deposit { base, content, flags: &Flags::default(), date, size: 15, wire: 18, structure: None }).unwrap();
+    inbox.restore(&Deposit { base, content, flags: &Flags::default(), date, size: 15, wire: 18, structure: None, record: None }).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), TEXT);
     assert!(!file.is_symlink());
     is_untouched(&world);
@@ -215,7 +215,7 @@ fn books_that_are_links_are_written_anew() {
             world.boxes.subscribe(&world.maildir(), &MailboxName::new("x").unwrap(), true).unwrap();
             world.boxes.create(&world.maildir(), &MailboxName::new("y").unwrap(), None).unwrap();
             world.boxes.chores();
-            world.boxes.close().unwrap();
+            hikyaku_tests::close(&world.boxes).unwrap();
             is_untouched(&world);
             world.boxes = open(&world.root);
             let inbox = world.inbox();
@@ -249,7 +249,7 @@ fn sparse_books_cost_nothing() {
         world.boxes.list(&world.maildir()).unwrap();
         world.boxes.create(&world.maildir(), &MailboxName::new("y").unwrap(), None).unwrap();
         world.boxes.chores();
-        world.boxes.close().unwrap();
+        hikyaku_tests::close(&world.boxes).unwrap();
         world.boxes = open(&world.root);
         assert_eq!(world.inbox().counts().unwrap().messages, 1, "{book}");
     }
@@ -321,7 +321,7 @@ fn the_way_to_a_maildir_may_have_links() {
     symlink("disk2", world.root.join("mail")).unwrap();
     let inbox = world.inbox();
     world.deliver(&inbox, TEXT).unwrap();
-    world.boxes.close().unwrap();
+    hikyaku_tests::close(&world.boxes).unwrap();
     world.boxes = open(&world.root);
     assert_eq!(world.inbox().counts().unwrap().messages, 1);
     assert_eq!(fs::read_dir(world.root.join("disk2/bob/Maildir/new")).unwrap().count(), 1);

@@ -130,7 +130,7 @@ impl World {
             70..73 => self.stranger_removes(),
             73..78 => self.copy(),
             78..82 => self.boxes.chores(),
-            82..84 => self.boxes.checkpoint().unwrap(),
+            82..84 => hikyaku_tests::settle(&self.boxes).unwrap(),
             84..88 => {
                 let (view, selected) = self.inbox.select(self.dice.bool()).unwrap();
                 let told: BTreeMap<_, _> = self.describe(&selected.uids).into_iter().collect();
@@ -187,6 +187,7 @@ impl World {
                 size: text.len() as u64,
                 wire: wire(&text).len() as u64,
                 structure: self.dice.bool().then_some(&structure),
+                record: None,
             })
             .unwrap();
         if linked {
@@ -218,7 +219,7 @@ impl World {
         let deleted = |uid: &u32| self.model[uid].flags.system.has(System::DELETED);
         let asked: Vec<u32> = some.map_or_else(|| self.model.keys().copied().collect(), |s| s.iter().map(|u| u.get()).collect());
         assert_eq!(asked.into_iter().filter(deleted).collect::<Vec<_>>(), uids.iter().map(|u| u.get()).collect::<Vec<_>>());
-        assert_eq!(self.inbox.remove(&uids).unwrap(), uids);
+        assert_eq!(self.inbox.remove(&uids, &[]).unwrap(), uids);
         uids.iter().for_each(|u| drop(self.model.remove(&u.get())));
     }
 
@@ -305,18 +306,18 @@ impl World {
         match self.dice.u8(..4) {
             // Killed with files still waiting for their removal: the spool would tell, so here they have to be gone.
             0 => {
-                self.boxes.checkpoint().unwrap();
+                hikyaku_tests::settle(&self.boxes).unwrap();
                 self.reopen();
             }
             1 => {
-                self.boxes.close().unwrap();
+                hikyaku_tests::close(&self.boxes).unwrap();
                 let next = self.inbox.counts().unwrap().uid_next;
                 self.reopen();
                 assert_eq!(self.inbox.counts().unwrap().uid_next, next, "no UID is skipped after a clean end");
             }
             // The index is lost, and so is the cache sometimes.
             2 => {
-                self.boxes.checkpoint().unwrap();
+                hikyaku_tests::settle(&self.boxes).unwrap();
                 let _ = self.disk.unlink(&maildir().join("hikyaku.index"));
                 if self.dice.bool() {
                     let _ = self.disk.unlink(&maildir().join("hikyaku.cache"));
@@ -326,7 +327,7 @@ impl World {
             }
             // It is torn.
             _ => {
-                self.boxes.checkpoint().unwrap();
+                hikyaku_tests::settle(&self.boxes).unwrap();
                 let file = self.disk.open(&maildir().join("hikyaku.index"), How::Write).unwrap();
                 let len = file.len().unwrap();
                 if self.dice.bool() {

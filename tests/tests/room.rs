@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 use storage::{
-    disk::{Disk, File, How, Left, Lock, Stat},
+    disk::{Disk, File, How, Left, Lock, Stat, Volume},
     house::{House, Seat},
     mailbox, office, spool,
 };
@@ -70,8 +70,8 @@ impl Disk for Told {
     fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
         self.disk.sync_dir(dir)
     }
-    fn sync_all(&self, path: &Path) -> std::io::Result<()> {
-        self.disk.sync_all(path)
+    fn volume(&self, path: &Path) -> std::io::Result<Box<dyn Volume>> {
+        self.disk.volume(path)
     }
     fn set_modified(&self, path: &Path, seconds: i64) -> std::io::Result<()> {
         self.disk.set_modified(path, seconds)

@@ -131,6 +131,15 @@ pub(crate) fn time_of(base: &[u8]) -> u64 {
     number(&base[..base.iter().position(|b| !b.is_ascii_digit()).unwrap_or(base.len())]).unwrap_or(0)
 }
 
+/// Whether a base name was made from an entry of the log (`L<id>N<target>`, both as [`base_name`] gets them): then it is of one message and no other.
+pub fn is_of_log(base: &[u8]) -> bool {
+    let unique = base.split(|b| *b == b'.').nth(1).and_then(|unique| unique.strip_prefix(b"L"));
+    let parts = unique.and_then(|unique| unique.iter().position(|b| *b == b'N').map(|at| (&unique[..at], &unique[at + 1..])));
+    parts.is_some_and(|(id, target)| {
+        !id.is_empty() && id.iter().all(u8::is_ascii_hexdigit) && !target.is_empty() && target.iter().all(u8::is_ascii_digit)
+    })
+}
+
 /// A base name of ours: `<seconds>.<unique>.<host>,S=<size>,W=<wire>`.
 ///
 /// # Panics
@@ -219,5 +228,20 @@ mod tests {
         let name = base_name(5, "L1fN0", "a/b:c,d", 10, 11);
         assert_eq!(name, "5.L1fN0.a\\057b\\072c\\054d,S=10,W=11");
         assert!(base_name(5, "L1", &"h".repeat(400), u64::MAX, u64::MAX).len() < 255 - 35);
+    }
+
+    #[test]
+    fn names_of_the_log_are_known() {
+        for (base, is) in [
+            (&b"1700000000.L1aN0.mx.test,S=9,W=9"[..], true),
+            (b"1.L10000000001N12.mx", true),
+            (b"1700000000.M1P2Q3.mx.test,S=9", false),
+            (b"1.LN0.mx", false),
+            (b"1.L1N.mx", false),
+            (b"1.L1.mx", false),
+            (b"L1N0", false),
+        ] {
+            assert_eq!(is_of_log(base), is, "{}", base.escape_ascii());
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Feed it every live record in order, then do what it says; all of it can be done twice without harm. It keeps names only: the content
 //! is read from the log again when it is needed.
 
-use crate::record::{Accept, Gone, Record};
+use crate::record::{Accept, Gone, Record, Reserved};
 use alloc::{boxed::Box, collections::BTreeMap, format, vec::Vec};
 use mail::MailboxName;
 
@@ -23,17 +23,6 @@ pub struct Wanted {
     pub at: u64,
     /// Which target of the record it is.
     pub target: usize,
-}
-
-/// Numbers that may have been used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reserved {
-    /// The numbering.
-    pub uid_validity: u32,
-    /// UIDs up to and including this one.
-    pub uid_upto: u32,
-    /// Change numbers up to and including this one.
-    pub mod_seq_upto: u64,
 }
 
 /// A change of names that is in the log and may not have been done, or not for good.
@@ -102,6 +91,8 @@ pub struct Replay {
 struct Mailbox {
     /// By name; `None` if the message is gone.
     messages: BTreeMap<Box<[u8]>, Option<Wanted>>,
+    /// Where the records are that say what is gone.
+    removals: Vec<u64>,
     reserved: Option<Reserved>,
 }
 
@@ -115,7 +106,7 @@ impl Replay {
     pub fn add(&mut self, at: u64, record: &Record<'_>) {
         match record {
             Record::Accept(accept) => self.accept(at, accept),
-            Record::Gone(gone) => self.gone(gone),
+            Record::Gone(gone) => self.gone(at, gone),
             Record::Renamed { account, from, to, done } => {
                 self.rename(account, from, to);
                 // Nobody wrote a record of a name that is none.
@@ -160,6 +151,11 @@ impl Replay {
         self.messages(place).filter(|(_, wanted)| wanted.is_none()).map(|(base, _)| base)
     }
 
+    /// Where the records are that say which messages are gone from this mailbox.
+    pub fn removals(&self, place: &Place) -> &[u64] {
+        self.mailboxes.get(place).map_or(&[], |mailbox| &mailbox.removals)
+    }
+
     /// Numbers of this mailbox that may have been used.
     pub fn reserved(&self, place: &Place) -> Option<Reserved> {
         self.mailboxes.get(place)?.reserved
@@ -173,20 +169,18 @@ impl Replay {
         for (target, t) in accept.targets.iter().enumerate() {
             let mailbox = self.mailbox(t.account, t.mailbox);
             mailbox.messages.insert(t.base.as_bytes().into(), Some(Wanted { at, target }));
-            let mut reserved = Reserved { uid_validity: t.uid_validity, uid_upto: t.uid_upto, mod_seq_upto: t.mod_seq_upto };
-            // Targets of one mailbox may be committed in another order than their numbers were taken.
-            if let Some(before) = mailbox.reserved.filter(|r| r.uid_validity == t.uid_validity) {
-                reserved.uid_upto = reserved.uid_upto.max(before.uid_upto);
-                reserved.mod_seq_upto = reserved.mod_seq_upto.max(before.mod_seq_upto);
-            }
-            mailbox.reserved = Some(reserved);
+            mailbox.reserve(Reserved { uid_validity: t.uid_validity, uid_upto: t.uid_upto, mod_seq_upto: t.mod_seq_upto });
         }
     }
 
-    fn gone(&mut self, gone: &Gone<'_>) {
+    fn gone(&mut self, at: u64, gone: &Gone<'_>) {
         let mailbox = self.mailbox(gone.account, gone.mailbox);
+        mailbox.removals.push(at);
         for base in gone.bases.iter() {
             mailbox.messages.insert(base.into(), None);
+        }
+        if let Some(bounds) = gone.bounds {
+            mailbox.reserve(bounds);
         }
     }
 
@@ -225,6 +219,20 @@ impl Replay {
     }
 }
 
+impl Mailbox {
+    fn reserve(&mut self, mut reserved: Reserved) {
+        if reserved.uid_validity == 0 {
+            return;
+        }
+        // Targets of one mailbox may be committed in another order than their numbers were taken.
+        if let Some(before) = self.reserved.filter(|before| before.uid_validity == reserved.uid_validity) {
+            reserved.uid_upto = reserved.uid_upto.max(before.uid_upto);
+            reserved.mod_seq_upto = reserved.mod_seq_upto.max(before.mod_seq_upto);
+        }
+        self.reserved = Some(reserved);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,11 +266,17 @@ mod tests {
         let mut replay = Replay::new();
         accept(&mut replay, 1, "INBOX", "a", 12);
         accept(&mut replay, 2, "INBOX", "b", 11);
-        replay.add(3, &Record::Gone(Gone { account: "alice", mailbox: "INBOX", bases: Bases::new(&[b"a", b"old"]) }));
+        replay.add(3, &Record::Gone(Gone { account: "alice", mailbox: "INBOX", bases: Bases::new(&[b"a", b"old"]), bounds: None }));
         let inbox = place("INBOX");
         assert_eq!(replay.wanted(&inbox).collect::<Vec<_>>(), [(&b"b"[..], Wanted { at: 2, target: 0 })]);
         assert_eq!(replay.unwanted(&inbox).collect::<Vec<_>>(), [&b"a"[..], b"old"]);
+        assert_eq!(replay.removals(&inbox), [3]);
         assert_eq!(replay.reserved(&inbox), Some(Reserved { uid_validity: 1, uid_upto: 12, mod_seq_upto: 12 }));
+        let bounds = Some(Reserved { uid_validity: 1, uid_upto: 99, mod_seq_upto: 7 });
+        replay.add(4, &Record::Gone(Gone { account: "alice", mailbox: "INBOX", bases: Bases::new(&[]), bounds }));
+        let unknown = Some(Reserved { uid_validity: 0, uid_upto: 0, mod_seq_upto: 0 });
+        replay.add(5, &Record::Gone(Gone { account: "alice", mailbox: "INBOX", bases: Bases::new(&[]), bounds: unknown }));
+        assert_eq!(replay.reserved(&inbox), Some(Reserved { uid_validity: 1, uid_upto: 99, mod_seq_upto: 12 }));
     }
 
     #[test]

@@ -48,6 +48,13 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
             format!("{} not counted as age: hikyaku queue clock --trust counts them", super::queue::lapse(status.uncounted)),
         ]);
     }
+    for aside in &status.aside {
+        let age = span(u64::try_from(now().seconds).unwrap_or(0).saturating_sub(aside.since));
+        rows.push(["set aside".into(), format!("{} of {}: {}, for {age}", aside.mailbox, aside.maildir, aside.why)]);
+    }
+    for (account, count) in &status.undelivered {
+        rows.push(["undelivered".into(), format!("{count} for {account} wait in the log")]);
+    }
     for (part, count) in &status.panics {
         rows.push(["panics".into(), format!("{count} in {part}: the log says more")]);
     }

@@ -150,6 +150,12 @@ pub struct Status {
     /// Seconds that the clock says have passed before the start and that make no queued mail older.
     #[serde(default)]
     pub uncounted: u64,
+    /// Mailboxes that are set aside: something is wrong with them, and what was promised to them waits.
+    #[serde(default)]
+    pub aside: Vec<SetAside>,
+    /// How many records of the log wait for each account.
+    #[serde(default)]
+    pub undelivered: std::collections::BTreeMap<String, u64>,
     /// The queue.
     pub queue: QueueStatus,
 }
@@ -159,6 +165,19 @@ pub struct Status {
 pub struct Uncounted {
     /// Seconds.
     pub seconds: u64,
+}
+
+/// A mailbox that is set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// The directory of its Maildir.
+    pub maildir: String,
+    /// Its name.
+    pub mailbox: String,
+    /// What is wrong, in words.
+    pub why: String,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
 }
 
 #[cfg(test)]

@@ -185,6 +185,8 @@ impl Clerk {
             not_closed_in: held.missing,
             set_aside: self.house.set_aside(),
             uncounted: self.house.uncounted_s(),
+            aside: self.house.mailboxes_aside(),
+            undelivered: self.house.undelivered().accounts().into_iter().map(|(account, count)| (account.into(), count)).collect(),
             queue: levels.queue,
         }
     }
@@ -313,6 +315,8 @@ impl House {
             log_bytes: self.spool().live_bytes(),
             flushes: self.spool().flushes(),
             lost_lines: logging::lost_lines(),
+            aside: self.mailboxes().aside().len(),
+            undelivered: self.undelivered().count(),
             panics: crate::supervise::panics(),
         }
     }

@@ -8,7 +8,7 @@
 //! path. On Linux one openat2(2) without links costs no more than open(2); elsewhere each level is opened without following.
 
 use super::{
-    Disk, File, How, Left, Lock, Posix, Stat,
+    Disk, File, How, Left, Lock, Posix, Stat, Volume,
     posix::{FILE_MODE, Open, PATH_ONLY, facts, full_sync, left, retry},
 };
 use rustix::{
@@ -158,8 +158,8 @@ impl Disk for Beneath {
         full_sync(&spot.open(OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?)
     }
 
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        Posix.sync_all(path)
+    fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>> {
+        Posix.volume(path)
     }
 
     fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()> {

@@ -62,9 +62,12 @@ pub trait Disk: Send + Sync {
     fn stat(&self, path: &Path) -> io::Result<Stat>;
     /// Makes the names in `dir` durable: fsync(2) of the directory.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Makes everything durable that was written so far to the file system that holds `path`, in one go (syncfs(2)). `Unsupported` where
-    /// the system has no such call: sync each file and directory then.
-    fn sync_all(&self, path: &Path) -> io::Result<()>;
+    /// The file system that holds `path`, opened to be synced as a whole. Keep it: it vouches only for what was written after this call.
+    ///
+    /// # Errors
+    /// As open(2). `Unsupported` where the system cannot sync a file system and say whether that went well: sync each file through the descriptor
+    /// that wrote it, and each directory, then.
+    fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>>;
     /// Bytes that somebody without privileges may still write to the file system that holds `path` (statvfs(3)).
     ///
     /// # Errors
@@ -81,6 +84,16 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// `WouldBlock` if somebody else has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+}
+
+/// A file system that was opened to be synced as a whole (syncfs(2)).
+pub trait Volume: Send + Sync {
+    /// Makes everything durable that was written to it.
+    ///
+    /// # Errors
+    /// If anything that was written since the last call, or since this was opened, did not reach the disk, whether this call tried to write it or
+    /// the system did so before, and whoever else was told of it. Each failure is told once, so nothing written before may be trusted then.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// A lock that is held until this is dropped.
@@ -147,4 +160,6 @@ pub struct Stat {
     pub is_shared: bool,
     /// The inode: two names of one file have the same.
     pub inode: u64,
+    /// The file system it is on.
+    pub device: u64,
 }

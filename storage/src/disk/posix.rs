@@ -1,6 +1,8 @@
 //! The file system of the machine, with nothing but POSIX calls; what a system has beyond them is used where it exists.
 
-use super::{Disk, File, How, Left, Lock, Stat, beneath::Beneath};
+mod volume;
+
+use super::{Disk, File, How, Left, Lock, Stat, Volume, beneath::Beneath};
 use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::{
     io,
@@ -88,15 +90,8 @@ impl Disk for Posix {
         full_sync(&open_dir(dir)?)
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        Ok(fs::syncfs(open_dir(path)?)?)
-    }
-
-    // sync(2) does not say when it is done on the systems that have no syncfs(2), so it cannot stand in for it.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn sync_all(&self, _: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>> {
+        volume::open(open_dir(path)?)
     }
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {
@@ -245,6 +240,7 @@ pub(super) fn facts(stat: &fs::Stat) -> Stat {
         uid: stat.st_uid as u32,
         is_shared: stat.st_mode as u32 & 0o022 != 0,
         inode: stat.st_ino as u64,
+        device: stat.st_dev as u64,
     }
 }
 
@@ -311,7 +307,7 @@ mod tests {
         names.sort();
         assert_eq!(names, [b"a", b"b"]);
         Posix.sync_dir(&dir).unwrap();
-        match Posix.sync_all(&dir) {
+        match Posix.volume(&dir).and_then(|volume| volume.sync()) {
             Ok(()) => {}
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
         }

@@ -45,6 +45,11 @@ impl House {
                 rounds.deliver_again = now;
                 drop(rounds);
                 self.deliver_again();
+                if !self.mailboxes.aside().is_empty()
+                    && let Err(error) = self.checkpoint()
+                {
+                    tracing::error!(%error, "no checkpoint: the log keeps what it has");
+                }
             }
         });
         guarded("times", || {

@@ -2,12 +2,13 @@
 
 use super::{
     account::write_file,
+    aside::Until,
     below, limits,
     shelf::Mailboxes,
     state::{CACHE, Life, Locked, Mailbox},
     trouble,
 };
-use crate::disk::How;
+use crate::{disk::How, supervise::guarded};
 use imap::Refusal;
 use maildir::{Blob, Scope, blob_payload};
 use std::{io, time::Duration};
@@ -19,10 +20,16 @@ impl Mailboxes {
     /// Looks after open mailboxes: removes files of removed messages, moves seen ones to `cur/`, looks what other programs did where somebody
     /// watches or where a time stamp may have hidden it, cleans `tmp/`, shortens long files, and lets go of what nobody needs. Call it about once a second.
     pub fn chores(&self) {
-        for mailbox in self.all() {
-            match mailbox.look_after() {
-                // Logged where it happened; the next round tries again.
-                Ok(()) | Err(_) => {}
+        let now_s = self.common.now_s();
+        for mailbox in self.all().into_iter().filter(|mailbox| !mailbox.rests(now_s)) {
+            match guarded("mailbox", || mailbox.look_after()) {
+                Some(Ok(())) => {}
+                // Logged where it happened. It would happen again, and nobody is waited for here.
+                Some(Err(_)) => mailbox.rest_until(now_s + limits::PANIC_REST_S),
+                None => {
+                    mailbox.rest_until(now_s + limits::PANIC_REST_S);
+                    mailbox.set_aside("looking after it ended in a panic", Until::Settled);
+                }
             }
         }
         self.empty_trash();
@@ -31,6 +38,15 @@ impl Mailboxes {
 }
 
 impl Mailbox {
+    fn rests(&self, now_s: i64) -> bool {
+        // Not longer, whatever the clock does.
+        (now_s..=now_s + limits::PANIC_REST_S).contains(&self.slot().rests_until_s)
+    }
+
+    fn rest_until(&self, seconds: i64) {
+        self.slot().rests_until_s = seconds;
+    }
+
     fn look_after(&self) -> Result<(), Refusal> {
         for _ in 0..limits::ROUND.div_ceil(limits::BATCH) {
             let Some(mut state) = self.awake()? else { return Ok(()) };

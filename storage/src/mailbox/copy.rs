@@ -1,16 +1,17 @@
 //! Copying messages: hard links under fresh names.
 
 use super::{
+    aside::Until,
     deliver::link_or_copy,
     refresh::{bits, odd},
     state::{Mailbox, uid, validity},
     trouble,
 };
-use crate::disk::How;
 use imap::{Copied, Need, Refusal};
 use mail::{Flags, Uid};
 use maildir::{Add, Bits, Blob, Facts, Marks, Place, Record, Scope};
 use std::{io, path::PathBuf};
+use wire::Fault;
 
 /// A message to be copied.
 struct Source {
@@ -41,13 +42,8 @@ impl Mailbox {
 
     fn try_copy(&self, uids: &[Uid], target: &Mailbox, again: bool) -> Result<Copied, Refusal> {
         let sources = self.sources(uids, again)?;
-        for source in sources.iter().filter(|s| s.unsettled) {
-            if self.common.is_distrusted() {
-                // A sync that succeeds after one that failed says nothing about the bytes in between.
-                return Err(Refusal::Fault(wire::Fault::Later));
-            }
-            let file = self.common.disk.open(&source.path, How::Read).map_err(|e| gone_or_trouble(&source.path, &e))?;
-            file.sync().map_err(|e| self.common.distrust(&source.path, &e))?;
+        if sources.iter().any(|s| s.unsettled) {
+            self.settle_sources()?;
         }
         let mut state = target.lock()?;
         state.refresh(None)?;
@@ -92,6 +88,32 @@ impl Mailbox {
         state.count();
         state.ring();
         Ok(copied)
+    }
+
+    /// Makes sources durable that no checkpoint has seen. What opens them now would not hear of a write that failed before, so their file system is synced
+    /// through what was open when they were written.
+    fn settle_sources(&self) -> Result<(), Refusal> {
+        let (device, files, dir) = {
+            let mut state = self.lock()?;
+            if state.doubtful || state.device.is_doubtful() || self.common.aside.has_at(state.dir()) {
+                // A sync that succeeds after one that failed says nothing about the bytes in between.
+                return Err(Refusal::Fault(Fault::Later));
+            }
+            (state.device.clone(), std::mem::take(&mut state.kept), state.dir().to_owned())
+        };
+        let synced = match device.sync() {
+            Ok(true) => Ok(()),
+            Ok(false) => files.iter().try_for_each(|kept| kept.file.sync()),
+            Err(error) => Err(error),
+        };
+        match synced {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.lock()?.doubtful = true;
+                self.set_aside("its file system could not be synced", Until::Settled);
+                Err(trouble("sync", &dir, &error))
+            }
+        }
     }
 
     fn sources(&self, uids: &[Uid], again: bool) -> Result<Vec<Source>, Refusal> {

@@ -1,10 +1,12 @@
 //! Putting messages into a mailbox.
 
 use super::{
-    below, limits,
+    below,
+    device::{Device, Kept},
+    limits,
     load::make_maildir,
     refresh::{bits, odd},
-    state::{CACHE, Locked, Mailbox, uid, validity},
+    state::{CACHE, Locked, Mailbox, Owed, uid, validity},
     trouble,
 };
 use crate::disk::{Disk, File, How};
@@ -33,6 +35,8 @@ pub struct Deposit<'a> {
     pub wire: u64,
     /// What it is made of; found out when somebody asks, if not given.
     pub structure: Option<&'a mime::Structure>,
+    /// Its record in the spool, which is needed until it is durable here.
+    pub record: Option<Owed>,
 }
 
 /// Where the bytes of a message are.
@@ -65,31 +69,47 @@ impl Mailbox {
     /// If the base name is none.
     pub fn deliver(&self, deposit: &Deposit) -> Result<Placed, Refusal> {
         let name = FileName::split(deposit.base.as_bytes()).filter(|n| n.info.is_empty()).expect("a base name");
-        let dir = {
+        let (dir, device) = {
             let mut state = self.lock()?;
             if let Some(placed) = state.placed(name.base) {
+                state.owe(deposit.record.as_slice());
                 return Ok(placed);
             }
-            state.dir().to_owned()
+            (state.dir().to_owned(), state.device.clone())
         };
         // The long part, without the lock.
-        let draft = match deposit.content {
-            Content::Bytes(pieces) => {
-                Some(write_draft(&*self.common.disk, &dir, deposit.base, pieces).map_err(|e| trouble("write", &dir, &e))?)
-            }
+        let failures = device.failures();
+        let mut draft = match deposit.content {
+            Content::Bytes(pieces) => Some(self.draft(&device, &dir, deposit.base, pieces).map_err(|e| trouble("write", &dir, &e))?),
             Content::Link(_) => None,
         };
         let placed = self.lock().and_then(|mut state| match state.placed(name.base) {
-            Some(placed) => Ok((placed, true)),
-            None => state.place(deposit, draft.as_deref()).map(|placed| (placed, false)),
+            Some(placed) => {
+                state.owe(deposit.record.as_slice());
+                Ok((placed, true))
+            }
+            // A sync that failed meanwhile may have been about the draft, and the next would not tell.
+            None if device.failures() != failures => Err(Refusal::Fault(wire::Fault::Later)),
+            None => {
+                let placed = state.place(deposit, draft.as_ref().map(|draft| &*draft.path))?;
+                state.kept.extend(draft.as_mut().and_then(|draft| draft.kept.take()));
+                Ok((placed, false))
+            }
         });
         if !matches!(placed, Ok((_, false)))
-            && let Some(draft) = draft
-            && let Err(error) = self.common.disk.unlink(&draft)
+            && let Some(Draft { path, .. }) = draft
+            && let Err(error) = self.common.disk.unlink(&path)
         {
-            tracing::warn!(path = %draft.display(), %error, "a draft stays until tmp/ is cleaned");
+            tracing::warn!(path = %path.display(), %error, "a draft stays until tmp/ is cleaned");
         }
         placed.map(|(placed, _)| placed)
+    }
+
+    /// Writes a file in `tmp/`.
+    pub(super) fn draft(&self, device: &Device, dir: &Path, base: &str, pieces: &[&[u8]]) -> io::Result<Draft> {
+        let (path, file) = write_draft(&*self.common.disk, dir, base, pieces)?;
+        let kept = if device.is_whole() { None } else { self.common.devices.keep(file)? };
+        Ok(Draft { path, kept })
     }
 
     /// Whether a message of this base name is here, as far as files tell.
@@ -101,6 +121,13 @@ impl Mailbox {
         state.refresh(None)?;
         Ok(state.index.find(base).is_some())
     }
+}
+
+/// A file in `tmp/`.
+pub(super) struct Draft {
+    pub path: PathBuf,
+    /// It has to be synced by itself.
+    pub kept: Option<Kept>,
 }
 
 impl Locked<'_> {
@@ -145,6 +172,7 @@ impl Locked<'_> {
         let bits = bits.set(Bits::ODD, false).set(Bits::SIZED, true).set(Bits::DATED, true);
         self.put(&Record::Add(Add { uid: uid_now, mod_seq, marks, bits, facts, base: deposit.base.as_bytes(), info: odd(bits, b"") }));
         self.total = self.total.saturating_add(deposit.size);
+        self.owe(deposit.record.as_slice());
         self.flush();
         self.after(place, before);
         self.count();
@@ -190,7 +218,7 @@ fn seconds_of(base: &str) -> i64 {
 }
 
 /// Writes a file in `tmp/`.
-pub(super) fn write_draft(disk: &dyn Disk, dir: &Path, base: &str, pieces: &[&[u8]]) -> io::Result<PathBuf> {
+fn write_draft(disk: &dyn Disk, dir: &Path, base: &str, pieces: &[&[u8]]) -> io::Result<(PathBuf, Box<dyn File>)> {
     let path = dir.join("tmp").join(base);
     let file = create(disk, dir, &path)?;
     let written = match pieces {
@@ -203,7 +231,7 @@ pub(super) fn write_draft(disk: &dyn Disk, dir: &Path, base: &str, pieces: &[&[u
         let _ = disk.unlink(&path);
         return Err(error);
     }
-    Ok(path)
+    Ok((path, file))
 }
 
 fn create(disk: &dyn Disk, dir: &Path, path: &Path) -> io::Result<Box<dyn File>> {

@@ -48,6 +48,10 @@ pub(super) const LOG_HELD: usize = 1 << 20;
 /// Piece of a file that is read at once.
 pub(super) const PIECE: usize = 64 << 10;
 
+/// Seconds for which a mailbox is not opened again that ended in a panic, and is not looked after again that failed: each attempt may cost as much as the
+/// first.
+pub(super) const PANIC_REST_S: i64 = 30;
+
 /// Structures of one `describe` are read from the cache in one go if they lie this close together.
 pub(super) const BLOB_RUN: u64 = 256 << 10;
 

@@ -2,6 +2,7 @@
 
 use super::{
     account::{is_foreign, read_file, read_index},
+    device::Device,
     limits,
     state::{INDEX, KEYWORDS, Life, Locked, Mailbox, Slot, State, UIDS},
     trouble,
@@ -13,7 +14,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io,
     path::Path,
-    sync::MutexGuard,
+    sync::{Arc, MutexGuard},
 };
 
 /// Where Dovecot keeps the keywords of a mailbox that was its own before.
@@ -43,7 +44,8 @@ impl Mailbox {
             }
             Err(e) => return Err(trouble("stat", &dir, &e)),
         }
-        let mut state = self.read_state(&dir, slot.floor).map_err(|e| trouble("read", &dir, &e))?;
+        let device = self.common.devices.of(disk, &dir.join("cur")).map_err(|e| trouble("open", &dir, &e))?;
+        let mut state = self.read_state(&dir, slot.floor, device).map_err(|e| trouble("read", &dir, &e))?;
         // After a crash the run that made it may not have come to sync its name.
         state.fresh = made || slot.floor.is_some();
         slot.life = Life::Awake(Box::new(state));
@@ -63,7 +65,7 @@ impl Mailbox {
         }
     }
 
-    fn read_state(&self, dir: &Path, floor: Option<Bounds>) -> io::Result<State> {
+    fn read_state(&self, dir: &Path, floor: Option<Bounds>, device: Arc<Device>) -> io::Result<State> {
         let disk = &*self.common.disk;
         let bytes = read_index(disk, &dir.join(INDEX))?;
         let mut bounds = read_file(disk, &dir.join(UIDS), limits::SMALL_BOOK)?.and_then(|text| Bounds::parse(&text));
@@ -101,6 +103,8 @@ impl Mailbox {
         let known = index.dirs.map_or([None; 2], |(new, cur)| [Some(cur), Some(new)]);
         let total = index.entries().iter().fold(0, |total: u64, e| total.saturating_add(e.facts.size));
         Ok(State {
+            device,
+            kept: Vec::new(),
             keywords,
             durable,
             // What was read may be what a flush that failed left in memory, so the first checkpoint after a crash writes it again.
@@ -115,6 +119,7 @@ impl Mailbox {
             synced_uid: index.uid_next.max(durable.uid_upto),
             dirty: false,
             settling: false,
+            doubtful: false,
             fresh: false,
             doomed: BTreeMap::new(),
             gone: VecDeque::new(),
@@ -173,7 +178,7 @@ impl Locked<'_> {
 }
 
 /// What holds of two claims about the numbering: the later one, or if it is the same, the higher bounds.
-fn higher(a: Bounds, b: Bounds) -> Bounds {
+pub(super) fn higher(a: Bounds, b: Bounds) -> Bounds {
     match a.uid_validity.cmp(&b.uid_validity) {
         std::cmp::Ordering::Less => b,
         std::cmp::Ordering::Greater => a,

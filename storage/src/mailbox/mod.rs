@@ -7,12 +7,14 @@
 //! the reading of message bodies and never a peer.
 
 mod account;
+mod aside;
 mod check;
 mod checkpoint;
 mod chores;
 mod copy;
 mod deliver;
 mod describe;
+mod device;
 mod folders;
 mod guard;
 mod limits;
@@ -27,7 +29,9 @@ mod state;
 mod store;
 mod view;
 
+pub use aside::Aside;
 pub use check::{Report, Step};
+pub use checkpoint::Failed;
 pub use deliver::{Content, Deposit, Placed};
 pub use folders::Moves;
 pub(crate) use guard::objection;
@@ -35,7 +39,7 @@ pub use pop::Pop;
 pub use read::Cursor;
 pub use remove::Doomed;
 pub use shelf::{Clock, Mailboxes, Options, system_clock};
-pub use state::{Mailbox, Reserved};
+pub use state::{Mailbox, Owed, Reserved};
 pub use view::View;
 
 use imap::Refusal;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::disk::Stat;
 use imap::Refusal;
-use maildir::{Add, Bits, Facts, Listing, Marks, Place, Plan, Record, Scope, reconcile};
+use maildir::{Add, Bits, Facts, Listing, Marks, Place, Plan, Record, Scope, is_of_log, reconcile};
 use std::{io, path::Path};
 
 impl Locked<'_> {
@@ -192,7 +192,9 @@ impl Locked<'_> {
         let disk = &self.common().disk;
         // One of them is not there: it was renamed while the directory was read.
         let (Ok(a), Ok(b)) = (disk.stat(&kept), disk.stat(&from)) else { return };
-        let done = if a.inode == b.inode && a.len == b.len {
+        // After a crash, one made from the log may stand beside what had taken its place; what stays is written again from there.
+        let recovering = self.slot.floor.is_some() && is_of_log(listing.file(other).0.base);
+        let done = if recovering || (a.inode == b.inode && a.len == b.len) {
             disk.unlink(&from)
         } else {
             let (name, place) = listing.file(other);

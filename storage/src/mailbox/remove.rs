@@ -6,7 +6,7 @@
 
 use super::{
     limits,
-    state::{Locked, Mailbox},
+    state::{Locked, Mailbox, Owed},
     trouble,
 };
 use imap::Refusal;
@@ -40,12 +40,14 @@ impl Mailbox {
         })
     }
 
-    /// Removes messages, whatever their flags are now. Returns the UIDs of those that were still there. The caller has made that durable.
+    /// Removes messages, whatever their flags are now. Returns the UIDs of those that were still there. The caller has made that durable, with these
+    /// records.
     ///
     /// # Errors
     /// A fault of the disk, or the mailbox was removed.
-    pub fn remove(&self, uids: &[Uid]) -> Result<Vec<Uid>, Refusal> {
+    pub fn remove(&self, uids: &[Uid], records: &[Owed]) -> Result<Vec<Uid>, Refusal> {
         let mut state = self.lock()?;
+        state.owe(records);
         let gone = state.take_out(uids)?;
         while state.doomed.len() > limits::DOOMED {
             if !state.unlink_some(limits::BATCH)? {
@@ -59,8 +61,9 @@ impl Mailbox {
     ///
     /// # Errors
     /// A fault of the disk, or the mailbox is not there.
-    pub fn bury(&self, bases: &[&[u8]]) -> Result<(), Refusal> {
+    pub fn bury(&self, bases: &[&[u8]], records: &[Owed]) -> Result<(), Refusal> {
         let mut state = self.lock()?;
+        state.owe(records);
         state.refresh(None)?;
         let mut uids = Vec::new();
         for base in bases {

@@ -2,10 +2,12 @@
 
 use super::{
     account::Account,
+    aside::{self, Aside, Until},
+    device::Devices,
     limits,
     state::{Life, Mailbox},
 };
-use crate::disk::Disk;
+use crate::{disk::Disk, supervise::guarded};
 use imap::Refusal;
 use mail::MailboxName;
 use std::{
@@ -15,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 use wire::Fault;
@@ -36,7 +38,7 @@ pub fn system_clock() -> Clock {
 pub struct Options {
     /// The name of this host, as it stands in file names.
     pub host: String,
-    /// The store. Whatever lies below it is made durable by one sync; Maildirs elsewhere get one each.
+    /// The store. Directories that are made below it are made durable up to here.
     pub root: PathBuf,
     /// How many messages to keep in memory while nobody needs them. An empty mailbox counts as 16.
     pub budget: usize,
@@ -51,22 +53,13 @@ pub(super) struct Common {
     /// Makes names unique and hash tables unguessable.
     seed: u64,
     counter: AtomicU64,
-    /// A sync failed: what the system then takes for clean may never reach the disk, and no later sync would say so.
-    distrust: AtomicBool,
+    /// The file systems they lie on.
+    pub devices: Devices,
+    /// Those that are set aside.
+    pub aside: aside::List,
 }
 
 impl Common {
-    /// A sync of something that is in the spool failed: the spool must never let go of it.
-    pub fn distrust(&self, path: &Path, error: &io::Error) -> Refusal {
-        tracing::error!(path = %path.display(), %error, "the disk lost writes; the log keeps everything from now on. Look at the disk and restart");
-        self.distrust.store(true, Ordering::Relaxed);
-        Refusal::Fault(Fault::Later)
-    }
-
-    pub fn is_distrusted(&self) -> bool {
-        self.distrust.load(Ordering::Relaxed)
-    }
-
     pub fn now_s(&self) -> i64 {
         ((self.options.clock)() / 1_000_000_000) as i64
     }
@@ -115,7 +108,14 @@ impl Mailboxes {
         let seed = RandomState::new().build_hasher().finish();
         let disk = disk.careful().unwrap_or(disk);
         Mailboxes {
-            common: Arc::new(Common { disk, options, seed, counter: AtomicU64::new(1), distrust: AtomicBool::new(false) }),
+            common: Arc::new(Common {
+                disk,
+                options,
+                seed,
+                counter: AtomicU64::new(1),
+                devices: Devices::default(),
+                aside: aside::List::default(),
+            }),
             shelf: Mutex::default(),
             trash: Mutex::default(),
         }
@@ -130,7 +130,7 @@ impl Mailboxes {
         // One that was not there when somebody else asked is dead for good; there may be another by now.
         for _ in 0..2 {
             let mailbox = self.slot(maildir, name)?;
-            found = mailbox.lock().map(drop).map(|()| mailbox.clone());
+            found = mailbox.wake().map(|()| mailbox.clone());
             match &found {
                 Err(Refusal::NoMailbox) => self.forget(&mailbox),
                 // After a fault of the disk it stays: others may hold it, and two of one directory would give out the same UIDs.
@@ -148,8 +148,11 @@ impl Mailboxes {
         self.account(maildir).guard(maildir)
     }
 
-    /// The mailbox, without looking whether it is there.
-    pub(super) fn slot(&self, maildir: &Path, name: &MailboxName) -> Result<Arc<Mailbox>, Refusal> {
+    /// The mailbox, without looking whether it is there or can be opened: what is promised to it waits until it can.
+    ///
+    /// # Errors
+    /// If there cannot be one of this name.
+    pub fn slot(&self, maildir: &Path, name: &MailboxName) -> Result<Arc<Mailbox>, Refusal> {
         let folder = maildir::folder_name(name).ok_or(if name.is_inbox() { Refusal::Cannot } else { Refusal::NoMailbox })?;
         let dir = maildir.join(folder);
         let account = self.account(maildir);
@@ -210,6 +213,7 @@ impl Mailboxes {
                 if let Life::Awake(state) = &slot.life {
                     mailbox.account.count(name, state.total);
                 }
+                self.common.aside.forget(&slot.dir);
                 slot.dir = dir.to_owned();
                 slot.name = name.clone();
                 there.life = Life::Dead;
@@ -253,6 +257,44 @@ impl Mailboxes {
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         // Nothing in there can be half done.
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mailbox {
+    /// Reads it from disk if it is not in memory. Where that fails or panics, it is set aside: whoever opens mailboxes one after the other goes on with
+    /// the next.
+    fn wake(&self) -> Result<(), Refusal> {
+        let now_s = self.common.now_s();
+        let dir = self.slot().dir.clone();
+        if self.common.aside.rests(&dir, now_s) {
+            return Err(Refusal::Fault(Fault::Later));
+        }
+        match guarded("mailbox", || self.lock().map(drop)) {
+            Some(Ok(())) => self.common.aside.clear(&dir, Until::Opened),
+            Some(Err(Refusal::Fault(fault))) => {
+                self.set_aside("it cannot be opened", Until::Opened);
+                return Err(Refusal::Fault(fault));
+            }
+            Some(Err(refusal)) => return Err(refusal),
+            None => {
+                self.set_aside("opening it ended in a panic", Until::Survived);
+                return Err(Refusal::Fault(Fault::Later));
+            }
+        }
+        Ok(())
+    }
+
+    /// Something is wrong with it.
+    pub(super) fn set_aside(&self, why: &'static str, until: Until) {
+        let (dir, name) = {
+            let slot = self.slot();
+            (slot.dir.clone(), slot.name.clone())
+        };
+        let now_s = self.common.now_s();
+        let aside = Aside { maildir: self.account.root.clone(), name, why, since_s: now_s, until, tried_s: now_s };
+        if self.common.aside.set(&dir, aside) {
+            tracing::error!(dir = %dir.display(), why, "a mailbox is set aside; what was promised to it waits, and its account takes no mail");
+        }
     }
 }
 

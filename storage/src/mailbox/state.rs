@@ -3,6 +3,7 @@
 use super::{
     account::Account,
     account::{is_foreign, write_file},
+    device::{Device, Kept},
     limits,
     shelf::Common,
     trouble,
@@ -50,12 +51,27 @@ pub struct Reserved {
     pub mod_seq_upto: u64,
 }
 
+/// A record of the spool of which everything is done in a mailbox, and not durable yet. If it cannot be made durable, the record is needed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owed {
+    /// Where the record is.
+    pub at: u64,
+    /// The id of its entry.
+    pub id: u64,
+    /// Which target of it this mailbox is; `None` for a removal.
+    pub target: Option<u32>,
+}
+
 pub(super) struct Slot {
     pub dir: PathBuf,
     pub name: MailboxName,
     pub life: Life,
     /// What the spool says of the numbering, for when it is read: files that the index has forgotten must not get UIDs that others had.
     pub floor: Option<Bounds>,
+    /// What was done since the last checkpoint.
+    pub owed: Vec<Owed>,
+    /// When it is looked after again, in seconds since 1970, if that went wrong.
+    pub rests_until_s: i64,
 }
 
 pub(super) enum Life {
@@ -68,6 +84,10 @@ pub(super) enum Life {
 }
 
 pub(super) struct State {
+    /// Where it lies.
+    pub device: Arc<Device>,
+    /// Files that were written, where each has to be synced.
+    pub kept: Vec<Kept>,
     pub index: Index,
     pub keywords: Keywords,
     /// The bounds that would survive a crash now.
@@ -92,6 +112,8 @@ pub(super) struct State {
     pub dirty: bool,
     /// Whether a checkpoint is about to make it durable, and it is not yet.
     pub settling: bool,
+    /// Whether a sync of it failed and no checkpoint knows of it yet.
+    pub doubtful: bool,
     /// Whether the directory was made here and its name may not have reached the disk for good.
     pub fresh: bool,
     /// Bases of removed messages whose files are still there, with their paths below the directory.
@@ -111,6 +133,15 @@ pub(super) struct State {
     pub moved_upto: u32,
     /// Bytes of all messages.
     pub total: u64,
+}
+
+impl State {
+    /// What was written since the last checkpoint may be lost: the files beside the messages are written anew.
+    pub fn doubt(&mut self) {
+        (self.dirty, self.settling, self.doubtful) = (true, false, false);
+        self.written = Bounds { uid_validity: 0, uid_upto: 0, mod_seq_upto: 0 };
+        self.index_len = None;
+    }
 }
 
 /// A mailbox that is locked and in memory.
@@ -145,7 +176,7 @@ impl Mailbox {
             id: common.count(),
             common,
             account,
-            slot: Mutex::new(Slot { dir, name, life: Life::Asleep, floor: None }),
+            slot: Mutex::new(Slot { dir, name, life: Life::Asleep, floor: None, owed: Vec::new(), rests_until_s: 0 }),
             used: AtomicU64::new(0),
         }
     }
@@ -255,6 +286,12 @@ impl Mailbox {
 impl Locked<'_> {
     pub fn dir(&self) -> &Path {
         &self.slot.dir
+    }
+
+    /// What a record of the spool asks for is done here. The record is needed until the next checkpoint made that durable.
+    pub fn owe(&mut self, owed: &[Owed]) {
+        self.dirty |= !owed.is_empty();
+        self.slot.owed.extend_from_slice(owed);
     }
 
     pub fn common(&self) -> &Common {

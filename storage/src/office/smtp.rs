@@ -59,19 +59,30 @@ impl Smtp {
         Client { login: self.desk.account.is_some(), network, certificate }
     }
 
-    /// Follows a path, if the client may name it, and looks whether there is room where it leads.
-    fn follow(&self, path: &Recipient, sender: Option<&Address>, size: u64, places: &mut Places) -> Verdict {
+    /// Follows a path, if the client may name it, and looks whether there is room where it leads. False if no place can take it now: where one can, the
+    /// others get theirs from the log when they can.
+    fn follow(&self, path: &Recipient, sender: Option<&Address>, size: u64, places: &mut Places) -> Result<bool, Refusal> {
         let house = &self.desk.house;
         if !house.accounts().may_send(self.client(), &path.address) {
             return Err(Refusal::NoRelay);
         }
-        let known = places.mailboxes.len();
+        let (known, mut some) = (places.mailboxes.len(), places.remotes.len());
         house.follow(path, sender, places).map_err(|refused| match refused {
             post::Refused::NoMailbox => Refusal::NoMailbox,
             post::Refused::Loop => Refusal::PathLoop,
             post::Refused::TooMany => Refusal::Policy,
         })?;
-        places.mailboxes[known..].iter().try_for_each(|(account, _)| self.room(account, size))
+        some = places.remotes.len() - some;
+        let mut waits = 0;
+        for (account, _) in &places.mailboxes[known..] {
+            match self.room(account, size) {
+                Ok(()) => some += 1,
+                Err(Refusal::Fault(Fault::Later)) if !house.undelivered().is_full_for(&account.name()) => waits += 1,
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        // Neither: all of them were named before.
+        Ok(some > 0 || waits == 0)
     }
 
     /// How a message is stored. What goes to a mailbox here, besides elsewhere or not, becomes lines for all.
@@ -133,9 +144,16 @@ impl Smtp {
         self.spend(envelope.recipients.len())?;
         let mut each: Vec<Verdict> = Vec::with_capacity(envelope.recipients.len());
         let mut places = Places::default();
+        let mut some = false;
         for recipient in &envelope.recipients {
             let (mailboxes, remotes) = (places.mailboxes.len(), places.remotes.len());
             let mut verdict = self.follow(recipient, sender, taken.stored, &mut places);
+            match &mut verdict {
+                // Each recipient has an answer of its own.
+                Ok(false) if self.speak == Speak::Lmtp => verdict = Err(Refusal::Fault(Fault::Later)),
+                Ok(takes) => some |= *takes,
+                Err(_) => {}
+            }
             let sent_on = places.remotes[remotes..].iter().any(|(to, _)| to.address != recipient.address);
             if sent_on && taken.was_delivered_to(&recipient.address) {
                 verdict = Err(Refusal::Loop);
@@ -147,7 +165,10 @@ impl Smtp {
                 places.mailboxes.truncate(mailboxes);
                 places.remotes.truncate(remotes);
             }
-            each.push(verdict.map_err(|refusal| self.refuse("message", Some(&recipient.address), refusal)));
+            each.push(verdict.map(drop).map_err(|refusal| self.refuse("message", Some(&recipient.address), refusal)));
+        }
+        if !some && each.iter().any(Result::is_ok) {
+            return Err(Refusal::Fault(Fault::Later));
         }
         if taken.exact && !places.mailboxes.is_empty() {
             // Since it was begun, a reload has led a path to a mailbox.
@@ -301,7 +322,11 @@ impl Office for Smtp {
     }
 
     fn recipient(&mut self, recipient: Recipient) -> Verdict {
-        let verdict = self.follow(&recipient, None, 0, &mut Places::default());
+        let verdict = match self.follow(&recipient, None, 0, &mut Places::default()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::Fault(Fault::Later)),
+            Err(refusal) => Err(refusal),
+        };
         verdict.map_err(|refusal| self.refuse("recipient", Some(&recipient.address), refusal))
     }
 

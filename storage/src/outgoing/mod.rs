@@ -19,7 +19,7 @@ pub use outbound::Outbound;
 pub(crate) use rules::rules;
 pub use trip::{Dial, Load, Transport, Traveller, Trip};
 
-use crate::{accept::Untold, depot::Depot, house::House, spool::Lsn, supervise::guarded};
+use crate::{depot::Depot, house::House, spool::Lsn, supervise::guarded, undelivered::Untold};
 pub(crate) use dice::Dice;
 use dns::{Query, Resolver};
 use mail::Stamp;

@@ -66,6 +66,8 @@ pub struct State {
     pub mark: Lsn,
     /// Records that are not delivered: a place which they are not before, and their id.
     pub flight: BTreeSet<(Lsn, u64)>,
+    /// Records that wait to be delivered again. Apart from the others, because one may be pinned for one mailbox while it is being delivered to the next.
+    pub pinned: BTreeSet<(Lsn, u64)>,
     /// Entries that may still be committed.
     pub open: usize,
     pub segments: Segments,
@@ -125,6 +127,7 @@ impl State {
             vouched: end,
             mark,
             flight: BTreeSet::new(),
+            pinned: BTreeSet::new(),
             open: 0,
             segments,
             large: BTreeMap::new(),
@@ -133,7 +136,7 @@ impl State {
     }
 
     pub fn mark_now(&self) -> Lsn {
-        self.flight.first().map_or(self.end, |&(at, _)| at.min(self.end))
+        [&self.flight, &self.pinned].into_iter().filter_map(|some| some.first()).fold(self.end, |least, &(at, _)| at.min(least))
     }
 
     /// Adds a frame; returns where it is in the queue.

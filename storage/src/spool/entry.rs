@@ -26,6 +26,11 @@ impl<S: Deref<Target = Spool>> Entry<S> {
         Entry { spool, id, at: None, open: true, large: false }
     }
 
+    /// Where its record is, once it is committed.
+    pub fn at(&self) -> Option<Lsn> {
+        self.at
+    }
+
     /// Its id.
     pub fn id(&self) -> u64 {
         self.id
@@ -70,7 +75,7 @@ impl<S: Deref<Target = Spool>> Entry<S> {
     /// If it is not committed.
     pub fn delivered(self) {
         let at = self.at.expect("delivered what is not committed");
-        self.spool.unpin(at, self.id);
+        self.spool.state().flight.remove(&(at, self.id));
     }
 
     /// It could not be delivered: the record stays in the log, and is replayed at the next start, or delivered later by who then calls
@@ -79,7 +84,12 @@ impl<S: Deref<Target = Spool>> Entry<S> {
     /// # Panics
     /// If it is not committed.
     pub fn pin(self) -> Lsn {
-        self.at.expect("pinned what is not committed")
+        let at = self.at.expect("pinned what is not committed");
+        let mut state = self.spool.state();
+        state.pinned.insert((at, self.id));
+        state.flight.remove(&(at, self.id));
+        drop(state);
+        at
     }
 }
 

@@ -321,14 +321,14 @@ impl Spool {
         Reader { spool: self, open: None }
     }
 
-    /// Keeps the record at `at`, which was replayed and could not be delivered, until [`Spool::unpin`].
+    /// Keeps the record at `at`, which could not be delivered or may be lost where it was, until [`Spool::unpin`].
     pub fn pin(&self, at: Lsn, id: u64) {
-        self.state().flight.insert((at, id));
+        self.state().pinned.insert((at, id));
     }
 
     /// The record at `at` was delivered after all.
     pub fn unpin(&self, at: Lsn, id: u64) {
-        self.state().flight.remove(&(at, id));
+        self.state().pinned.remove(&(at, id));
     }
 
     /// Commits the record at `at`, which is pinned, once more at the end of the log, as it is to be from now on. Returns where it is pinned then.
@@ -345,7 +345,9 @@ impl Spool {
                 if let Some(large) = state.large.get_mut(&id) {
                     *large = Some(to);
                 }
-                state.flight.remove(&(at, id));
+                state.flight.remove(&(to, id));
+                state.pinned.insert((to, id));
+                state.pinned.remove(&(at, id));
             }
             Err(_) => state.open -= usize::from(open),
         }

@@ -2,7 +2,13 @@
 
 use super::{Crashing, world::World};
 use fastrand::Rng;
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use storage::disk::File;
 
 /// The unit that a disk writes.
@@ -60,8 +66,11 @@ impl Content {
         }
     }
 
-    pub fn fail_sync(&mut self) {
+    /// The system could not write what is dirty, and takes it for clean from now on. Whether there was anything.
+    pub fn fail_sync(&mut self) -> bool {
+        let dirty = self.changes.iter().any(|c| c.state == State::Dirty);
         self.become_of_dirty(State::Lost);
+        dirty
     }
 
     fn become_of_dirty(&mut self, state: State) {
@@ -126,11 +135,39 @@ fn put(bytes: &mut Vec<u8>, at: usize, new: &[u8]) {
     bytes[at..at + new.len()].copy_from_slice(new);
 }
 
+/// Writes that failed, of a file or of a file system, as Linux counts them: whoever had it open before is told of a failure once, whoever opens it
+/// later only if nobody was told yet.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Failures {
+    count: u64,
+    told: bool,
+}
+
+impl Failures {
+    pub fn add(&mut self) {
+        *self = Failures { count: self.count + 1, told: false };
+    }
+
+    /// What somebody knows who opens it now.
+    pub fn known(&self) -> u64 {
+        self.count - u64::from(self.count > 0 && !self.told)
+    }
+
+    /// Tells somebody who knows of this many. Whether that is news.
+    pub fn tell(&mut self, known: &AtomicU64) -> bool {
+        let news = known.swap(self.count, Ordering::Relaxed) != self.count;
+        self.told |= news;
+        news
+    }
+}
+
 /// An open file.
 pub struct Handle {
     pub disk: Crashing,
     pub ino: usize,
     pub writable: bool,
+    /// The failures that whoever has it open knows of.
+    pub known: AtomicU64,
 }
 
 impl Handle {
@@ -184,17 +221,16 @@ impl File for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.change(|world, fault| {
-            let file = world.file_mut(self.ino);
-            match fault {
-                Some(errno) => {
-                    file.fail_sync();
-                    Err(io::Error::from_raw_os_error(errno))
-                }
-                None => {
-                    file.sync();
-                    Ok(())
-                }
+        self.disk.change(|world, fault| match fault {
+            Some(errno) => {
+                world.fail_sync(self.ino);
+                world.failures(self.ino).tell(&self.known);
+                Err(io::Error::from_raw_os_error(errno))
+            }
+            None => {
+                world.file_mut(self.ino).sync();
+                let failed = world.failures(self.ino).tell(&self.known);
+                if failed { Err(io::Error::from_raw_os_error(super::EIO)) } else { Ok(()) }
             }
         })
     }

@@ -3,7 +3,8 @@
 //! - The bytes of a file survive if it was synced after the write. Of other writes any subset survives, each whole, torn at any byte, or in
 //!   any of its sectors; where the file grew and the bytes did not survive there are zeros or garbage.
 //! - A change of names survives if a directory that it touches was synced after it. Of other changes any subset survives; a rename is one change.
-//! - After a failed sync the disk behaves as if all were well, and what was to be synced may be lost at any later crash.
+//! - After a failed sync the disk behaves as if all were well, and what was to be synced may be lost at any later crash. Who had the file, or its file system,
+//!   open before is told of the failure once, whoever's sync met it; who opens it after somebody was told is not.
 //!
 //! A test runs its work on a [`Crashing`] disk and looks, before every operation, at disks that a crash at this point could leave.
 
@@ -17,12 +18,15 @@ use file::Handle;
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
-use storage::disk::{Disk, File, How, Left, Lock, Stat};
+use storage::disk::{Disk, File, How, Left, Lock, Stat, Volume};
 
 /// What looks at the world before every operation that changes it.
 type Watcher = Box<dyn FnMut(&World) + Send>;
+
+/// What a program hears of a write that failed.
+const EIO: i32 = 5;
 
 /// The disk. Clones are the same disk.
 #[derive(Clone)]
@@ -59,6 +63,34 @@ impl Crashing {
     /// Lets nobody look any more.
     pub fn unwatch(&self) {
         *self.shared.watcher.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Makes a directory that is a file system of its own.
+    ///
+    /// # Errors
+    /// If its parent does not exist.
+    pub fn mount(&self, path: &Path) -> io::Result<()> {
+        self.world().mount(path)
+    }
+
+    /// Makes the whole file system durable that holds `path`, for a test that begins.
+    ///
+    /// # Errors
+    /// If there is no such path.
+    pub fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.volume(path)?.sync()
+    }
+
+    /// The system tries to write what is dirty on the file system that holds `path`, and fails.
+    pub fn lose_writes(&self, path: &Path) {
+        let mut world = self.world();
+        let device = world.find(path).map(|ino| world.device(ino)).expect("a path of this disk");
+        world.fail_all(device);
+    }
+
+    /// Another program syncs the file system that holds `path`, with a descriptor of its own. Whether it was told of a failure.
+    pub fn another_syncs(&self, path: &Path) -> bool {
+        self.sync_all(path).is_err()
     }
 
     /// Lets operation number `op` (see [`Crashing::ops`]) fail with this error of the system.
@@ -153,8 +185,10 @@ impl Disk for Crashing {
             (How::Read | How::Write, Err(error)) => return Err(error),
             (How::Create | How::Append, Err(_)) => self.change(whole(|world| world.create(path)))?,
         };
-        self.world().file(ino)?;
-        Ok(Box::new(Handle { disk: self.clone(), ino, writable: how != How::Read }))
+        let mut world = self.world();
+        world.file(ino)?;
+        let known = world.failures(ino).known().into();
+        Ok(Box::new(Handle { disk: self.clone(), ino, writable: how != How::Read, known }))
     }
 
     fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)> {
@@ -199,12 +233,11 @@ impl Disk for Crashing {
         self.change(whole(|world| world.sync_dir(dir)))
     }
 
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        self.change(whole(|world| {
-            world.find(path)?;
-            world.sync_all();
-            Ok(())
-        }))
+    fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>> {
+        let mut world = self.world();
+        let device = world.find(path).map(|ino| world.device(ino))?;
+        let known = world.device_failures(device).known().into();
+        Ok(Box::new(Whole { disk: self.clone(), device, known }))
     }
 
     fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()> {
@@ -221,6 +254,28 @@ impl Disk for Crashing {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(Held { disk: self.clone(), ino }))
+    }
+}
+
+/// A file system of this disk.
+struct Whole {
+    disk: Crashing,
+    device: usize,
+    known: AtomicU64,
+}
+
+impl Volume for Whole {
+    fn sync(&self) -> io::Result<()> {
+        self.disk.change(|world, fault| {
+            match fault {
+                Some(_) => world.fail_all(self.device),
+                None => world.sync_all(self.device),
+            }
+            match (world.device_failures(self.device).tell(&self.known), fault) {
+                (false, None) => Ok(()),
+                (_, fault) => Err(io::Error::from_raw_os_error(fault.unwrap_or(EIO))),
+            }
+        })
     }
 }
 

@@ -1,6 +1,9 @@
 //! Names and files of the crashing disk, and which of their changes are durable.
 
-use super::{Crashing, file::Content};
+use super::{
+    Crashing,
+    file::{Content, Failures},
+};
 use fastrand::Rng;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +31,8 @@ pub struct World {
     nodes: Vec<Node>,
     /// Changes of names that are not durable, in order.
     renames: Vec<Renaming>,
+    /// Writes that failed, of each file system.
+    devices: Vec<Failures>,
     /// Inodes whose lock is held.
     pub(super) locks: BTreeSet<usize>,
     pub(super) ops: u64,
@@ -40,6 +45,9 @@ pub struct World {
 #[derive(Clone)]
 struct Node {
     modified_ns: i128,
+    /// The file system it is on.
+    device: usize,
+    failures: Failures,
     what: What,
 }
 
@@ -60,10 +68,12 @@ struct Renaming {
 
 impl World {
     pub(super) fn new() -> World {
-        let root = Node { modified_ns: DAWN * 1_000_000_000, what: What::Dir { now: Names::new(), durable: Names::new() } };
+        let what = What::Dir { now: Names::new(), durable: Names::new() };
+        let root = Node { modified_ns: DAWN * 1_000_000_000, device: 0, failures: Failures::default(), what };
         World {
             nodes: vec![root],
             renames: Vec::new(),
+            devices: vec![Failures::default()],
             locks: BTreeSet::new(),
             ops: 0,
             faults: BTreeMap::new(),
@@ -88,7 +98,10 @@ impl World {
     /// A disk that keeps what is not durable with these chances of 256, for data and names.
     pub(super) fn lose(&self, dice: &mut Rng, data: u8, names: u8) -> Crashing {
         let mut world = self.kill_world();
+        // The machine starts again and knows of nothing.
+        world.devices.iter_mut().for_each(|failures| *failures = Failures::default());
         for node in &mut world.nodes {
+            node.failures = Failures::default();
             match &mut node.what {
                 What::File(content) => *content = content.crash(dice, data),
                 What::Dir { now, durable } => *now = durable.clone(),
@@ -171,16 +184,30 @@ impl World {
         if self.names(dir)?.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        self.nodes.push(Node { modified_ns: self.time(), what });
+        let device = self.nodes[dir].device;
+        self.nodes.push(Node { modified_ns: self.time(), device, failures: Failures::default(), what });
         let ino = self.nodes.len() - 1;
         self.change(vec![(dir, name, Some(ino))]);
         Ok(ino)
+    }
+
+    /// Makes a directory that is a file system of its own. It is mounted by whoever starts the machine, so its name is durable.
+    pub(super) fn mount(&mut self, path: &Path) -> io::Result<()> {
+        let ino = self.add(path, What::Dir { now: Names::new(), durable: Names::new() })?;
+        self.nodes[ino].device = self.devices.len();
+        self.devices.push(Failures::default());
+        let mount = self.renames.pop().into_iter().collect();
+        self.settle(mount);
+        Ok(())
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from_dir, from_name) = self.place(from)?;
         let (to_dir, to_name) = self.place(to)?;
         let ino = *self.names(from_dir)?.get(&from_name).ok_or(io::ErrorKind::NotFound)?;
+        if self.nodes[from_dir].device != self.nodes[to_dir].device {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
         if let Some(&over) = self.names(to_dir)?.get(&to_name) {
             if over == ino {
                 return Ok(());
@@ -201,6 +228,9 @@ impl World {
         let ino = self.find(from)?;
         self.file(ino)?;
         let (dir, name) = self.place(to)?;
+        if self.nodes[dir].device != self.nodes[ino].device {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
         if self.names(dir)?.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -238,7 +268,8 @@ impl World {
             What::Dir { .. } => 0,
         };
         let is_dir = matches!(node.what, What::Dir { .. });
-        Ok(Stat { len, modified_ns: node.modified_ns, is_dir, is_file: !is_dir, uid: 0, is_shared: false, inode: inode as u64 })
+        let device = node.device as u64;
+        Ok(Stat { len, modified_ns: node.modified_ns, is_dir, is_file: !is_dir, uid: 0, is_shared: false, inode: inode as u64, device })
     }
 
     pub(super) fn set_modified(&mut self, path: &Path, ns: i128) -> io::Result<()> {
@@ -256,14 +287,50 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn sync_all(&mut self) {
+    pub(super) fn sync_all(&mut self, device: usize) {
         let all = std::mem::take(&mut self.renames);
-        self.settle(all);
-        for node in &mut self.nodes {
+        let (durable, rest) = all.into_iter().partition(|r| r.changes.iter().all(|(dir, ..)| self.nodes[*dir].device == device));
+        self.renames = rest;
+        self.settle(durable);
+        for node in self.nodes.iter_mut().filter(|node| node.device == device) {
             if let What::File(content) = &mut node.what {
                 content.sync();
             }
         }
+    }
+
+    pub(super) fn device(&self, ino: usize) -> usize {
+        self.nodes[ino].device
+    }
+
+    /// What is dirty in a file cannot be written, and is lost at the next crash. Whoever syncs the file or its file system is to hear of it.
+    pub(super) fn fail_sync(&mut self, ino: usize) {
+        let node = &mut self.nodes[ino];
+        if let What::File(content) = &mut node.what
+            && content.fail_sync()
+        {
+            node.failures.add();
+            self.devices[node.device].add();
+        }
+    }
+
+    /// The same for every file of a file system, as if the system had tried to write them by itself.
+    pub(super) fn fail_all(&mut self, device: usize) {
+        (0..self.nodes.len())
+            .filter(|&ino| self.nodes[ino].device == device)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|ino| self.fail_sync(ino));
+    }
+
+    /// Writes of a file that failed.
+    pub(super) fn failures(&mut self, ino: usize) -> &mut Failures {
+        &mut self.nodes[ino].failures
+    }
+
+    /// Writes to a file system that failed.
+    pub(super) fn device_failures(&mut self, device: usize) -> &mut Failures {
+        &mut self.devices[device]
     }
 
     /// Makes changes of names durable.

@@ -13,7 +13,7 @@ use std::{
     },
 };
 use storage::{
-    disk::{Disk, File, How, Left, Lock, Stat},
+    disk::{Disk, File, How, Left, Lock, Stat, Volume},
     office,
 };
 use wire::{Fault, Sink};
@@ -142,8 +142,8 @@ impl Disk for Lazy {
         self.disk.sync_dir(dir)
     }
 
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        self.disk.sync_all(path)
+    fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>> {
+        self.disk.volume(path)
     }
 
     fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()> {

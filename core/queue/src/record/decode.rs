@@ -2,7 +2,7 @@
 
 use super::{
     ACCEPT, Accept, Bases, CHANGED, Content, GONE, Gone, Keywords, NAMED, NOT_NAMED, NotRecord, REMOVED, REMOVING, RENAMED, RENAMING,
-    Record, Remotes, SKIP, TAKEN, TRIED, Target, Targets, Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
+    Record, Remotes, Reserved, SKIP, TAKEN, TRIED, Target, Targets, Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
 };
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
@@ -116,11 +116,15 @@ fn gone<'a>(mut rest: Cursor<'a>) -> Result<Gone<'a>, NotRecord> {
     let all = rest.0;
     let mut seen = None;
     let mut bases = 0;
+    let mut bounds = None;
     while !rest.is_empty() {
         match field(&mut rest)? {
             (tag::PLACE, body) => seen = Some(place(body)?),
             (tag::BASE, body) if body.0.len() > NAME_MAX => return Err(NotRecord::Limit),
             (tag::BASE, _) => bases += 1,
+            (tag::BOUNDS, mut body) => {
+                bounds = Some(Reserved { uid_validity: body.u32()?, uid_upto: body.u32()?, mod_seq_upto: body.u64()? });
+            }
             _ => {}
         }
     }
@@ -128,7 +132,7 @@ fn gone<'a>(mut rest: Cursor<'a>) -> Result<Gone<'a>, NotRecord> {
         return Err(NotRecord::Limit);
     }
     let (account, mailbox) = seen.ok_or(NotRecord::Missing)?;
-    Ok(Gone { account, mailbox, bases: Bases::read(all) })
+    Ok(Gone { account, mailbox, bases: Bases::read(all), bounds })
 }
 
 pub(super) fn field<'a>(rest: &mut Cursor<'a>) -> Result<(u8, Cursor<'a>), NotRecord> {

@@ -88,6 +88,13 @@ impl Gone<'_> {
             put_field(&mut out, tag::BASE, |out| out.extend_from_slice(base));
         }
         assert!(count <= BASES_MAX, "names over their limit");
+        if let Some(bounds) = self.bounds {
+            put_field(&mut out, tag::BOUNDS, |out| {
+                out.extend_from_slice(&bounds.uid_validity.to_le_bytes());
+                out.extend_from_slice(&bounds.uid_upto.to_le_bytes());
+                out.extend_from_slice(&bounds.mod_seq_upto.to_le_bytes());
+            });
+        }
         out
     }
 }

@@ -55,6 +55,7 @@ mod tag {
     pub const ATTEMPT: u8 = 17;
     pub const CHANGE: u8 = 18;
     pub const FILE: u8 = 19;
+    pub const BOUNDS: u8 = 24;
     /// The last field, so that all before it can be made without copying the content.
     pub const INLINE: u8 = 255;
 }
@@ -216,7 +217,7 @@ pub struct Target<'a> {
     pub keywords: Keywords<'a>,
     /// Internal date.
     pub date: Stamp,
-    /// The numbering that the next field belongs to.
+    /// The numbering that the next field belongs to; 0 if the mailbox could not be read, so that no number of it was used.
     pub uid_validity: u32,
     /// UIDs up to and including this one may have been used when this record was written.
     pub uid_upto: u32,
@@ -240,6 +241,19 @@ pub struct Gone<'a> {
     pub mailbox: &'a str,
     /// The names. Bytes, because other programs name files as they like.
     pub bases: Bases<'a>,
+    /// Numbers of the mailbox that may have been used, if the records that said so are not kept.
+    pub bounds: Option<Reserved>,
+}
+
+/// Numbers that may have been used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reserved {
+    /// The numbering; 0 if it is not known.
+    pub uid_validity: u32,
+    /// UIDs up to and including this one.
+    pub uid_upto: u32,
+    /// Change numbers up to and including this one.
+    pub mod_seq_upto: u64,
 }
 
 /// Why bytes are no record.

@@ -76,7 +76,9 @@ fn samples(mut each: impl FnMut(Record<'_>)) {
         each(Record::Changed(Changed { id: 3, at_ms: 4, change }));
     }
     each(Record::Warned(Warned { id: 3, at_ms: 4 }));
-    each(Record::Gone(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[b"a", b"", b"\xff"]) }));
+    each(Record::Gone(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[b"a", b"", b"\xff"]), bounds: None }));
+    let bounds = Some(Reserved { uid_validity: 7, uid_upto: 8, mod_seq_upto: 1 << 40 });
+    each(Record::Gone(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[]), bounds }));
     for done in [true, false] {
         each(Record::Renamed { account: "alice@example.test", from: "a", to: "b/c", done });
         each(Record::Removed { account: "alice@example.test", mailbox: "a", done });
@@ -127,7 +129,7 @@ fn later_versions_may_say_more() {
 #[should_panic(expected = "over its limit")]
 fn a_wrong_caller_panics() {
     let long = vec![b'x'; NAME_MAX + 1];
-    Gone { account: "a", mailbox: "b", bases: Bases::new(&[&long]) }.encode();
+    Gone { account: "a", mailbox: "b", bases: Bases::new(&[&long]), bounds: None }.encode();
 }
 
 #[test]

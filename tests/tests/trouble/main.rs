@@ -1,205 +1,21 @@
 //! A house on a disk that fails and crashes: what was promised stays, what was removed stays away, and one mailbox in trouble is nobody else's.
 
-use config::{Listen, Speak};
-use hikyaku_tests::disk::Crashing;
+mod aside;
+mod stage;
+
 use imap::Office as _;
-use mail::{Address, Envelope, Flags, MailboxName, System, Uid, Wishes};
+use mail::{Address, Envelope, MailboxName, Wishes};
 use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc},
+    path::Path,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 use storage::{
-    disk::{Disk, File, How, Left, Lock, Stat},
-    house::{House, Seat},
-    mailbox, office, spool,
+    disk::{Disk, How},
+    mailbox, office,
 };
-use wire::{Nudge, Ring, Sink as _, Tick};
 
-const EIO: i32 = 5;
-
-struct Deaf;
-impl Ring for Deaf {
-    fn ring(&self, _: Nudge) {}
-}
-
-/// What a test wants to fail, or to see: the name of an operation and its path.
-type Rule = Box<dyn FnMut(&'static str, &Path) -> std::io::Result<()> + Send>;
-
-/// A disk with a rule.
-#[derive(Clone)]
-struct Ruled {
-    disk: Crashing,
-    rule: Arc<Mutex<Option<Rule>>>,
-}
-
-impl Ruled {
-    fn new() -> Ruled {
-        let disk = Crashing::new();
-        disk.make_dir(Path::new("/store")).unwrap();
-        let account = |local: &str| format!("(address: \"{local}@example.test\", hash: \"{{SSHA}}ev3P3p8pGsxpYfBqdhSjbVQRyidzYWx0\")");
-        let text = format!("(version: 1, accounts: [{}, {}])", account("alice"), account("bob"));
-        disk.open(Path::new("/store/accounts.ron"), How::Create).unwrap().append(text.as_bytes()).unwrap();
-        disk.sync_all(Path::new("/store")).unwrap();
-        Ruled::of(disk)
-    }
-
-    fn of(disk: Crashing) -> Ruled {
-        Ruled { disk, rule: Arc::default() }
-    }
-
-    fn rule(&self, rule: impl FnMut(&'static str, &Path) -> std::io::Result<()> + Send + 'static) {
-        *self.rule.lock().unwrap() = Some(Box::new(rule));
-    }
-
-    /// Lets every operation of this name fail whose path has this in it.
-    fn fail(&self, name: &'static str, path: &'static str) {
-        self.rule(
-            move |op, at| {
-                if op == name && at.to_str().unwrap().contains(path) { Err(std::io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
-            },
-        );
-    }
-
-    fn heal(&self) {
-        *self.rule.lock().unwrap() = None;
-    }
-
-    fn ask(&self, op: &'static str, path: &Path) -> std::io::Result<()> {
-        // The rule may use the disk.
-        let Some(mut rule) = self.rule.lock().unwrap().take() else { return Ok(()) };
-        let said = rule(op, path);
-        self.rule.lock().unwrap().get_or_insert(rule);
-        said
-    }
-}
-
-impl Disk for Ruled {
-    fn open(&self, path: &Path, how: How) -> std::io::Result<Box<dyn File>> {
-        self.ask(if how == How::Create { "create" } else { "open" }, path)?;
-        self.disk.open(path, how)
-    }
-    fn open_left(&self, path: &Path) -> std::io::Result<(Box<dyn File>, Left)> {
-        self.disk.open_left(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        self.ask("rename", from)?;
-        self.disk.rename(from, to)
-    }
-    fn link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        self.ask("link", to)?;
-        self.disk.link(from, to)
-    }
-    fn unlink(&self, path: &Path) -> std::io::Result<()> {
-        self.ask("unlink", path)?;
-        self.disk.unlink(path)
-    }
-    fn make_dir(&self, path: &Path) -> std::io::Result<()> {
-        self.ask("make_dir", path)?;
-        self.disk.make_dir(path)
-    }
-    fn remove_dir(&self, path: &Path) -> std::io::Result<()> {
-        self.disk.remove_dir(path)
-    }
-    fn list(&self, dir: &Path, each: &mut dyn FnMut(&[u8])) -> std::io::Result<()> {
-        self.ask("list", dir)?;
-        self.disk.list(dir, each)
-    }
-    fn stat(&self, path: &Path) -> std::io::Result<Stat> {
-        self.disk.stat(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
-        self.ask("sync_dir", dir)?;
-        self.disk.sync_dir(dir)
-    }
-    fn sync_all(&self, path: &Path) -> std::io::Result<()> {
-        self.ask("sync_all", path)?;
-        self.disk.sync_all(path)
-    }
-    fn set_modified(&self, path: &Path, seconds: i64) -> std::io::Result<()> {
-        self.disk.set_modified(path, seconds)
-    }
-    fn lock(&self, path: &Path) -> std::io::Result<Box<dyn Lock>> {
-        self.disk.lock(path)
-    }
-}
-
-fn open(disk: &Ruled) -> Arc<House> {
-    open_with(disk, spool::Options::default().limit)
-}
-
-fn open_with(disk: &Ruled, limit: u64) -> Arc<House> {
-    let config = config::parse("test", "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true)").unwrap();
-    let options = spool::Options { segment: 64 << 10, limit, seed: 1, ..spool::Options::default() };
-    House::open_at(config, Arc::new(disk.clone()), mailbox::system_clock(), options).unwrap()
-}
-
-/// Everything that is not durable is lost, and the server starts again.
-fn power_cut(house: Arc<House>, disk: &Ruled) -> (Arc<House>, Ruled) {
-    drop(house);
-    let disk = Ruled::of(disk.disk.lose());
-    (open(&disk), disk)
-}
-
-fn seat(house: &Arc<House>, speak: Speak) -> Seat {
-    let peer: SocketAddr = "127.0.0.1:9".parse().unwrap();
-    let listen = Listen { on: "127.0.0.1:25".parse().unwrap(), speak, tls: config::TlsMode::Never };
-    let guest = house.knock(&listen, peer, Arc::new(Deaf)).unwrap();
-    house.seat(guest, &listen, None, Tick(0))
-}
-
-fn send(house: &Arc<House>, to: &[&str], text: &[u8]) -> Result<smtp::Receipt, smtp::Refusal> {
-    use smtp::Office as _;
-    let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!() };
-    let recipients: Vec<mail::Recipient> = to.iter().map(|t| Address::parse(&format!("{t}@example.test")).unwrap().into()).collect();
-    for recipient in &recipients {
-        office.recipient(recipient.address.clone().into())?;
-    }
-    let envelope = Envelope { sender: Address::parse("carol@elsewhere.test"), recipients, wishes: Wishes::default() };
-    office
-        .open(smtp::Start { envelope, helo: "elsewhere.test".into(), with: "ESMTP", body: smtp::Body::SevenBit, utf8: false, tls: None })
-        .unwrap();
-    for piece in text.chunks(50_000) {
-        office.body(piece);
-        if office.is_full() {
-            office.drain();
-        }
-    }
-    office.commit()
-}
-
-fn imap(house: &Arc<House>, who: &str) -> Box<office::Imap> {
-    let Seat::Imap(_, mut office) = seat(house, Speak::Imap) else { panic!() };
-    let proof = sasl::Proof::Password { act_as: String::new(), user: who.into(), password: sasl::Secret::new("hikyaku".into()) };
-    office.login(proof).unwrap();
-    office
-}
-
-fn name(text: &str) -> MailboxName {
-    MailboxName::new(text).unwrap()
-}
-
-fn append(office: &mut office::Imap, to: &str, text: &[u8]) -> Result<(), imap::Refusal> {
-    office.append(imap::Upload { mailbox: name(to), flags: Flags::default(), date: None, size: text.len() as u64 })?;
-    office.body(text);
-    office.commit().map(drop)
-}
-
-fn uids(house: &Arc<House>, who: &str, mailbox: &str) -> Vec<Uid> {
-    imap(house, who).select(name(mailbox), true).unwrap().uids
-}
-
-fn remove_all(house: &Arc<House>, who: &str, mailbox: &str) {
-    let mut office = imap(house, who);
-    let uids = office.select(name(mailbox), false).unwrap().uids;
-    office.store(uids.clone(), imap::Change::Add, Flags::system(System::DELETED)).unwrap();
-    assert_eq!(office.expunge(None).unwrap(), uids);
-}
-
-fn inbox_of(who: &str) -> PathBuf {
-    PathBuf::from(format!("/store/mail/example.test/{who}/Maildir"))
-}
+use stage::*;
 
 #[test]
 fn what_one_mailbox_could_not_take_does_not_come_twice_to_another() {
@@ -241,14 +57,14 @@ fn a_mailbox_in_trouble_takes_no_more_mail_and_others_do() {
 #[test]
 fn what_comes_while_a_checkpoint_syncs_is_synced_by_the_next() {
     let disk = Ruled::new();
+    disk.rule(each);
     let house = open(&disk);
-    let unsupported = |op: &str| if op == "sync_all" { Err(std::io::ErrorKind::Unsupported.into()) } else { Ok(()) };
     let (late, mut sent) = (house.clone(), false);
     disk.rule(move |op, path| {
         if op == "sync_dir" && path == inbox_of("alice").join("cur") && !std::mem::replace(&mut sent, true) {
             send(&late, &["alice"], b"Subject: late\r\n\r\n").unwrap();
         }
-        unsupported(op)
+        each(op, path)
     });
     send(&house, &["alice"], b"Subject: early\r\n\r\n").unwrap();
     house.checkpoint().unwrap();
@@ -410,7 +226,6 @@ fn a_change_of_names_whose_flush_failed_is_made_good_before_the_next() {
 
 #[test]
 fn a_restart_after_a_failed_flush_takes_nothing_for_durable() {
-    let each = |op: &'static str, _: &Path| if op == "sync_all" { Err(std::io::ErrorKind::Unsupported.into()) } else { Ok(()) };
     let mut failed = 0;
     for n in 0.. {
         let disk = Ruled::new();
@@ -451,7 +266,7 @@ fn a_directory_is_never_two_mailboxes() {
     let options = mailbox::Options { root: "/store".into(), budget: 0, ..mailbox::Options::default() };
     let boxes = mailbox::Mailboxes::new(Arc::new(disk.clone()), options);
     let held = boxes.open(&inbox_of("alice"), &MailboxName::inbox()).unwrap();
-    boxes.checkpoint().unwrap();
+    hikyaku_tests::settle(&boxes).unwrap();
     boxes.chores();
     // It sleeps now, and cannot be woken for a moment.
     disk.fail("open", "hikyaku.index");
@@ -559,7 +374,7 @@ fn what_was_left_and_cannot_be_removed_is_taken_in_once() {
     for keeps in [true, false] {
         disk.rule(move |op, path| match op {
             "sync_dir" if keeps && path == Path::new("/store/drop") => Err(std::io::Error::from_raw_os_error(EIO)),
-            "sync_all" => Err(std::io::ErrorKind::Unsupported.into()),
+            "volume" => Err(std::io::ErrorKind::Unsupported.into()),
             _ => Ok(()),
         });
         house.chores();
