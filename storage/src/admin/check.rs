@@ -9,7 +9,14 @@ use crate::{
 use config::Config;
 use nix::unistd::{Group, Uid, User};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use std::{fmt::Display, fs, io, net::TcpListener, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::{
+    fmt::Display,
+    fs, io,
+    net::TcpListener,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A certificate that ends within so many seconds is worth a word: two weeks.
 const SOON: i64 = 14 * 86_400;
@@ -36,6 +43,7 @@ pub(super) fn check(path: &Path, console: &mut Console<'_>) -> Done {
     accounts(&config, &mut found);
     certificates(&config, &mut found);
     store(&config, &mut found);
+    file_systems(&config, &mut found);
     privileges(&config, &mut found);
     ports(&config, &mut found);
     control(&config, &mut found);
@@ -155,6 +163,29 @@ fn store(config: &Config, found: &mut Findings) {
     }
     if found.lines.len() == before {
         found.good(name, "the store can be used");
+    }
+}
+
+/// Where mail lies, and how it is made durable there.
+fn file_systems(config: &Config, found: &mut Findings) {
+    let mut seen = std::collections::BTreeMap::new();
+    // What is wrong with the accounts was told already.
+    let accounts = Accounts::load(Arc::new(Posix), config).map_or_else(|_| Vec::new(), |accounts| accounts.all());
+    let maildirs: Vec<PathBuf> = accounts.iter().map(|a| a.maildir.clone()).collect();
+    for dir in [config.store.clone(), config.store.join("mail")].into_iter().chain(maildirs) {
+        // A Maildir that is not there yet will be on the file system of what is.
+        let Some((there, stat)) = dir.ancestors().find_map(|dir| Some((dir, Posix.stat(dir).ok()?))) else { continue };
+        seen.entry(stat.device).or_insert_with(|| there.to_owned());
+    }
+    for there in seen.into_values() {
+        match Posix.volume(&there) {
+            Ok(_) => found.good(there.display(), "this file system is synced as a whole, and tells of writes that failed"),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => found.worth(
+                there.display(),
+                "this file system does not tell of writes that failed when it is synced as a whole, so each file is synced: slower, and as safe",
+            ),
+            Err(error) => found.bad(there.display(), error),
+        }
     }
 }
 

@@ -77,6 +77,7 @@ fn from_nothing_to_a_server() {
     }
     desk.type_in(&format!("init example.test --dir {}", desk.dir.display()), "").wrong("exists already");
     let said = desk.type_in("check", "").fine();
+    assert!(said.out.contains("this file system"), "{}", said.out);
     assert!(said.out.contains("notice ") && said.out.contains("there are no accounts yet"), "{}", said.out);
     desk.type_in("account add alice@example.test", "secret\n").fine();
     let said = desk.type_in("check", "").fine();
