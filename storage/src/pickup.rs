@@ -21,6 +21,15 @@ impl House {
         guarded("drop folder", || self.take_in());
     }
 
+    /// The same for one file: whoever left it says its name, so that it does not wait for what others left.
+    pub(crate) fn pick_up_named(self: &Arc<House>, name: &[u8]) {
+        let mut take = |name: &str, letter: &Letter, message: &mut dyn Read| self.take_letter(name, letter, message);
+        let largest = self.config().limits.message;
+        if let Err(error) = self.folder().take_named(self.disk(), name, largest, self.now().seconds, &mut take) {
+            tracing::error!(%error, "the drop folder cannot be flushed");
+        }
+    }
+
     fn take_in(self: &Arc<House>) {
         let config = self.config();
         let mut take = |name: &str, letter: &Letter, message: &mut dyn Read| self.take_letter(name, letter, message);
@@ -36,12 +45,6 @@ impl House {
         let sender = letter.envelope.sender.as_ref();
         let name = User::from_uid(Uid::from_raw(letter.uid)).ok().flatten().map(|user| user.name).unwrap_or_default();
         let (mut good, mut nowhere) = (letter.envelope.clone(), Vec::new());
-        if good.recipients.iter().map(|r| &r.address).chain(sender).any(|address| smtp::path(&address.to_string()).is_none()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "an address that no command can hold"));
-        }
-        if good.recipients.len() > queue::REMOTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "more recipients than one message may have"));
-        }
         // Whoever left it is gone and cannot be refused: the queue tells what became of those it cannot be delivered to.
         let held = config.is_held(sender, &good.recipients, IpAddr::from([127, 0, 0, 1]));
         good.recipients.retain(|recipient| {

@@ -146,7 +146,7 @@ fn whoever_leaves_a_message_rings_and_may_do_nothing_else() {
         assert_eq!(desk.ask_as(Door::Drop, nobody, method, target, "").0, 404, "{target}");
     }
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
-    assert_eq!(desk.ask_as(Door::Drop, nobody, Method::Post, "/drop", "").0, 200);
+    assert_eq!(desk.ask_as(Door::Drop, nobody, Method::Post, "/drop", "1").0, 200);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
     let listing: Listing = serde_json::from_str(&desk.get("/queue").1).unwrap();
     assert_eq!(listing.messages.len(), 1);

@@ -59,7 +59,7 @@ impl Sendmail {
 
 /// Says that something lies there, as `sendmail` does, and waits for no answer.
 pub fn ring(live: &Live) {
-    // Without it the server looks once a second.
+    // It does not say of what, so the server finds it when it looks, once a second.
     let bell = UnixStream::connect(live.dir.join("store").join(storage::drop::BELL));
     _ = bell.and_then(|mut bell| bell.write_all(&http::client::request(http::Method::Post, "/drop", b"")));
 }

@@ -59,7 +59,7 @@ impl Draft {
         std::mem::forget(self.remove);
         sync_name(&self.dir, &file)?;
         // Whether it runs or not: it looks every second anyway.
-        if let Err(error) = ring(&self.dir) {
+        if let Err(error) = ring(&self.dir, &self.name) {
             tracing::debug!(%error, "the server does not hear that something was left");
         }
         Ok(())
@@ -81,14 +81,14 @@ impl Write for Draft {
     }
 }
 
-/// Tells the server that something was left, and does not wait for its answer.
-fn ring(dir: &Path) -> io::Result<()> {
+/// Tells the server what was left, and does not wait for its answer.
+fn ring(dir: &Path, name: &str) -> io::Result<()> {
     let address = SocketAddrUnix::new(dir.with_file_name(drop::BELL))?;
     let fd = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     // A server that hangs has a full backlog, and would be waited for.
     rustix::io::ioctl_fionbio(&fd, true)?;
     connect(&fd, &address)?;
-    let request = http::client::request(http::Method::Post, "/drop", b"");
+    let request = http::client::request(http::Method::Post, "/drop", name.as_bytes());
     rustix::io::write(&fd, &request)?;
     Ok(())
 }
