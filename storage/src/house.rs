@@ -244,7 +244,10 @@ impl House {
         }
         // Not before the checkpoint: it has what was made of the times before.
         house.keep_times();
-        house.spool.prepare().map_err(store(&dir))?;
+        if let Err(error) = house.spool.prepare() {
+            // People can read; the chores try again.
+            tracing::error!(%error, "the log has nothing in reserve: there may be no room for new mail");
+        }
         Ok(Arc::new(house))
     }
 
