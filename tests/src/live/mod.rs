@@ -190,6 +190,19 @@ impl Live {
         kill_process(Pid::from_child(&self.child), signal).expect("a child can be signalled");
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Panics
+    /// If a child cannot be waited for.
+    pub fn is_up(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
     /// Most memory it ever had, in KiB (`VmHWM`).
     pub fn peak_kib(&self) -> u64 {
         self.status("VmHWM:")
