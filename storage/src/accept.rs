@@ -3,7 +3,7 @@
 use crate::{
     account::Account,
     house::House,
-    mailbox::{Content, Deposit, Mailbox, Owed, Placed, Reserved},
+    mailbox::{Content, Deposit, Mailbox, Missed, Owed, Placed, Reserved},
     office::intake::{self, Taken},
     outgoing::Admission,
     spool::{Entry, Lsn, Spool},
@@ -284,6 +284,42 @@ impl House {
         Ok(buried)
     }
 
+    /// Tells the log what other programs took away from mailboxes or brought back, as far as it has these messages: after a crash it would deliver them again.
+    ///
+    /// # Errors
+    /// If it cannot be made durable; it is tried again then.
+    pub(crate) fn note_missed(&self) -> io::Result<()> {
+        let missed = self.mailboxes().missed();
+        if missed.is_empty() {
+            return Ok(());
+        }
+        // Of a mailbox that was renamed since it was noticed the log knows only the new name: then the record says nothing, and harms nothing.
+        let noted = self.jot_missed(&missed).and_then(|()| self.spool().flush());
+        if noted.is_err() {
+            self.mailboxes().still_missed(missed);
+        }
+        noted
+    }
+
+    fn jot_missed(&self, missed: &[Missed]) -> io::Result<()> {
+        let accounts = self.accounts().all();
+        for run in missed.chunk_by(|a, b| (&a.maildir, &a.mailbox, a.is_back) == (&b.maildir, &b.mailbox, b.is_back)) {
+            let live = |m: &&Missed| maildir::log_id(&m.base).is_some_and(|id| self.spool().is_live(id));
+            let bases: Vec<&[u8]> = run.iter().filter(live).map(|m| &*m.base).collect();
+            // One Maildir may be that of several accounts, and the log knows only their names.
+            for account in accounts.iter().filter(|account| account.maildir == run[0].maildir) {
+                for bases in bases.chunks(queue::BASES_MAX) {
+                    let account = account.name();
+                    let gone =
+                        queue::Gone { account: &account, mailbox: run[0].mailbox.as_str(), bases: queue::Bases::new(bases), bounds: None };
+                    let record = if run[0].is_back { queue::Record::Back(gone) } else { queue::Record::Missed(gone) };
+                    self.spool().jot(&[&record.encode()])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a record durable that asks for nothing to be done.
     ///
     /// # Errors
@@ -315,7 +351,7 @@ impl Drop for Buried<'_> {
 
 /// The Maildir name of target `n` of an entry. The same at every attempt, so that a message is never delivered twice.
 fn base_name(stamp: Stamp, id: u64, n: usize, host: &str, size: u64, wire: u64) -> String {
-    maildir::base_name(stamp.seconds, &format!("L{id:x}N{n}"), host, size, wire)
+    maildir::base_name(stamp.seconds, &maildir::log_unique(id, n), host, size, wire)
 }
 
 /// The record of a message, but for its content.

@@ -11,7 +11,7 @@ use crate::{
 };
 use imap::Refusal;
 use mail::{MailboxName, UidValidity};
-use queue::{Place, Record, Replay};
+use queue::{Place, Record, Replay, Wanted};
 use std::{collections::BTreeMap, io, num::NonZeroU32, sync::Arc};
 
 /// Which targets of which records are to be delivered again.
@@ -26,11 +26,15 @@ impl House {
         self.do_names_again(replay);
         let mut work = Work::new();
         for place in replay.places() {
-            if !matches!(guarded("recovery", || self.recover_mailbox(replay, place)), Some(Ok(()))) {
-                tracing::error!(account = %place.account, mailbox = %place.mailbox, "mailbox cannot be recovered now; what it gets waits");
-                self.recover_later(replay, place);
-            }
-            want(replay, place, &mut work);
+            let back = match guarded("recovery", || self.recover_mailbox(replay, place)) {
+                Some(Ok(back)) => back,
+                Some(Err(_)) | None => {
+                    tracing::error!(account = %place.account, mailbox = %place.mailbox, "mailbox cannot be recovered now; what it gets waits");
+                    self.recover_later(replay, place);
+                    Vec::new()
+                }
+            };
+            want(replay.wanted(place).chain(back), place, &mut work);
         }
         let count = work.len();
         for (at, lefts) in work {
@@ -52,7 +56,8 @@ impl House {
         Ok(count)
     }
 
-    fn recover_mailbox(&self, replay: &Replay, place: &Place) -> Result<(), Refusal> {
+    /// Returns the messages that another program took away and that are there all the same: they came back, and are to be as they were promised.
+    fn recover_mailbox<'a>(&self, replay: &'a Replay, place: &Place) -> Result<Vec<(&'a [u8], Wanted)>, Refusal> {
         let reserved = replay.reserved(place).and_then(bounds);
         if self.accounts().named(&place.account).is_some_and(|account| self.is_stuck(&account)) {
             return Err(Refusal::Fault(wire::Fault::Later));
@@ -64,8 +69,15 @@ impl House {
                 let owed: Vec<Owed> = replay.removals(place).iter().map(|&at| Owed { at, id: 0, target: None }).collect();
                 mailbox.bury(&unwanted, &owed)?;
             }
+            let mut back = Vec::new();
+            for (base, wanted) in replay.missed(place) {
+                if mailbox.holds(base)? {
+                    back.push((base, wanted));
+                }
+            }
+            return Ok(back);
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// What the log says of a mailbox that cannot be opened stays: which messages are gone from it, and which numbers were used.
@@ -228,8 +240,8 @@ impl House {
 }
 
 /// Notes what a mailbox has to get.
-fn want(replay: &Replay, place: &Place, work: &mut Work) {
-    for (base, wanted) in replay.wanted(place) {
+fn want<'a>(messages: impl Iterator<Item = (&'a [u8], Wanted)>, place: &Place, work: &mut Work) {
+    for (base, wanted) in messages {
         let task = Task::Deliver { target: wanted.target, base: String::from_utf8_lossy(base).into() };
         let left = Left { task, account: place.account.clone(), mailbox: place.mailbox.clone() };
         work.entry(wanted.at).or_default().push(left);

@@ -131,6 +131,21 @@ pub(crate) fn time_of(base: &[u8]) -> u64 {
     number(&base[..base.iter().position(|b| !b.is_ascii_digit()).unwrap_or(base.len())]).unwrap_or(0)
 }
 
+/// The unique part of the base name of a message that comes by the log: the id of its entry, and which of its targets this is.
+pub fn log_unique(id: u64, target: usize) -> String {
+    let mut unique = String::with_capacity(24);
+    let _ = write!(unique, "L{id:x}N{target}");
+    unique
+}
+
+/// The id of the log's entry that a message came by, if its base name says so ([`log_unique`]).
+pub fn log_id(base: &[u8]) -> Option<u64> {
+    let unique = base.split(|&b| b == b'.').nth(1)?;
+    let (id, target) = core::str::from_utf8(unique.strip_prefix(b"L")?).ok()?.split_once('N')?;
+    number(target.as_bytes())?;
+    u64::from_str_radix(id, 16).ok()
+}
+
 /// Whether a base name was made from an entry of the log (`L<id>N<target>`, both as [`base_name`] gets them): then it is of one message and no other.
 pub fn is_of_log(base: &[u8]) -> bool {
     let unique = base.split(|b| *b == b'.').nth(1).and_then(|unique| unique.strip_prefix(b"L"));
@@ -212,6 +227,15 @@ mod tests {
         assert_eq!(print(seen, b":1,odd"), b":2,S");
         assert!(!seen.is_plain(b":2,SX"));
         assert!(!Marks::default().is_plain(b""));
+    }
+
+    #[test]
+    fn a_base_name_knows_its_entry() {
+        let name = base_name(5, &log_unique(0x6a05_00ff, 12), "mx.test", 1, 2);
+        assert_eq!(log_id(name.as_bytes()), Some(0x6a05_00ff));
+        for other in ["5.M1P2Q3.mx", "5.LxN0.mx", "5.L1.mx", "5.L1Nx.mx", "5", "", "5.L11111111111111111N0.mx"] {
+            assert_eq!(log_id(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

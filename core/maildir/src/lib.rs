@@ -17,7 +17,7 @@ mod register;
 mod table;
 mod uids;
 
-pub use file::{FileName, Marks, Sizes, base_name, is_of_log, write_base_name};
+pub use file::{FileName, Marks, Sizes, base_name, is_of_log, log_id, log_unique, write_base_name};
 pub use folder::{folder_name, mailbox_name};
 pub use index::{Entry, Index};
 pub use keywords::Keywords;

@@ -89,11 +89,22 @@ pub struct Replay {
 /// One mailbox.
 #[derive(Debug, Default)]
 struct Mailbox {
-    /// By name; `None` if the message is gone.
-    messages: BTreeMap<Box<[u8]>, Option<Wanted>>,
+    /// By name.
+    messages: BTreeMap<Box<[u8]>, Fate>,
     /// Where the records are that say what is gone.
     removals: Vec<u64>,
     reserved: Option<Reserved>,
+}
+
+/// What is to become of a message.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// It must be there.
+    Wanted(Wanted),
+    /// Another program took its file away. If it is there all the same, it is as it must be; if not, it does not come again.
+    Missed(Wanted),
+    /// It must not be there.
+    Gone,
 }
 
 impl Replay {
@@ -107,6 +118,8 @@ impl Replay {
         match record {
             Record::Accept(accept) => self.accept(at, accept),
             Record::Gone(gone) => self.gone(at, gone),
+            Record::Missed(gone) => self.turn(gone, |fate| if let Fate::Wanted(wanted) = fate { Fate::Missed(wanted) } else { fate }),
+            Record::Back(gone) => self.turn(gone, |fate| if let Fate::Missed(wanted) = fate { Fate::Wanted(wanted) } else { fate }),
             Record::Renamed { account, from, to, done } => {
                 self.rename(account, from, to);
                 // Nobody wrote a record of a name that is none.
@@ -142,13 +155,18 @@ impl Replay {
     /// Messages that must be in this mailbox, by Maildir name without flags. If the file is there its content must still be compared: a
     /// file whose name survived a crash may have lost its bytes.
     pub fn wanted(&self, place: &Place) -> impl Iterator<Item = (&[u8], Wanted)> {
-        self.messages(place).filter_map(|(base, wanted)| Some((base, wanted?)))
+        self.messages(place).filter_map(|(base, fate)| if let Fate::Wanted(wanted) = fate { Some((base, wanted)) } else { None })
+    }
+
+    /// Messages whose files another program took away from this mailbox: they are wanted if their file is there after all, and must not come again if not.
+    pub fn missed(&self, place: &Place) -> impl Iterator<Item = (&[u8], Wanted)> {
+        self.messages(place).filter_map(|(base, fate)| if let Fate::Missed(wanted) = fate { Some((base, wanted)) } else { None })
     }
 
     /// Messages that must not be in this mailbox, by Maildir name without flags: somebody was told that they are gone, and a crash may have
     /// brought their files back.
     pub fn unwanted(&self, place: &Place) -> impl Iterator<Item = &[u8]> {
-        self.messages(place).filter(|(_, wanted)| wanted.is_none()).map(|(base, _)| base)
+        self.messages(place).filter(|(_, fate)| matches!(fate, Fate::Gone)).map(|(base, _)| base)
     }
 
     /// Where the records are that say which messages are gone from this mailbox.
@@ -161,14 +179,14 @@ impl Replay {
         self.mailboxes.get(place)?.reserved
     }
 
-    fn messages(&self, place: &Place) -> impl Iterator<Item = (&[u8], Option<Wanted>)> {
-        self.mailboxes.get(place).into_iter().flat_map(|m| m.messages.iter()).map(|(base, wanted)| (&**base, *wanted))
+    fn messages(&self, place: &Place) -> impl Iterator<Item = (&[u8], Fate)> {
+        self.mailboxes.get(place).into_iter().flat_map(|m| m.messages.iter()).map(|(base, fate)| (&**base, *fate))
     }
 
     fn accept(&mut self, at: u64, accept: &Accept<'_>) {
         for (target, t) in accept.targets.iter().enumerate() {
             let mailbox = self.mailbox(t.account, t.mailbox);
-            mailbox.messages.insert(t.base.as_bytes().into(), Some(Wanted { at, target }));
+            mailbox.messages.insert(t.base.as_bytes().into(), Fate::Wanted(Wanted { at, target }));
             mailbox.reserve(Reserved { uid_validity: t.uid_validity, uid_upto: t.uid_upto, mod_seq_upto: t.mod_seq_upto });
         }
     }
@@ -177,10 +195,21 @@ impl Replay {
         let mailbox = self.mailbox(gone.account, gone.mailbox);
         mailbox.removals.push(at);
         for base in gone.bases.iter() {
-            mailbox.messages.insert(base.into(), None);
+            mailbox.messages.insert(base.into(), Fate::Gone);
         }
         if let Some(bounds) = gone.bounds {
             mailbox.reserve(bounds);
+        }
+    }
+
+    /// Changes the fate of messages that are known.
+    fn turn(&mut self, gone: &Gone<'_>, turn: impl Fn(Fate) -> Fate) {
+        let place = Place { account: gone.account.into(), mailbox: gone.mailbox.into() };
+        let Some(mailbox) = self.mailboxes.get_mut(&place) else { return };
+        for base in gone.bases.iter() {
+            if let Some(fate) = mailbox.messages.get_mut(base) {
+                *fate = turn(*fate);
+            }
         }
     }
 
@@ -277,6 +306,27 @@ mod tests {
         let unknown = Some(Reserved { uid_validity: 0, uid_upto: 0, mod_seq_upto: 0 });
         replay.add(5, &Record::Gone(Gone { account: "alice", mailbox: "INBOX", bases: Bases::new(&[]), bounds: unknown }));
         assert_eq!(replay.reserved(&inbox), Some(Reserved { uid_validity: 1, uid_upto: 99, mod_seq_upto: 12 }));
+    }
+
+    fn of_inbox(bases: Bases<'_>) -> Gone<'_> {
+        Gone { account: "alice", mailbox: "INBOX", bases, bounds: None }
+    }
+
+    #[test]
+    fn what_another_program_took_away_does_not_come_again() {
+        let mut replay = Replay::new();
+        for (at, base) in (1..).zip(["a", "b", "c"]) {
+            accept(&mut replay, at, "INBOX", base, 1);
+        }
+        replay.add(9, &Record::Gone(of_inbox(Bases::new(&[b"c"]))));
+        replay.add(9, &Record::Missed(of_inbox(Bases::new(&[b"a", b"b", b"c", b"nobody's"]))));
+        let inbox = place("INBOX");
+        assert_eq!(replay.wanted(&inbox).count(), 0);
+        assert_eq!(replay.missed(&inbox).map(|(base, _)| base).collect::<Vec<_>>(), [b"a", b"b"]);
+        // What somebody was told is gone is not saved by a file that comes back.
+        replay.add(9, &Record::Back(of_inbox(Bases::new(&[b"a", b"c"]))));
+        assert_eq!(replay.wanted(&inbox).collect::<Vec<_>>(), [(&b"a"[..], Wanted { at: 1, target: 0 })]);
+        assert_eq!(replay.unwanted(&inbox).collect::<Vec<_>>(), [b"c"]);
     }
 
     #[test]

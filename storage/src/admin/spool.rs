@@ -116,6 +116,7 @@ fn check(config: &Config, console: &mut Console<'_>) -> Done {
         let kind = match record {
             Some(Record::Accept(_)) => "accepted",
             Some(Record::Gone(_)) => "removed",
+            Some(Record::Missed(_) | Record::Back(_)) => "of other programs",
             Some(Record::Renamed { .. } | Record::Removed { .. } | Record::NotNamed { .. } | Record::Named { .. }) => "of mailboxes",
             Some(Record::Tried(_)) => "tried",
             Some(Record::Changed(_) | Record::Warned(_)) => "of the queue",

@@ -58,6 +58,11 @@ impl House {
             }
         });
         guarded("mailboxes", || self.mailboxes.chores());
+        guarded("missed", || {
+            if let Err(error) = self.note_missed() {
+                tracing::warn!(%error, "the log does not know yet what other programs removed");
+            }
+        });
         guarded("story", || {
             if let Err(error) = self.write_story() {
                 tracing::warn!(%error, "the story of what happened is not written");

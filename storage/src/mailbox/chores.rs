@@ -21,8 +21,11 @@ impl Mailboxes {
     /// watches or where a time stamp may have hidden it, cleans `tmp/`, shortens long files, and lets go of what nobody needs. Call it about once a second.
     pub fn chores(&self) {
         let now_s = self.common.now_s();
-        for mailbox in self.all().into_iter().filter(|mailbox| !mailbox.rests(now_s)) {
-            match guarded("mailbox", || mailbox.look_after()) {
+        let mailboxes = self.all();
+        // Where the log has mail, what another program removes must be noticed before a crash brings it back.
+        let (round, turns) = (self.common.count() as usize, mailboxes.len().div_ceil(limits::LOOKS).max(1));
+        for (i, mailbox) in mailboxes.into_iter().enumerate().filter(|(_, mailbox)| !mailbox.rests(now_s)) {
+            match guarded("mailbox", || mailbox.look_after((i + round) % turns == 0)) {
                 Some(Ok(())) => {}
                 // Logged where it happened. It would happen again, and nobody is waited for here.
                 Some(Err(_)) => mailbox.rest_until(now_s + limits::PANIC_REST_S),
@@ -47,7 +50,8 @@ impl Mailbox {
         self.slot().rests_until_s = seconds;
     }
 
-    fn look_after(&self) -> Result<(), Refusal> {
+    /// `looks` says whether it is its turn to be looked at although nobody watches.
+    fn look_after(&self, looks: bool) -> Result<(), Refusal> {
         for _ in 0..limits::ROUND.div_ceil(limits::BATCH) {
             let Some(mut state) = self.awake()? else { return Ok(()) };
             if !(state.unlink_some(limits::BATCH)? | state.move_seen(limits::BATCH)?) {
@@ -55,7 +59,7 @@ impl Mailbox {
             }
         }
         let Some(mut state) = self.awake()? else { return Ok(()) };
-        if !state.rings.is_empty() {
+        if !state.rings.is_empty() || (looks && state.dirty) {
             state.refresh(None)?;
         }
         state.verify(false)?;

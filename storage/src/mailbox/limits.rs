@@ -15,6 +15,12 @@ pub(super) const FLAG_LOG: usize = 4096;
 /// Files that wait for their removal, a mailbox. Beyond it `remove` does the work itself, so the queue cannot outgrow the disk.
 pub(super) const DOOMED: usize = 20_000;
 
+/// Bases of messages that other programs took away, a mailbox, to be known again when they come back.
+pub(super) const MISSED: usize = 100_000;
+
+/// Mailboxes in which the chores look each second what other programs did, while the spool has mail of theirs; with more of them each has its turn.
+pub(super) const LOOKS: usize = 500;
+
 /// Files removed, or moved from `new/` to `cur/`, while the lock of a mailbox is held: removing one takes milliseconds on some file systems.
 pub(super) const BATCH: usize = 4;
 

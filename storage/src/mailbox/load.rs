@@ -11,7 +11,7 @@ use crate::disk::{Disk, How};
 use imap::Refusal;
 use maildir::{Bounds, Index, Keywords, Record};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     path::Path,
     sync::{Arc, MutexGuard},
@@ -48,6 +48,7 @@ impl Mailbox {
         let mut state = self.read_state(&dir, slot.floor, device).map_err(|e| trouble("read", &dir, &e))?;
         // After a crash the run that made it may not have come to sync its name.
         state.fresh = made || slot.floor.is_some();
+        state.remade = made;
         slot.life = Life::Awake(Box::new(state));
         let mut locked = Locked { mailbox: self, slot };
         match locked.begin().and_then(|()| locked.refresh(None)) {
@@ -122,6 +123,8 @@ impl Mailbox {
             doubtful: false,
             fresh: false,
             doomed: BTreeMap::new(),
+            missed: BTreeSet::new(),
+            remade: false,
             gone: VecDeque::new(),
             gone_floor: 0,
             flagged: VecDeque::new(),

@@ -38,7 +38,7 @@ pub(crate) use guard::objection;
 pub use pop::Pop;
 pub use read::Cursor;
 pub use remove::Doomed;
-pub use shelf::{Clock, Mailboxes, Options, system_clock};
+pub use shelf::{Clock, Mailboxes, Missed, Options, system_clock};
 pub use state::{Mailbox, Owed, Reserved};
 pub use view::View;
 

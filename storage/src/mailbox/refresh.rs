@@ -4,13 +4,14 @@ use super::{
     below, limits,
     load::make_maildir,
     ns,
+    shelf::Missed,
     state::{Life, Locked, validity},
     trouble,
 };
 use crate::disk::Stat;
 use imap::Refusal;
 use maildir::{Add, Bits, Facts, Listing, Marks, Place, Plan, Record, Scope, is_of_log, reconcile};
-use std::{io, path::Path};
+use std::{io, path::Path, sync::PoisonError};
 
 impl Locked<'_> {
     /// Brings the index up to date with the files. Reads directories only if their times say so, or if they are `forced`.
@@ -39,6 +40,7 @@ impl Locked<'_> {
             }
             self.learn(&listing, &plan)?;
             self.settle(times, scope);
+            self.remade = false;
             break;
         }
         Ok(())
@@ -65,6 +67,7 @@ impl Locked<'_> {
                 return Err(Refusal::NoMailbox);
             }
             make_maildir(&*self.common().disk, self.dir()).map_err(|e| trouble("make", self.dir(), &e))?;
+            self.remade = true;
         }
         Err(Refusal::NoMailbox)
     }
@@ -135,6 +138,9 @@ impl Locked<'_> {
             }
         }
         for &uid in &plan.gone {
+            if !self.remade {
+                self.miss(uid);
+            }
             self.total = self.total.saturating_sub(self.index.entry(uid).map_or(0, |e| e.facts.size));
             self.put(&Record::Gone { uid, mod_seq });
             self.note_gone(mod_seq, uid);
@@ -160,6 +166,23 @@ impl Locked<'_> {
         Ok(())
     }
 
+    /// The file of a message is not there any more. If the spool still has the message, it must not deliver it again.
+    fn miss(&mut self, uid: u32) {
+        let Some(base) = self.index.entry(uid).map(|entry| self.index.base(entry)) else { return };
+        if maildir::log_id(base).is_none() || self.missed.len() >= limits::MISSED {
+            return;
+        }
+        let base: Box<[u8]> = base.into();
+        self.missed.insert(base.clone());
+        self.say_missed(base, false);
+    }
+
+    fn say_missed(&self, base: Box<[u8]>, is_back: bool) {
+        let (maildir, mailbox) = (self.mailbox.account.root.clone(), self.slot.name.clone());
+        let missed = Missed { maildir, mailbox, base, is_back };
+        self.common().missed.lock().unwrap_or_else(PoisonError::into_inner).push(missed);
+    }
+
     /// Facts about a file that may be a new message; `None` if it vanished, which the next look finds out, or is none.
     fn look_at(&self, listing: &Listing, i: usize) -> Option<Stat> {
         let (name, place) = listing.file(i);
@@ -179,6 +202,9 @@ impl Locked<'_> {
         let facts = Facts { size: stat.len, date: date_of(stat), ..Facts::default() };
         let bits = bits(marks, name.info, place).set(Bits::DATED, true);
         self.total = self.total.saturating_add(facts.size);
+        if self.missed.remove(name.base) {
+            self.say_missed(name.base.into(), true);
+        }
         self.put(&Record::Add(Add { uid, mod_seq, marks, bits, facts, base: name.base, info: odd(bits, name.info) }));
     }
 

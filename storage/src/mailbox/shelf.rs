@@ -57,6 +57,8 @@ pub(super) struct Common {
     pub devices: Devices,
     /// Those that are set aside.
     pub aside: aside::List,
+    /// What other programs took away and brought back, in order, as far as nobody asked for it.
+    pub missed: Mutex<Vec<Missed>>,
 }
 
 impl Common {
@@ -84,6 +86,19 @@ impl Common {
     pub fn count(&self) -> u64 {
         self.counter.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// A file of a message that came by the spool, which another program took away or brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// The Maildir.
+    pub maildir: PathBuf,
+    /// The mailbox in it.
+    pub mailbox: MailboxName,
+    /// The base name.
+    pub base: Box<[u8]>,
+    /// Whether it is back.
+    pub is_back: bool,
 }
 
 /// The mailboxes of a store: opens them, keeps them in memory while they are used, and looks after them.
@@ -115,6 +130,7 @@ impl Mailboxes {
                 counter: AtomicU64::new(1),
                 devices: Devices::default(),
                 aside: aside::List::default(),
+                missed: Mutex::default(),
             }),
             shelf: Mutex::default(),
             trash: Mutex::default(),
@@ -146,6 +162,17 @@ impl Mailboxes {
     /// `Later` if not, or a fault of the disk.
     pub fn guard(&self, maildir: &Path) -> Result<(), Refusal> {
         self.account(maildir).guard(maildir)
+    }
+
+    /// Takes what other programs removed and brought back since the last time. The spool must hear of it while it still has these messages, or it would deliver
+    /// them again after a crash.
+    pub fn missed(&self) -> Vec<Missed> {
+        std::mem::take(&mut self.common.missed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The spool could not be told.
+    pub fn still_missed(&self, missed: Vec<Missed>) {
+        self.common.missed.lock().unwrap_or_else(PoisonError::into_inner).splice(..0, missed);
     }
 
     /// The mailbox, without looking whether it is there or can be opened: what is promised to it waits until it can.

@@ -13,7 +13,7 @@ use imap::{Counts, Refusal};
 use mail::{Flags, MailboxName, ModSeq, Uid, UidValidity};
 use maildir::{Bits, Bounds, Entry, Index, Keywords, Marks, Place, Record, Sizes};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     num::NonZeroU32,
     ops::{Deref, DerefMut},
@@ -118,6 +118,10 @@ pub(super) struct State {
     pub fresh: bool,
     /// Bases of removed messages whose files are still there, with their paths below the directory.
     pub doomed: BTreeMap<Box<[u8]>, Vec<u8>>,
+    /// Bases of messages that the spool was told are missed; what comes back of them it hears too.
+    pub missed: BTreeSet<Box<[u8]>>,
+    /// Whether a directory had to be made again, so that what was in it is not missed one by one: somebody moved it away, or its file system with it.
+    pub remade: bool,
     /// Removals (change number, UID), oldest first, as far as some session has not heard of them.
     pub gone: VecDeque<(u64, u32)>,
     /// Removals up to this change number are not in `gone` any more.

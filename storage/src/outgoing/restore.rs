@@ -113,6 +113,8 @@ pub(crate) fn tell(queue: &mut Queue, rules: &Rules, now_ms: u64, record: &Recor
             warned.id
         }
         Record::Gone(_)
+        | Record::Missed(_)
+        | Record::Back(_)
         | Record::Renamed { .. }
         | Record::Removed { .. }
         | Record::NotNamed { .. }

@@ -1,8 +1,8 @@
 //! Bytes to a record. They passed a checksum, but a checksum is no proof of anything: whatever they are, this gives a record or says why not.
 
 use super::{
-    ACCEPT, Accept, Bases, CHANGED, Content, GONE, Gone, Keywords, NAMED, NOT_NAMED, NotRecord, REMOVED, REMOVING, RENAMED, RENAMING,
-    Record, Remotes, Reserved, SKIP, TAKEN, TRIED, Target, Targets, Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
+    ACCEPT, Accept, BACK, Bases, CHANGED, Content, GONE, Gone, Keywords, MISSED, NAMED, NOT_NAMED, NotRecord, REMOVED, REMOVING, RENAMED,
+    RENAMING, Record, Remotes, Reserved, SKIP, TAKEN, TRIED, Target, Targets, Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
 };
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
@@ -20,6 +20,8 @@ impl<'a> Record<'a> {
         match rest.u8()? {
             ACCEPT => accept(rest).map(Record::Accept),
             GONE => gone(rest).map(Record::Gone),
+            MISSED => gone(rest).map(Record::Missed),
+            BACK => gone(rest).map(Record::Back),
             kind @ (RENAMED | RENAMING) => {
                 let (mut place_seen, mut to_seen) = (None, None);
                 while !rest.is_empty() {

@@ -1,8 +1,8 @@
 //! A record to bytes.
 
 use super::{
-    ACCEPT, Accept, Content, GONE, Gone, NAMED, NOT_NAMED, REMOVED, REMOVING, RENAMED, RENAMING, Record, TAKEN, Target, Traits, Wishes,
-    encode_leave as leave, tag,
+    ACCEPT, Accept, BACK, Content, GONE, Gone, MISSED, NAMED, NOT_NAMED, REMOVED, REMOVING, RENAMED, RENAMING, Record, TAKEN, Target,
+    Traits, Wishes, encode_leave as leave, tag,
 };
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
@@ -78,8 +78,12 @@ impl Gone<'_> {
     /// # Panics
     /// If a name or the list is over its limit.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_as(GONE)
+    }
+
+    fn encode_as(&self, kind: u8) -> Vec<u8> {
         let mut out = Vec::new();
-        out.push(GONE);
+        out.push(kind);
         put_place(&mut out, self.account, self.mailbox);
         let mut count = 0;
         for base in self.bases.iter() {
@@ -114,6 +118,8 @@ impl Record<'_> {
                 out
             }
             Record::Gone(gone) => gone.encode(),
+            Record::Missed(gone) => gone.encode_as(MISSED),
+            Record::Back(gone) => gone.encode_as(BACK),
             Record::Renamed { account, from, to, done } => {
                 let mut out = Vec::new();
                 out.push(if *done { RENAMED } else { RENAMING });

@@ -31,6 +31,10 @@ const REMOVING: u8 = 17;
 const NOT_NAMED: u8 = 18;
 const NAMED: u8 = 19 | SKIP;
 
+/// Without them a message that another program removed comes again, which an older version could not have known either.
+const MISSED: u8 = 9 | SKIP;
+const BACK: u8 = 10 | SKIP;
+
 /// The bit of a kind that may be skipped.
 const SKIP: u8 = 0x80;
 
@@ -68,6 +72,10 @@ pub enum Record<'a> {
     Accept(Accept<'a>),
     /// Messages were removed from a mailbox for good.
     Gone(Gone<'a>),
+    /// Files of messages were missed from a mailbox: another program removed or moved them. Nothing is to be removed, for they may come back.
+    Missed(Gone<'a>),
+    /// Files that were missed are back.
+    Back(Gone<'a>),
     /// A mailbox has another name now, and so have those below it.
     Renamed {
         /// Whose.
@@ -232,7 +240,7 @@ impl Target<'_> {
     }
 }
 
-/// Messages that were removed for good from one mailbox, by their Maildir names without flags.
+/// Messages that were removed for good from one mailbox, or are missed from it or back in it, by their Maildir names without flags.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gone<'a> {
     /// Whose.

@@ -85,6 +85,8 @@ fn samples(mut each: impl FnMut(Record<'_>)) {
     }
     each(Record::NotNamed { account: "alice@example.test" });
     each(Record::Named { account: "alice@example.test" });
+    each(Record::Missed(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[b"a", b"b"]), bounds: None }));
+    each(Record::Back(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[b"a"]), bounds: None }));
     each(Record::Accept(Accept { file: Some("6a05-00ff"), ..accept }));
     each(Record::Taken { file: "6a05-00ff" });
 }
