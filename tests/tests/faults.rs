@@ -9,9 +9,11 @@ use hikyaku_tests::{
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
+use storage::control::{Client as Operator, Status};
 
 /// What storage asks a system for, by what it is about; names of one group are the same call on different machines.
 const CALLS: [&str; 22] = [
@@ -45,11 +47,20 @@ const ERRORS: [&str; 5] = ["EIO", "ENOSPC", "EMFILE", "EINTR", "EACCES"];
 /// Pairs in an ordinary run.
 const USUAL: usize = 6;
 
+/// Servers at a time: most of the time they are waited for.
+const USUAL_LANES: usize = 2;
+
+/// After so many pairs a server has got enough mail, and another takes its place.
+const TURNS: usize = 10;
+
 /// How long the load goes on before a call fails, and after it.
 const LOAD: Duration = Duration::from_millis(400);
 
 /// How soon the service must be back.
 const BACK: Duration = Duration::from_secs(60);
+
+/// Pairs to be tried, with their numbers.
+type Pairs = Mutex<std::iter::Zip<std::ops::RangeFrom<u64>, std::vec::IntoIter<(&'static str, &'static str)>>>;
 
 /// Somebody who makes calls of a server fail; not any more when it is dropped.
 struct Saboteur(Child);
@@ -107,9 +118,98 @@ fn seed() -> u64 {
     std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
-/// As [`Ledger::check`]; it sends, which may be put off while mail waits for a mailbox.
+/// What a server says of itself.
+fn status(live: &Live) -> Result<Status, String> {
+    Operator::new(&live.dir.join("store/control.sock")).get("/status", &[]).map_err(|error| error.to_string())
+}
+
+/// As [`Ledger::check`], when the server says that nothing waits for a mailbox; it sends, which may be put off while something does.
 fn check(ledger: &Ledger, live: &Live) -> Result<String, String> {
+    let status = status(live)?;
+    if !status.undelivered.is_empty() || !status.aside.is_empty() {
+        return Err(format!("{:?} wait, {:?} are aside", status.undelivered, status.aside));
+    }
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ledger.check(live))).unwrap_or_else(|_| Err("mail is not taken".into()))
+}
+
+/// Checks until all is well. Also what was acknowledged and is not there would have to come by itself: a check that finds something wrong keeps its books.
+fn wait(ledger: &Ledger, live: &mut Live) -> Result<String, String> {
+    let (begin, mut said) = (Instant::now(), String::new());
+    loop {
+        match live.is_up().then(|| check(ledger, live)) {
+            Some(Ok(there)) if said.is_empty() => return Ok(there),
+            Some(Ok(there)) => return Ok(format!("{there}; after {:.0?}: {said}", begin.elapsed())),
+            Some(Err(not_yet)) => said = not_yet,
+            None => {
+                // Who cannot go on may end, if a start makes all good.
+                said = "it ended".into();
+                live.restart();
+            }
+        }
+        if begin.elapsed() > BACK {
+            return Err(said);
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// One pair after the other, on a server of its own. Returns what went wrong; `None` where no process may look into another.
+fn fail_some(runtime: Runtime, pairs: &Pairs) -> Option<Vec<String>> {
+    let mut wrong = Vec::new();
+    let mut house: Option<(Ledger, Live)> = None;
+    for turn in 1.. {
+        let Some((n, (calls, error))) = pairs.lock().unwrap().next() else { break };
+        let (ledger, live) = house.get_or_insert_with(|| {
+            let ledger = Ledger::default();
+            let live = Live::start(runtime, &ledger.setup());
+            (ledger, live)
+        });
+        match fail(ledger, live, n, calls, error)? {
+            Ok(there) => println!("{} {calls} {error}: {there}", runtime.name()),
+            Err(said) => {
+                let said = format!("{calls} {error}, SEED={}: {said}", seed());
+                if let Some(keep) = std::env::var_os("KEEP") {
+                    Command::new("cp").arg("-r").arg(&live.dir).arg(keep).status().unwrap();
+                }
+                println!("WRONG {} {said}\nits log:\n{}", runtime.name(), live.log());
+                wrong.push(said);
+                // Its books are of no use any more.
+                house = None;
+            }
+        }
+        // Each check reads all there is.
+        if turn % TURNS == 0
+            && let Some((_, mut live)) = house.take()
+        {
+            live.stop();
+        }
+    }
+    if let Some((_, mut live)) = house {
+        live.stop();
+    }
+    Some(wrong)
+}
+
+/// One pair. Returns what there is then, or what is wrong; `None` where no process may look into another.
+fn fail(ledger: &Ledger, live: &mut Live, n: u64, calls: &str, error: &str) -> Option<Result<String, String>> {
+    let nth = fastrand::Rng::with_seed(seed() + n).u32(1..4);
+    let mut allowed = true;
+    ledger.load(live, seed() * 1000 + n, LOAD, |live| {
+        let saboteur = Saboteur::new(live, calls, error, nth);
+        allowed = saboteur.is_some();
+        thread::sleep(LOAD);
+    });
+    if !allowed {
+        return None;
+    }
+    let there = wait(ledger, live);
+    // What is in memory must not be all there is of it.
+    if there.is_ok() && (n % 5 == 4 || error == "EIO") {
+        live.kill();
+        live.restart();
+        return Some(wait(ledger, live).map_err(|wrong| format!("after kill -9: {wrong}")).and(there));
+    }
+    Some(there)
 }
 
 fn fail_everything(runtime: Runtime) {
@@ -117,53 +217,17 @@ fn fail_everything(runtime: Runtime) {
         println!("skipped: no strace, so nothing that makes calls fail");
         return;
     }
-    let ledger = Ledger::default();
-    let mut live = Live::start(runtime, &ledger.setup());
-    let mut wrong = Vec::new();
-    for (n, (calls, error)) in (0..).zip(pairs()) {
-        let mut dice = fastrand::Rng::with_seed(seed() + n);
-        let mut allowed = true;
-        ledger.load(&mut live, seed() * 1000 + n, LOAD, |live| {
-            let saboteur = Saboteur::new(live, calls, error, dice.u32(1..4));
-            allowed = saboteur.is_some();
-            thread::sleep(LOAD);
-        });
-        if !allowed {
-            println!("skipped: no process may look into another here (ptrace)");
-            return;
-        }
-        let (begin, mut said) = (Instant::now(), String::new());
-        let back = loop {
-            match live.is_up().then(|| check(&ledger, &live)) {
-                Some(Ok(there)) => break Ok(there),
-                Some(Err(not_yet)) => said = not_yet,
-                None => {
-                    // Who cannot go on may end, if a start makes all good.
-                    said = "it ended".into();
-                    live.restart();
-                }
-            }
-            if begin.elapsed() > BACK {
-                break Err(said.clone());
-            }
-            thread::sleep(Duration::from_millis(200));
-        };
-        match back {
-            Ok(there) if said.is_empty() => println!("{} {calls} {error}: {there}", runtime.name()),
-            Ok(there) => println!("{} {calls} {error}: {there}; not at once: {said}", runtime.name()),
-            Err(said) => wrong.push(format!("{calls} {error}, SEED={}: {said}", seed())),
-        }
-        // What is in memory must not be all there is of it.
-        if n % 5 == 4 || error == "EIO" {
-            live.kill();
-            live.restart();
-            if let Err(lost) = check(&ledger, &live) {
-                wrong.push(format!("{calls} {error}, SEED={}, after kill -9: {lost}", seed()));
-            }
-        }
-    }
+    let pairs: Pairs = Mutex::new((0..).zip(pairs()));
+    let lanes = std::env::var("LANES").ok().and_then(|lanes| lanes.parse().ok()).unwrap_or(USUAL_LANES);
+    let wrong = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(|| fail_some(runtime, &pairs))).collect();
+        lanes.into_iter().map(|lane| lane.join().expect("a server that starts")).collect::<Option<Vec<_>>>()
+    });
+    let Some(wrong) = wrong.map(|wrong| wrong.concat()) else {
+        println!("skipped: no process may look into another here (ptrace)");
+        return;
+    };
     assert!(wrong.is_empty(), "{}\n{}", runtime.name(), wrong.join("\n"));
-    live.stop();
 }
 
 #[test]

@@ -264,10 +264,41 @@ impl Mailer {
         if !line.starts_with("354") {
             return Ok(vec![line]);
         }
-        let stuffed =
-            message.split("\r\n").map(|l| if l.starts_with('.') { format!(".{l}") } else { l.to_owned() }).collect::<Vec<_>>().join("\r\n");
-        self.0.try_send(format!("{stuffed}.\r\n").as_bytes())?;
+        self.0.try_send(format!("{}.\r\n", stuffed(message)).as_bytes())?;
         (0..replies).map(|_| self.0.try_line()).collect()
+    }
+
+    /// The same, and returns for each recipient whether it was acknowledged: some may be refused before the message is sent.
+    ///
+    /// # Errors
+    /// If the connection fails on the way.
+    pub fn try_mail_each(&mut self, from: &str, to: &[&str], message: &str, lmtp: bool) -> io::Result<Vec<bool>> {
+        let mut taken = vec![false; to.len()];
+        self.0.try_send(format!("MAIL FROM:<{from}>\r\n").as_bytes())?;
+        if !self.0.try_line()?.starts_with("250") {
+            return Ok(taken);
+        }
+        for (to, taken) in to.iter().zip(&mut taken) {
+            self.0.try_send(format!("RCPT TO:<{to}>\r\n").as_bytes())?;
+            *taken = self.0.try_line()?.starts_with("250");
+        }
+        self.0.try_send(b"DATA\r\n")?;
+        if !self.0.try_line()?.starts_with("354") {
+            taken.fill(false);
+            self.0.try_send(b"RSET\r\n")?;
+            self.0.try_line()?;
+            return Ok(taken);
+        }
+        self.0.try_send(format!("{}.\r\n", stuffed(message)).as_bytes())?;
+        let mut all = None;
+        for taken in taken.iter_mut().filter(|taken| **taken) {
+            *taken = match all {
+                Some(taken) => taken,
+                None => self.0.try_line()?.starts_with("250"),
+            };
+            all = (!lmtp).then_some(*taken);
+        }
+        Ok(taken)
     }
 
     /// Sends a message that must be taken.
@@ -278,4 +309,9 @@ impl Mailer {
         let replies = self.try_mail(from, to, message, 1).expect("a connection");
         assert!(replies[0].starts_with("250"), "{replies:?}");
     }
+}
+
+/// A message as DATA sends it.
+fn stuffed(message: &str) -> String {
+    message.split("\r\n").map(|l| if l.starts_with('.') { format!(".{l}") } else { l.to_owned() }).collect::<Vec<_>>().join("\r\n")
 }
