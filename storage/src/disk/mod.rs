@@ -40,7 +40,7 @@ pub trait Disk: Send + Sync {
     /// Opens a file that somebody else left, to read: no link is followed and nothing is waited for.
     ///
     /// # Errors
-    /// `InvalidData` if it is a link, nothing that can be read, or must not be read; else as open(2).
+    /// `InvalidData` if it is a link or nothing that can be read; else as open(2).
     fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)>;
     /// rename(2): atomic, replaces.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;

@@ -3,7 +3,10 @@
 mod volume;
 
 use super::{Disk, File, How, Left, Lock, Stat, Volume, beneath::Beneath};
-use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::{
+    fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT},
+    io::Errno,
+};
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
@@ -41,15 +44,8 @@ impl Disk for Posix {
     }
 
     fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)> {
-        use rustix::io::Errno;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = retry(|| fs::open(path, flags, Mode::empty())).map_err(|error| match error {
-            // FreeBSD says EMLINK of a link.
-            Errno::LOOP | Errno::MLINK | Errno::ACCESS | Errno::NXIO | Errno::OPNOTSUPP => {
-                io::Error::new(io::ErrorKind::InvalidData, error)
-            }
-            error => error.into(),
-        })?;
+        let file = retry(|| fs::open(path, flags, Mode::empty())).map_err(not_left)?;
         let facts = left(&fs::fstat(&file)?);
         Ok((Box::new(Open(file)), facts))
     }
@@ -254,6 +250,16 @@ pub(super) fn left(stat: &fs::Stat) -> Left {
     }
 }
 
+/// Why what somebody left cannot be read. That it may not be is no reason to give it up: access modules and network file systems say so for a while, and
+/// its mail was promised.
+fn not_left(error: Errno) -> io::Error {
+    match error {
+        // FreeBSD says EMLINK of a link.
+        Errno::LOOP | Errno::MLINK | Errno::NXIO | Errno::OPNOTSUPP => io::Error::new(io::ErrorKind::InvalidData, error),
+        error => error.into(),
+    }
+}
+
 /// A signal is no failure.
 pub(super) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     loop {
@@ -280,6 +286,12 @@ mod tests {
         let _ = std::fs::remove_dir_all(&dir);
         Posix.make_dir(&dir).unwrap();
         dir
+    }
+
+    #[test]
+    fn what_may_not_be_read_now_is_not_given_up() {
+        assert_eq!(not_left(Errno::ACCESS).kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(not_left(Errno::LOOP).kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
