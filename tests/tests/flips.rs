@@ -60,7 +60,8 @@ fn every_byte_of_the_log() {
         let bytes = disk.content(Path::new(&path)).unwrap();
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         // Inside a payload one byte is like the other; heads and the ends of payloads are tried byte by byte.
-        let filler = |at: usize| at > 512 && at + 8 < bytes.len() && bytes[at - 8..at + 8].iter().all(|b| *b == bytes[at]) && at % 37 != 0;
+        let filler =
+            |at: usize| at > 512 && at + 8 < bytes.len() && bytes[at - 8..at + 8].iter().all(|b| *b == bytes[at]) && !at.is_multiple_of(37);
         for at in (0..used).filter(|&at| !filler(at)) {
             for mask in MASKS {
                 let disk = flipped(&disk, &path, at, mask);
