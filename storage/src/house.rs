@@ -10,6 +10,7 @@ use crate::{
     depot::{self, Depot},
     disk::Disk,
     drop::Folder,
+    format::Format,
     mailbox::{self, Mailboxes},
     metrics::Metrics,
     naming,
@@ -40,7 +41,11 @@ use std::{
 use wire::{Ring, Tick, Tls};
 
 mod reception;
+mod restored;
+pub use restored::Restored;
+
 use reception::protocol;
+use restored::new_validity;
 
 /// What all connections share.
 pub struct House {
@@ -148,15 +153,25 @@ impl House {
         make_dirs(&*disk, &config.store).map_err(store(&config.store))?;
         let accounts = Accounts::load_at(disk.clone(), &config, clock.clone()).map_err(OpenError::Accounts)?;
         let hostname: Box<str> = config.hostname().into();
-        let mailboxes = Mailboxes::new(
-            disk.clone(),
-            mailbox::Options { host: hostname.to_string(), root: config.store.clone(), budget: IDLE_MESSAGES, clock: clock.wall() },
-        );
         let story = Story::new(disk.clone(), config.store.join("story"));
         let dir = config.store.join("spool");
         let mut replay = queue::Replay::new();
         let mut damage = None;
         let locked = Spool::lock(disk.clone(), &dir).map_err(store(&dir))?;
+        // Before anything else is touched: an older program must not, and a server that has the store in spite of the lock must know.
+        let last_run = locked.last_run().map_err(store(&dir))?;
+        let format =
+            Format::claim(&*disk, &config.store, last_run, || new_validity(&disk, &accounts, &clock)).map_err(store(&config.store))?;
+        let mailboxes = Mailboxes::new(
+            disk.clone(),
+            mailbox::Options {
+                host: hostname.to_string(),
+                root: config.store.clone(),
+                budget: IDLE_MESSAGES,
+                clock: clock.wall(),
+                uidvalidity: format.uidvalidity,
+            },
+        );
         let depot_dir = config.store.join("depot");
         let wall_ms = u64::try_from(clock.wall_ns() / 1_000_000).unwrap_or(0);
         let last = Times::read(&*disk, &config.store);
@@ -173,7 +188,12 @@ impl House {
         });
         let depot = depot.and_then(|depot| unreadable.map_or(Ok(depot), Err)).map_err(store(&depot_dir))?;
         // What the depot knows was in the log.
-        let options = spool::Options { floor: options.floor.max(depot.upto()), ..options };
+        let options = spool::Options {
+            floor: options.floor.max(depot.upto()),
+            run: options.run.max(format.run),
+            fence: Some(Format::path(&config.store)),
+            ..options
+        };
         let spool = locked.open(options, &mut |at, bytes| match decode(bytes) {
             Ok(record) => {
                 replay.add(at, &record);
@@ -189,6 +209,7 @@ impl House {
             }
         });
         let spool = spool.and_then(|spool| damage.map_or(Ok(spool), Err)).map_err(store(&dir))?;
+        format.opened(&*disk, &config.store, spool.run());
         let now = clock.ms();
         if !waiting.is_empty() {
             tracing::info!(messages = waiting.len(), "queued");
@@ -258,6 +279,7 @@ impl House {
     pub fn checkpoint(&self) -> io::Result<()> {
         // One at a time: a second one would find nothing left to do in mailboxes that the first has not synced yet, and let go of their records.
         let _alone = self.alone();
+        self.spool.look_at_fence()?;
         if let Err(error) = self.carry_waiting() {
             tracing::error!(%error, "what waits for its mailbox holds the log");
         }

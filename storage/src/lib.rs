@@ -10,6 +10,7 @@ pub mod control;
 pub mod depot;
 pub mod disk;
 pub mod drop;
+mod format;
 pub mod house;
 mod limits;
 pub mod logging;

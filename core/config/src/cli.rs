@@ -55,6 +55,13 @@ pub enum Command {
     /// The spool: messages that were taken and are not yet everywhere they belong
     #[command(subcommand)]
     Spool(Spool),
+    /// Say that the store was put back from an older copy, so that no number is given out twice
+    #[command(
+        after_help = "While no server runs, after the copy is in its place and before the next start: what arrived after the copy was made has numbers\n\
+        (UIDs) that clients know, and new messages would get the same. Every mailbox gets a new UIDVALIDITY, so clients read it\n\
+        anew; no message is changed. Doing it twice, or needlessly, costs that and no more."
+    )]
+    Restored,
     /// The queue of the running server: messages that wait to be sent, and what to do with them
     #[command(subcommand)]
     Queue(Queue),
@@ -501,6 +508,7 @@ mod tests {
         assert!(read("hikyaku queue schedule 1 2 --give-up 1h").is_ok());
         assert!(read("hikyaku trace a@b --socket s").is_ok_and(|cli| cli.socket == Some("s".into())));
         assert!(read("hikyaku sessions kick 1 2").is_ok() && read("hikyaku sessions kick --from 192.0.2.0/24 --account a@b").is_ok());
+        assert!(read("hikyaku restored --config x").is_ok());
         assert_eq!(read("hikyaku sessions kick"), Err(ErrorKind::MissingRequiredArgument));
         assert_eq!(read("hikyaku sessions kick --from x"), Err(ErrorKind::ValueValidation));
         assert_eq!(read("hikyaku"), Err(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));

@@ -5,7 +5,7 @@ use crate::{
     account::Account,
     disk::{Disk, Posix},
     house::{House, OpenError},
-    mailbox::{Mailboxes, Options, Report, Step, system_clock},
+    mailbox::{Mailboxes, Options, Report, Step},
 };
 use config::{Config, cli};
 use indicatif::ProgressStyle;
@@ -111,7 +111,7 @@ fn walk(
 }
 
 fn shelf(config: &Config) -> Mailboxes {
-    let options = Options { host: config.hostname().into(), root: config.store.clone(), budget: BUDGET, clock: system_clock() };
+    let options = Options { host: config.hostname().into(), root: config.store.clone(), budget: BUDGET, ..Options::default() };
     Mailboxes::new(Arc::new(Posix), options)
 }
 

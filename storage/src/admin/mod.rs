@@ -12,6 +12,7 @@ mod init;
 mod mailbox;
 mod pages;
 mod queue;
+mod restored;
 mod sendmail;
 mod sessions;
 mod spool;
@@ -159,6 +160,7 @@ fn obey(program: &'static str, cli: Cli, console: &mut Console<'_>) -> Result<Op
         }
         Command::Man { dir } => pages::man(program, &dir)?,
         Command::Completions { shell } => pages::completions(program, shell, console)?,
+        Command::Restored => restored::restored(&opened(file)?, console)?,
         Command::Spool(command) => spool::obey(command, &opened(file)?, console)?,
         Command::Sessions(command) => sessions::obey(command, &client(socket, file)?, console)?,
         Command::Queue(command) => queue::obey(command, &client(socket, file)?, console)?,

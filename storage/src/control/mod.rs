@@ -135,6 +135,9 @@ pub struct Status {
     /// Bytes that the disk of the store has left.
     #[serde(default)]
     pub free_bytes: Option<u64>,
+    /// Whether another server has opened the store, so that nothing is accepted here any more.
+    #[serde(default)]
+    pub fenced: bool,
     /// Panics that were caught since the start, by the part of the server they ended.
     #[serde(default)]
     pub panics: std::collections::BTreeMap<String, u64>,

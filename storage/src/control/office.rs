@@ -181,6 +181,7 @@ impl Clerk {
             log_bytes: levels.log_bytes,
             lost_log_lines: levels.lost_lines,
             free_bytes: levels.free_space,
+            fenced: self.house.spool().is_fenced(),
             panics: levels.panics.into_iter().map(|(part, count)| (part.to_owned(), count)).collect(),
             closed_in: held.by.into_iter().map(str::to_owned).collect(),
             not_closed_in: held.missing,

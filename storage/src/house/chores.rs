@@ -27,6 +27,10 @@ impl House {
         // Each by itself: one that panics is done again the next time, and keeps no other from being done now.
         guarded("accounts", || self.look_at_accounts());
         guarded("log", || {
+            if self.spool.look_at_fence().is_err() {
+                // That was said, and nothing is to be written.
+                return;
+            }
             if let Err(error) = self.spool.flush() {
                 tracing::warn!(%error, "the log lags behind");
             }

@@ -123,10 +123,9 @@ impl Account {
     pub fn next_validity(&self, sync: bool) -> Result<u32, Refusal> {
         let _books = self.books();
         let path = self.root.join(VALIDITY);
-        let text = read_file(&*self.common.disk, &path, limits::SMALL_BOOK).map_err(|e| trouble("read", &path, &e))?.unwrap_or_default();
-        let last = std::str::from_utf8(&text).ok().and_then(|t| t.trim().parse::<u32>().ok()).unwrap_or(0);
+        let last = read_validity(&*self.common.disk, &path).map_err(|e| trouble("read", &path, &e))?;
         let now = u32::try_from(self.common.now_s()).unwrap_or(1).max(1);
-        let next = now.max(last.saturating_add(1));
+        let next = now.max(last.saturating_add(1)).max(self.common.options.uidvalidity);
         write_file(&*self.common.disk, &path, format!("{next}\n").as_bytes(), sync).map_err(|e| trouble("write", &path, &e))?;
         Ok(next)
     }
@@ -155,6 +154,26 @@ impl Account {
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The greatest UIDVALIDITY that any of these Maildirs has given out, as far as their files say.
+pub(crate) fn last_validity(disk: &Arc<dyn Disk>, maildirs: impl Iterator<Item = PathBuf>) -> u32 {
+    let disk = disk.careful().unwrap_or_else(|| disk.clone());
+    let last = maildirs.map(|maildir| {
+        disk.confine(&maildir);
+        let path = maildir.join(VALIDITY);
+        read_validity(&*disk, &path).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "nobody knows which UIDVALIDITY was given out last here; the clock stands in for it");
+            0
+        })
+    });
+    last.max().unwrap_or(0)
+}
+
+/// What was given out last; 0 if there is no file that says so.
+fn read_validity(disk: &dyn Disk, path: &Path) -> io::Result<u32> {
+    let text = read_file(disk, path, limits::SMALL_BOOK)?.unwrap_or_default();
+    Ok(std::str::from_utf8(&text).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0))
 }
 
 /// A whole file of ours; `None` if there is none, or what is there cannot be ours: a link, a FIFO, more bytes than it can have. It is written anew then.

@@ -150,6 +150,16 @@ impl Locked<'_> {
             self.dirty = true;
             self.write_bounds(self.durable, !inbox)?;
         }
+        if self.durable.uid_validity < self.common().options.uidvalidity {
+            // What was given out after this copy was made, clients know by the old one.
+            let uid_validity = self.mailbox.account.next_validity(true)?;
+            tracing::warn!(dir = %self.dir().display(), was = self.durable.uid_validity, is = uid_validity, "a mailbox of an older copy gets a new UIDVALIDITY");
+            self.index_len = None;
+            // What is kept beside them carries the number.
+            self.index.forget_blobs();
+            self.dirty = true;
+            self.write_bounds(Bounds { uid_validity, ..self.durable }, true)?;
+        }
         let Bounds { uid_validity, uid_upto, mod_seq_upto } = self.durable;
         if self.index_len.is_none() {
             self.index.uid_validity = uid_validity;

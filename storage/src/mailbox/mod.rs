@@ -29,6 +29,7 @@ mod state;
 mod store;
 mod view;
 
+pub(crate) use account::last_validity;
 pub use aside::Aside;
 pub use check::{Report, Step};
 pub use checkpoint::Failed;

@@ -44,6 +44,8 @@ pub struct Options {
     pub budget: usize,
     /// What time it is.
     pub clock: Clock,
+    /// A mailbox with a lesser UIDVALIDITY gets a new one when it is read: the store is an older copy of what clients have seen.
+    pub uidvalidity: u32,
 }
 
 /// What all mailboxes share.
@@ -327,6 +329,6 @@ impl Mailbox {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { host: "localhost".into(), root: PathBuf::new(), budget: limits::BUDGET, clock: system_clock() }
+        Options { host: "localhost".into(), root: PathBuf::new(), budget: limits::BUDGET, clock: system_clock(), uidvalidity: 0 }
     }
 }

@@ -188,6 +188,7 @@ impl Spool {
     /// Appends a record that nobody waits for.
     pub(super) fn jot_record(&self, id: u64, pieces: &[&[u8]]) -> io::Result<()> {
         let head = self.frame(Kind::Record, id, pieces)?;
+        self.unfenced()?;
         let size = FRAME_HEAD + head.len as usize;
         let full = |state: &State| state.jotted + size > JOTS_MAX;
         let mut state = self.state();
@@ -224,6 +225,7 @@ impl Spool {
     /// Writes a mark behind the last group, which says that it was durable, and which the next group is written over. Only a later frame can tell damage
     /// to a group from one that a crash cut short, and after the last group there may be none for days. It costs no flush, and may be lost.
     pub(super) fn vouch_for_last(&self) -> io::Result<()> {
+        self.unfenced()?;
         let mut state = self.state();
         if state.leading || state.vouched >= state.end {
             return Ok(());
@@ -266,6 +268,7 @@ impl Spool {
     }
 
     fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]], open: &mut bool) -> io::Result<Lsn> {
+        self.unfenced()?;
         let head = self.frame(kind, id, pieces)?;
         let size = FRAME_HEAD + head.len as usize;
 
@@ -380,6 +383,7 @@ impl Spool {
 
     /// Writes and flushes all frames of a group, in as many segments as it takes.
     fn write(&self, reign: &mut Reign<'_>) -> io::Result<()> {
+        self.unfenced()?;
         while reign.good < reign.bytes.len() {
             let mut tail = match reign.tail.take() {
                 Some(tail) => tail,
@@ -404,6 +408,7 @@ impl Spool {
 
     /// Goes on in a new segment, which begins at `base`. Durable on return.
     pub(super) fn begin(&self, base: Lsn) -> io::Result<Tail> {
+        self.look_at_fence()?;
         let mut state = self.state();
         let number = state.segments.number();
         let salt = state.segments.dice.u64(..);

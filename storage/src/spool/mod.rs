@@ -8,6 +8,7 @@
 
 mod commit;
 mod entry;
+mod fence;
 mod inspect;
 mod large;
 mod mend;
@@ -32,7 +33,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -65,6 +66,8 @@ pub struct Options {
     pub floor: Lsn,
     /// The greatest number of a run that others know of: no id of it is given out twice, whatever became of the log.
     pub run: u64,
+    /// The file that names the run of whoever opened the log last. A later one than this run's means that another server has it.
+    pub fence: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -78,6 +81,7 @@ impl Default for Options {
             seed: RandomState::new().hash_one(0),
             floor: 0,
             run: 0,
+            fence: None,
         }
     }
 }
@@ -91,6 +95,8 @@ pub struct Spool {
     count: AtomicU64,
     /// Bytes of the log that are not released and could not be read: see [`Spool::lost`].
     lost: u64,
+    /// Whether another server has it: nothing is written any more.
+    fenced: AtomicBool,
     /// Flushes so far, for the metrics.
     flushes: AtomicU64,
     state: Mutex<State>,
@@ -137,6 +143,14 @@ pub struct Locked {
 }
 
 impl Locked {
+    /// The number of the last run that the log knows of, 0 if there is no log; nothing if a part of it cannot be read.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn last_run(&self) -> io::Result<Option<u64>> {
+        recover::last_run(&*self.disk, &self.dir)
+    }
+
     /// As [`Spool::open`].
     ///
     /// # Errors
@@ -249,6 +263,8 @@ impl Spool {
             return Ok(());
         }
         drop(state);
+        // What another server has begun to write over is not to be renamed.
+        self.look_at_fence()?;
         self.commit_mark(mark)?;
         let mut state = self.state();
         state.mark = state.mark.max(mark);
@@ -364,6 +380,7 @@ impl Spool {
     /// # Errors
     /// If it cannot be written.
     pub fn prepare(&self) -> io::Result<()> {
+        self.unfenced()?;
         let mut state = self.state();
         if !state.segments.spares.is_empty() {
             return Ok(());
@@ -381,6 +398,7 @@ impl Spool {
     /// # Errors
     /// If a file cannot be removed; the rest is tried at the next call.
     pub fn garbage(&self) -> io::Result<usize> {
+        self.look_at_fence()?;
         let mut removed = 0;
         loop {
             let mut state = self.state();

@@ -13,7 +13,10 @@ use std::{
     collections::BTreeMap,
     io,
     path::Path,
-    sync::{Arc, Condvar, Mutex, atomic::AtomicU64},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 /// Files of a spool, by number.
@@ -150,6 +153,7 @@ pub fn open(locked: Locked, options: Options, replay: &mut dyn FnMut(u64, &[u8])
         run: log.run + 1,
         count: AtomicU64::new(0),
         lost,
+        fenced: AtomicBool::new(false),
         flushes: AtomicU64::new(0),
         state: Mutex::new(state),
         room: Condvar::new(),
@@ -192,6 +196,18 @@ fn begin(disk: &dyn Disk, dir: &Path, options: &Options, log: &Log, segments: &m
     }
     segments.list.push(Segment { number, base: log.end, salt, least_id: u64::MAX });
     Ok(tail)
+}
+
+/// The last run that the heads name; nothing if one cannot be read.
+pub fn last_run(disk: &dyn Disk, dir: &Path) -> io::Result<Option<u64>> {
+    let mut run = 0;
+    for number in list(disk, dir)?.live {
+        match segment::head(&*disk.open(&segment::live(dir, number), How::Read)?)? {
+            Head::Whole(head) | Head::Damaged(head) => run = run.max(head.run),
+            Head::Later(_) | Head::Lost => return Ok(None),
+        }
+    }
+    Ok(Some(run))
 }
 
 /// Reads all heads, and how far each segment can be read.

@@ -8,6 +8,7 @@
 mod afar;
 mod book;
 mod clerk;
+mod copies;
 mod panics;
 mod stage;
 

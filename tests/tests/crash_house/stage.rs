@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 use storage::{
     clock::Clock,
     disk::{Disk, How},
-    house::{House, OpenError, Seat},
+    house::{House, OpenError, Restored, Seat},
     mailbox, office, spool,
 };
 use wire::{Nudge, Ring, Sink, Tick};
@@ -91,15 +91,28 @@ pub fn open(disk: &Crashing, seed: u64) -> Arc<House> {
     try_open(disk, seed).expect("it opens after any crash")
 }
 
-pub fn try_open(disk: &Crashing, seed: u64) -> Result<Arc<House>, OpenError> {
+fn config() -> config::Config {
     let text = "(
         domains: [\"example.test\"], store: \"/store\", plaintext_logins: true, relay: (clients: [\"127.0.0.1\"]), queue: (retry: List([1])),
         outgoing: (routes: [(domain: \"far.test\", host: Some(\"[192.0.2.1]\"))]),
     )";
+    config::parse("test", text).unwrap()
+}
+
+fn clocks(disk: &Crashing) -> Clock {
     let ticks = disk.clone();
-    let clock = Clock::new(clock(disk), move || ms(&ticks));
+    Clock::new(clock(disk), move || ms(&ticks))
+}
+
+pub fn try_open(disk: &Crashing, seed: u64) -> Result<Arc<House>, OpenError> {
     let options = spool::Options { segment: 8 << 10, limit: 1 << 30, spares: 2, seed, ..Default::default() };
-    House::open_at(config::parse("test", text).unwrap(), Arc::new(disk.clone()), clock, options)
+    House::open_at(config(), Arc::new(disk.clone()), clocks(disk), options)
+}
+
+/// Says that it is an older copy, as the command does.
+pub fn restored(disk: &Crashing) -> Restored {
+    let any: Arc<dyn Disk> = Arc::new(disk.clone());
+    House::restored(&config(), &any, &clocks(disk)).unwrap()
 }
 
 pub fn seat(house: &Arc<House>, speak: Speak) -> Seat {
