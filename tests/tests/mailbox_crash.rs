@@ -71,7 +71,7 @@ impl Disk for Plain {
 
 fn open(disk: impl Disk + 'static) -> Mailboxes {
     let clock = Arc::new(|| 1_795_600_000_000_000_000);
-    Mailboxes::new(Arc::new(disk), Options { host: "mx.test".into(), root: root(), budget: 0, clock })
+    Mailboxes::new(Arc::new(disk), Options { host: "mx.test".into(), root: root(), budget: 0, clock, ..Options::default() })
 }
 
 fn inbox(boxes: &Mailboxes) -> Arc<Mailbox> {

@@ -56,7 +56,8 @@ fn maildir() -> PathBuf {
 fn open(disk: &Crashing) -> (Mailboxes, Arc<Mailbox>) {
     static NOW: AtomicI64 = AtomicI64::new(1_795_600_000_000);
     let clock = Arc::new(|| i128::from(NOW.fetch_add(700, Ordering::Relaxed)) * 1_000_000);
-    let boxes = Mailboxes::new(Arc::new(disk.clone()), Options { host: "mx.test".into(), root: root(), budget: 0, clock });
+    let boxes =
+        Mailboxes::new(Arc::new(disk.clone()), Options { host: "mx.test".into(), root: root(), budget: 0, clock, ..Options::default() });
     let inbox = boxes.open(&maildir(), &MailboxName::inbox()).unwrap();
     (boxes, inbox)
 }

@@ -302,6 +302,11 @@ impl House {
             if now_ms < inner.rest_until_ms {
                 return None;
             }
+            if self.spool().is_fenced() {
+                // Another server has this queue now, and what was sent here could not be written down.
+                inner.rest_until_ms = now_ms + REST_MS;
+                return None;
+            }
             if let Some(trip) = inner.ready.pop_front() {
                 return Some(trip);
             }
