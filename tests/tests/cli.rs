@@ -58,6 +58,14 @@ fn from_init_to_accounts() {
         fine(run(runtime, dir, &[&config[..], &["account", "add", "alice@example.org"]].concat(), "secret\n"));
         assert!(fine(run(runtime, dir, &[&config[..], &["account", "list"]].concat(), "")).contains("argon2"));
         assert!(fine(run(runtime, dir, &[&config[..], &["check"]].concat(), "")).contains("1 accounts"));
+        let said = fine(run(runtime, dir, &[&config[..], &["restored"]].concat(), ""));
+        assert!(said.contains("new UIDVALIDITY") && said.contains("after run 65536."), "{said}");
+        let store = Path::new(said.split_once(": taken").unwrap().0);
+        let lock = fs::File::open(store.join("spool/lock")).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        let refused = run(runtime, dir, &[&config[..], &["restored"]].concat(), "");
+        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("the server is running; stop it first"));
+        drop(lock);
         // From the directory of the configuration, no option is needed, unless this machine has a server of its own.
         if !Path::new("/etc/hikyaku/hikyaku.ron").exists() {
             fine(run(runtime, &dir.join("mail"), &["account", "list"], ""));

@@ -1,7 +1,8 @@
 //! Older programs, older copies, and two servers of one store.
 
-use crate::stage::{self, body, disk, open, read, restored, send, try_open};
+use crate::stage::{self, body, disk, open, read, restored, send, send_to, try_open};
 use hikyaku_tests::disk::{Crashing, World};
+use mail::Address;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -11,6 +12,7 @@ use storage::{
     disk::{Disk, How},
     house::House,
 };
+use wire::Tick;
 
 const FORMAT: &str = "/store/format";
 
@@ -78,6 +80,8 @@ fn of_two_servers_the_earlier_one_stops_to_write() {
         let disk = disk();
         let first = open(&disk, 1);
         send(&first, &[0], &body(1, 100)).unwrap();
+        let afar = Address::parse("one@far.test").unwrap();
+        send_to(&first, "carol@elsewhere.test", vec![afar.into()], &body(2, 100)).unwrap();
         let second = second(&disk);
         let mut by_first = vec![1];
         if with_chores {
@@ -96,6 +100,8 @@ fn of_two_servers_the_earlier_one_stops_to_write() {
         let before = names(&disk, "/store/spool");
         first.chores();
         assert!(first.checkpoint().is_err());
+        assert!(first.next_trip(Tick(0)).is_none(), "both send the queue");
+        assert!(second.next_trip(Tick(0)).is_some());
         first.close();
         drop(first);
         assert_eq!(names(&disk, "/store/spool"), before, "it touches nothing");
