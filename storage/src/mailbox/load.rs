@@ -53,6 +53,7 @@ impl Mailbox {
         let mut locked = Locked { mailbox: self, slot };
         match locked.begin().and_then(|()| locked.refresh(None)) {
             Ok(()) => {
+                locked.begun = true;
                 locked.dirty |= locked.slot.floor.take().is_some();
                 locked.count();
                 Ok(locked)
@@ -104,6 +105,7 @@ impl Mailbox {
         let known = index.dirs.map_or([None; 2], |(new, cur)| [Some(cur), Some(new)]);
         let total = index.entries().iter().fold(0, |total: u64, e| total.saturating_add(e.facts.size));
         Ok(State {
+            begun: false,
             device,
             kept: Vec::new(),
             keywords,

@@ -84,6 +84,8 @@ pub(super) enum Life {
 }
 
 pub(super) struct State {
+    /// Whether it was read as a whole.
+    pub begun: bool,
     /// Where it lies.
     pub device: Arc<Device>,
     /// Files that were written, where each has to be synced.
@@ -277,6 +279,10 @@ impl Mailbox {
                 // A session died in the middle of a change. What the disk says is whole; what must not be forgotten is kept.
                 self.slot.clear_poison();
                 let mut slot = poisoned.into_inner();
+                if matches!(&slot.life, Life::Awake(state) if !state.begun) {
+                    // It was being read: it may have no numbering yet, and nothing of it is only in memory.
+                    slot.life = Life::Asleep;
+                }
                 if let Life::Awake(state) = &mut slot.life {
                     state.index_len = None;
                     state.known = [None; 2];

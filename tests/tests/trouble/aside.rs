@@ -3,8 +3,11 @@
 use super::stage::*;
 use imap::Office as _;
 use mail::{Flags, MailboxName, System};
-use std::path::{Path, PathBuf};
-use storage::disk::Disk;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use storage::{disk::Disk, mailbox};
 
 /// The bodies of a mailbox, as they are on the disk.
 fn texts(disk: &Ruled, who: &str) -> Vec<String> {
@@ -196,4 +199,20 @@ fn an_alias_with_a_mailbox_in_trouble_serves_the_others() {
     let (house, disk) = power_cut(house, &disk);
     assert_eq!((uids(&house, "alice", "INBOX").len(), uids(&house, "bob", "INBOX").len()), (3, 3));
     assert_eq!(texts(&disk, "bob"), ["again", "all", "first"]);
+}
+
+#[test]
+fn a_mailbox_whose_first_opening_panics_gets_its_numbering_all_the_same() {
+    let disk = Ruled::new();
+    let boxes = mailbox::Mailboxes::new(Arc::new(disk.clone()), mailbox::Options { root: "/store".into(), ..mailbox::Options::default() });
+    disk.rule(|op, path| {
+        assert!(op != "create" || !path.to_str().unwrap().contains("hikyaku.uidvalidity"), "a panic at the numbering");
+        Ok(())
+    });
+    assert_eq!(boxes.open(&inbox_of("alice"), &MailboxName::inbox()).err(), Some(imap::Refusal::Fault(wire::Fault::Later)));
+    disk.heal();
+    // Also for who does not wait until it is tried again.
+    let inbox = boxes.slot(&inbox_of("alice"), &MailboxName::inbox()).unwrap();
+    let numbering = inbox.counts().unwrap().uid_validity.0.get();
+    assert!(numbering > 1_700_000_000, "{numbering}");
 }
