@@ -139,6 +139,23 @@ impl House {
         Some(stay)
     }
 
+    /// Makes durable what could not be made durable before, and does what could not be done: the log keeps its record until then, whoever needs the room.
+    pub(crate) fn pay_names(&self) {
+        let all: Vec<Arc<Names>> = self.registry().accounts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for names in all {
+            let mut owed = match names.order.try_lock() {
+                Ok(owed) => owed,
+                Err(TryLockError::Poisoned(owed)) => owed.into_inner(),
+                // Somebody is at it.
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            let stuck = if names.is_stuck() { self.unstick(&names, &mut names.told_alone()) } else { Ok(()) };
+            if let Err(refusal) = stuck.and_then(|()| self.pay(&names, &mut owed)) {
+                tracing::warn!(account = %names.account, ?refusal, "a change of names is not durable yet");
+            }
+        }
+    }
+
     /// Whether nothing can be written into the log that names a mailbox of this account.
     pub(crate) fn is_stuck(&self, account: &Account) -> bool {
         self.names(account).is_stuck()
@@ -189,6 +206,9 @@ impl House {
             None => return Ok(()),
             Some(Stuck::Back(moves, at, id)) => {
                 self.mailboxes().take_back(&names.maildir, moves)?;
+                // The log must not say that nothing happened before the disk does.
+                let synced = self.disk().sync_dir(&names.maildir);
+                synced.map_err(|error| refusal(&error))?;
                 self.note(&Record::NotNamed { account: &names.account }).map_err(|error| refusal(&error))?;
                 self.spool().unpin(*at, *id);
             }

@@ -149,6 +149,9 @@ impl House {
         }
         let mut to = Vec::with_capacity(places.mailboxes.len());
         for (account, recipient) in &places.mailboxes {
+            if self.check_waiting(account).is_err() && self.no_more_waits_for(&account.name()) {
+                return Err(io::Error::other(format!("{}: too much waits for it already", account.address)));
+            }
             let opened = self.destination(account, MailboxName::inbox(), Flags::default(), stamp, Some(&recipient.address));
             to.push(opened.map_err(|error| io::Error::other(format!("{}: {error:?}", account.address)))?);
         }

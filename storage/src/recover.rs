@@ -50,6 +50,10 @@ impl House {
             if !waits.is_empty() {
                 tracing::error!(id = format!("{id:x}"), mailboxes = waits.len(), "accepted, but not delivered yet");
                 self.spool().pin(at, id);
+                // Nothing of these mailboxes is vouched for before they have what they wait for: its owner may see a torn file.
+                for left in &waits {
+                    self.wait_for_mail(&left.account, &left.mailbox);
+                }
                 self.undelivered().note(Waiting { at, id, left: waits, untold: Untold::default() });
             }
         }
@@ -59,6 +63,10 @@ impl House {
     /// Returns the messages that another program took away and that are there all the same: they came back, and are to be as they were promised.
     fn recover_mailbox<'a>(&self, replay: &'a Replay, place: &Place) -> Result<Vec<(&'a [u8], Wanted)>, Refusal> {
         let reserved = replay.reserved(place).and_then(bounds);
+        if self.accounts().named(&place.account).is_none() {
+            // It may come back. What the log knows of its mailboxes waits with its mail.
+            return Err(Refusal::Fault(wire::Fault::Later));
+        }
         if self.accounts().named(&place.account).is_some_and(|account| self.is_stuck(&account)) {
             return Err(Refusal::Fault(wire::Fault::Later));
         }
@@ -78,6 +86,14 @@ impl House {
             return Ok(back);
         }
         Ok(Vec::new())
+    }
+
+    /// What was promised to a mailbox waits.
+    fn wait_for_mail(&self, account: &str, mailbox: &str) {
+        let found = self.accounts().named(account).zip(MailboxName::new(mailbox).ok());
+        if let Some(Ok(mailbox)) = found.map(|(account, name)| self.mailboxes().slot(&account.maildir, &name)) {
+            mailbox.wait_for_mail();
+        }
     }
 
     /// What the log says of a mailbox that cannot be opened stays: which messages are gone from it, and which numbers were used.
@@ -169,6 +185,10 @@ impl House {
     }
 
     fn replay_gone(&self, gone: &queue::Gone<'_>, owed: Owed, left: &Left) -> bool {
+        if self.accounts().named(&left.account).is_none() {
+            // As its mail; whether that is given up is known by its age, which this has not.
+            return self.times().gives_up(self.ready_at().cast_signed(), self.queue_ms());
+        }
         let bases: Vec<&[u8]> = gone.bases.iter().collect();
         let reserved = gone.bounds.and_then(bounds);
         match self.open_for_replay(&left.account, &left.mailbox, reserved, false) {

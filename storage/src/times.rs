@@ -5,8 +5,8 @@ use crate::disk::{Disk, How};
 use queue::Lapse;
 use std::{io, path::Path};
 
-/// The longest such file: three numbers.
-const LEN_MAX: usize = 100;
+/// The longest such file: three numbers and their checksum.
+const LEN_MAX: usize = 120;
 
 /// How long mail waits for an account that is not there any more, in milliseconds. A lost file of accounts must not cost mail; a removed account must not
 /// keep its mail in the log for ever.
@@ -54,7 +54,12 @@ impl Times {
     }
 
     fn parse(text: &[u8]) -> Option<Times> {
-        let mut numbers = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split(' ').map(|word| word.parse().ok());
+        // A wrong number would give mail up.
+        let (text, check) = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split_once(" check ")?;
+        if check != check_of(text) {
+            return None;
+        }
+        let mut numbers = text.split(' ').map(|word| word.parse().ok());
         let times = Times { wall: numbers.next()??, queue: numbers.next()??, orphans: numbers.next()?? };
         numbers.next().is_none().then_some(times)
     }
@@ -64,7 +69,8 @@ impl Times {
     /// # Errors
     /// If they cannot be written; those before stay.
     pub(crate) fn write(&self, disk: &dyn Disk, store: &Path) -> io::Result<()> {
-        let text = format!("{} {} {}\n", self.wall, self.queue, self.orphans);
+        let text = format!("{} {} {}", self.wall, self.queue, self.orphans);
+        let text = format!("{text} check {}\n", check_of(&text));
         let (path, fresh) = (store.join("clock"), store.join("clock.tmp"));
         match disk.unlink(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -103,6 +109,11 @@ impl Times {
         let set_ms = between(self.queue, self.wall);
         Lapse { age_ms: gap - counts + set_ms, set_ms, stamp_ms: gap - counts }
     }
+}
+
+/// What stands behind the numbers: the checksum of the log's records.
+fn check_of(text: &str) -> String {
+    format!("{:08x}", queue::frame::checksum(&[text.as_bytes()]))
 }
 
 fn content(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
@@ -234,5 +245,64 @@ mod tests {
         for bad in ["", "1 2 3", "1 2\n", "1 2 3 4\n", "1 2 x\n", "-1 2 3\n", "1 2 3\n\n"] {
             assert_eq!(Times::parse(bad.as_bytes()), None, "{bad:?}");
         }
+    }
+
+    fn copy_all(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                copy_all(&entry.path(), &to.join(entry.file_name()));
+            } else if kind.is_file() {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn one_flipped_bit_gives_no_mail_up() {
+        let base = std::env::temp_dir().join(format!("hikyaku-r19-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&base);
+        std::fs::create_dir_all(base.join("good")).unwrap();
+        let open = |at: &Path, wall_ms: u64| {
+            let clock = Clock::new(Arc::new(move || i128::from(wall_ms) * 1_000_000), || 1_000_000);
+            let config = Config { domains: vec!["example.test".into()], store: at.into(), ..Config::default() };
+            House::open_at(config, Arc::new(Posix), clock, spool::Options { segment: 64 << 10, ..spool::Options::default() }).unwrap()
+        };
+        let house = open(&base.join("good"), NOW);
+        let to = Address::parse("one@far.test").unwrap().into();
+        let envelope = Envelope { sender: Address::parse("alice@far.test"), recipients: vec![to], ..Envelope::default() };
+        let id = house
+            .submit(envelope, "test", "a test", Leaving::default(), |intake| {
+                intake.feed(b"Subject: hello\n\nhello\n");
+                Ok(())
+            })
+            .unwrap();
+        house.close();
+        drop(house);
+        let bytes = std::fs::read(base.join("good/clock")).unwrap();
+        let mut bad = Vec::new();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                if Times::parse(&flipped).is_none() {
+                    continue;
+                }
+                let store = base.join("bad");
+                let _ = std::fs::remove_dir_all(&store);
+                copy_all(&base.join("good"), &store);
+                std::fs::write(store.join("clock"), &flipped).unwrap();
+                let house = open(&store, NOW + 60_000);
+                let left =
+                    house.show(id).ok().and_then(|shown| shown.gives_up).map(|s| (s as i64 * 1000 - house.queue_ms() as i64) / 3_600_000);
+                if left.is_none_or(|left| !(4 * 24..=121).contains(&left)) {
+                    bad.push(format!("{} -> {left:?} hours", String::from_utf8_lossy(&flipped).trim_end()));
+                }
+            }
+        }
+        let _ = std::fs::remove_dir_all(&base);
+        assert!(bad.is_empty());
     }
 }

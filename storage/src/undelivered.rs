@@ -149,6 +149,13 @@ impl Undelivered {
         list.extract_if(.., |_, waiting| waiting.is_done()).map(|(at, waiting)| (at, waiting.id)).collect()
     }
 
+    /// What waits here is for a mailbox that was renamed before it was noted.
+    fn correct(&self, at: Lsn, from: &str, to: &str) {
+        if let Some(waiting) = self.list().get_mut(&at) {
+            waiting.left.iter_mut().filter(|left| *left.mailbox == *from).for_each(|left| left.mailbox = to.into());
+        }
+    }
+
     /// What waits at this place of the log, as its mailboxes are called now.
     fn now(&self, at: Lsn) -> Option<Waiting> {
         self.list().get(&at).cloned()
@@ -206,7 +213,7 @@ impl House {
     /// A checkpoint could not make a mailbox durable: what it owes is kept in the log, and done again.
     pub(crate) fn keep(&self, mut failed: Failed) {
         let mut reader = self.spool().reader();
-        let mailbox = failed.mailbox.name();
+        let mut mailbox = failed.mailbox.name();
         let mut removed: BTreeSet<Box<[u8]>> = BTreeSet::new();
         // Removals first: what was removed is not delivered again.
         failed.owed.sort_by_key(|owed| std::cmp::Reverse((owed.target.is_some(), owed.at)));
@@ -229,12 +236,23 @@ impl House {
                 Ok((account, task)) => {
                     let left = Left { task, account, mailbox: mailbox.as_str().into() };
                     self.undelivered().note(Waiting { at, id, left: vec![left], untold: Untold::default() });
+                    // A change of names before this was noted has not followed it.
+                    let now = failed.mailbox.name();
+                    if now != mailbox {
+                        self.undelivered().correct(at, mailbox.as_str(), now.as_str());
+                        mailbox = now;
+                    }
                 }
                 // Pinned all the same: the next start reads it again.
                 Err(error) => tracing::error!(id = format!("{id:x}"), %error, "a record of the log cannot be read; it stays"),
             }
             failed.owed.pop();
         }
+    }
+
+    /// Whether no more may wait for this account: what waits has no more than half of the log, so that it is never the reason to refuse others.
+    pub(crate) fn no_more_waits_for(&self, account: &str) -> bool {
+        self.undelivered().is_full_for(account) || self.spool().is_half_full()
     }
 
     /// Mailboxes that are set aside, for `status`.
@@ -273,7 +291,10 @@ impl House {
     /// Tries again to do what was promised.
     pub fn deliver_again(&self) {
         let _alone = self.alone();
-        for waiting in self.undelivered().all() {
+        let mut all = self.undelivered().all();
+        // What says which numbers were used comes before what uses new ones.
+        all.sort_by_key(|waiting| !waiting.left.iter().any(|left| left.task == Task::Remove));
+        for waiting in all {
             let names = self.names_of_left(&waiting.left);
             let Some(_stay) = self.try_stay(&names) else { continue };
             // As their mailboxes are called now.
@@ -346,6 +367,7 @@ impl House {
         if !self.spool().is_half_full() {
             return Ok(());
         }
+        self.pay_names();
         for waiting in self.undelivered().all() {
             let names = self.names_of_left(&waiting.left);
             // Their records must not say the old names behind that of the change: these stay where they are until the next time.
@@ -355,8 +377,17 @@ impl House {
             if untold != Untold::default() {
                 continue;
             }
-            let bytes = self.spool().read(at)?;
-            let to = match decode(&bytes)? {
+            let read = self.spool().read(at);
+            let decoded = read.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string())).and_then(|bytes| decode(bytes));
+            let record = match decoded {
+                Ok(record) => record,
+                Err(error) => {
+                    // It holds the log where it is; the others need not.
+                    tracing::error!(id = format!("{id:x}"), %error, "a record that waits for its mailbox cannot be read");
+                    continue;
+                }
+            };
+            let to = match record {
                 Record::Accept(accept) => {
                     let mut targets = Vec::with_capacity(left.len());
                     for left in &mut left {

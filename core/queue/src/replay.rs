@@ -240,7 +240,13 @@ impl Replay {
     fn put_back(&mut self, place: Place, mailbox: Mailbox) {
         let there = self.mailboxes.entry(place).or_default();
         there.messages.extend(mailbox.messages);
-        there.reserved = mailbox.reserved.or(there.reserved);
+        there.removals.extend(mailbox.removals);
+        let before = there.reserved.take();
+        there.reserved = mailbox.reserved;
+        let same = |before: &Reserved| mailbox.reserved.is_none_or(|reserved| reserved.uid_validity == before.uid_validity);
+        if let Some(before) = before.filter(same) {
+            there.reserve(before);
+        }
     }
 
     fn mailbox(&mut self, account: &str, mailbox: &str) -> &mut Mailbox {

@@ -178,7 +178,7 @@ fn file_systems(config: &Config, found: &mut Findings) {
         seen.entry(stat.device).or_insert_with(|| there.to_owned());
     }
     for there in seen.into_values() {
-        match Posix.volume(&there) {
+        match fs::canonicalize(&there).and_then(|dir| Posix.volume(&dir)) {
             Ok(_) => found.good(there.display(), "this file system is synced as a whole, and tells of writes that failed"),
             Err(error) if error.kind() == io::ErrorKind::Unsupported => found.worth(
                 there.display(),

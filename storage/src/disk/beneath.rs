@@ -430,4 +430,18 @@ mod tests {
         assert_eq!(kind(disk.open_book(&book, How::Read)), io::ErrorKind::InvalidData);
         std::fs::remove_dir_all(&dir).unwrap();
     }
+
+    #[test]
+    fn a_file_system_is_opened_by_no_link_and_no_pipe() {
+        let (dir, root, disk) = scratch("volume");
+        symlink("/dev/shm", root.join("out")).unwrap();
+        nix::unistd::mkfifo(&root.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let link = disk.volume(&root.join("out")).map(drop).map_err(|e| e.to_string());
+        let (done, is_done) = std::sync::mpsc::channel();
+        let (disk, path) = (std::sync::Arc::new(disk), root.join("pipe"));
+        std::thread::spawn(move || done.send(disk.volume(&path).map(drop).map_err(|e| e.to_string())));
+        let pipe = is_done.recv_timeout(std::time::Duration::from_secs(3));
+        let _ = std::fs::remove_dir_all(&dir);
+        assert!(link.is_err() && pipe.is_ok_and(|said| said.is_err()));
+    }
 }

@@ -87,7 +87,9 @@ impl Disk for Posix {
     }
 
     fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>> {
-        volume::open(open_dir(path)?)
+        // A neighbour may have put something else in its place: no link, and nothing that is waited for.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        volume::open(retry(|| fs::open(path, flags, Mode::empty()))?)
     }
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {

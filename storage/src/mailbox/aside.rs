@@ -36,15 +36,15 @@ pub(super) enum Until {
     Settled,
 }
 
-/// Those that are set aside, by their directories.
+/// Those that are set aside, by the number of the mailbox: what is wrong with it goes where it goes, whatever it is called.
 #[derive(Default)]
-pub(super) struct List(Mutex<BTreeMap<PathBuf, Aside>>);
+pub(super) struct List(Mutex<BTreeMap<u64, Aside>>);
 
 impl List {
     /// Something is wrong with a mailbox. True if that is news.
-    pub fn set(&self, dir: &Path, aside: Aside) -> bool {
+    pub fn set(&self, id: u64, aside: Aside) -> bool {
         let mut list = self.list();
-        let before = list.get(dir).map(|before| (before.since_s, before.until));
+        let before = list.get(&id).map(|before| (before.since_s, before.until));
         let news = before.is_none();
         let (since_s, until) = match before {
             // Opening it is not enough where more was wrong before.
@@ -52,34 +52,41 @@ impl List {
             Some((since_s, _)) => (since_s, aside.until),
             None => (aside.since_s, aside.until),
         };
-        list.insert(dir.to_owned(), Aside { since_s, until, ..aside });
+        list.insert(id, Aside { since_s, until, ..aside });
         news
     }
 
     /// Something went well.
-    pub fn clear(&self, dir: &Path, done: Until) {
+    pub fn clear(&self, id: u64, done: Until) {
         let mut list = self.list();
-        let ends = list.get(dir).is_some_and(|aside| match aside.until {
+        let ends = list.get(&id).is_some_and(|aside| match aside.until {
             Until::Opened | Until::Survived => true,
             Until::Settled => done == Until::Settled,
         });
-        if ends && let Some(aside) = list.remove(dir) {
+        if ends && let Some(aside) = list.remove(&id) {
             tracing::info!(maildir = %aside.maildir.display(), mailbox = %aside.name, "the mailbox is sound again");
         }
     }
 
     /// Whether it ended in a panic lately, so that it is not tried again yet.
-    pub fn rests(&self, dir: &Path, now_s: i64) -> bool {
-        self.list().get(dir).is_some_and(|aside| aside.until == Until::Survived && (now_s - aside.tried_s).abs() < limits::PANIC_REST_S)
+    pub fn rests(&self, id: u64, now_s: i64) -> bool {
+        self.list().get(&id).is_some_and(|aside| aside.until == Until::Survived && (now_s - aside.tried_s).abs() < limits::PANIC_REST_S)
     }
 
     pub fn all(&self) -> Vec<Aside> {
         self.list().values().cloned().collect()
     }
 
-    /// Whether the mailbox of this directory is among them.
-    pub fn has_at(&self, dir: &Path) -> bool {
-        self.list().contains_key(dir)
+    /// Whether this mailbox is among them.
+    pub fn holds(&self, id: u64) -> bool {
+        self.list().contains_key(&id)
+    }
+
+    /// It has another name now.
+    pub fn renamed(&self, id: u64, name: &MailboxName) {
+        if let Some(aside) = self.list().get_mut(&id) {
+            aside.name = name.clone();
+        }
     }
 
     pub fn has(&self, maildir: &Path) -> bool {
@@ -87,11 +94,11 @@ impl List {
     }
 
     /// It is there no more.
-    pub fn forget(&self, dir: &Path) {
-        self.list().remove(dir);
+    pub fn forget(&self, id: u64) {
+        self.list().remove(&id);
     }
 
-    fn list(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Aside>> {
+    fn list(&self) -> MutexGuard<'_, BTreeMap<u64, Aside>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -146,7 +146,12 @@ impl Mailbox {
                 let mut slot = self.slot();
                 match slot.life {
                     Life::Awake(_) => {}
-                    Life::Asleep if slot.owed.is_empty() => return Ok(None),
+                    Life::Asleep if slot.owed.is_empty() && !self.common.aside.holds(self.id) => return Ok(None),
+                    Life::Asleep if slot.owed.is_empty() => {
+                        drop(slot);
+                        self.lock()?.dirty = true;
+                        continue;
+                    }
                     // It fell asleep in a panic; what it owes is read from the log again.
                     Life::Asleep => return Err(Refusal::Fault(wire::Fault::Later)),
                     Life::Dead => {
@@ -225,7 +230,7 @@ impl Mailbox {
 
     /// The sync is done. What `waits` is neither seen nor vouched for.
     fn settled(&self, upto: u32, waits: bool) {
-        let dir = {
+        {
             let mut slot = self.slot();
             if let Life::Awake(state) = &mut slot.life {
                 if !waits {
@@ -233,10 +238,9 @@ impl Mailbox {
                 }
                 (state.fresh, state.settling) = (false, false);
             }
-            slot.dir.clone()
-        };
+        }
         if !waits {
-            self.common.aside.clear(&dir, Until::Settled);
+            self.common.aside.clear(self.id, Until::Settled);
         }
     }
 
@@ -246,6 +250,7 @@ impl Mailbox {
             let mut state = self.lock()?;
             (std::mem::take(&mut state.kept), state.dir().to_owned(), state.fresh)
         };
+        // Who copies a message of them meanwhile waits: the mailbox is settling.
         for kept in &files {
             kept.file.sync().map_err(|e| trouble("sync", &dir, &e))?;
         }
@@ -286,6 +291,9 @@ impl Mailbox {
     pub(super) fn rest(&self) -> bool {
         let mut slot = self.slot();
         // What the spool says of its numbering must not be forgotten before it was read.
+        if self.common.aside.holds(self.id) {
+            return false;
+        }
         let Life::Awake(state) = &slot.life else { return slot.floor.is_none() };
         let needed = !slot.owed.is_empty()
             || state.dirty

@@ -3,6 +3,7 @@
 use super::{
     aside::Until,
     deliver::link_or_copy,
+    device::Device,
     refresh::{bits, odd},
     state::{Mailbox, uid, validity},
     trouble,
@@ -10,7 +11,7 @@ use super::{
 use imap::{Copied, Need, Refusal};
 use mail::{Flags, Uid};
 use maildir::{Add, Bits, Blob, Facts, Marks, Place, Record, Scope};
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 use wire::Fault;
 
 /// A message to be copied.
@@ -41,7 +42,7 @@ impl Mailbox {
     }
 
     fn try_copy(&self, uids: &[Uid], target: &Mailbox, again: bool) -> Result<Copied, Refusal> {
-        let sources = self.sources(uids, again)?;
+        let (sources, device, failures) = self.sources(uids, again)?;
         if sources.iter().any(|s| s.unsettled) {
             self.settle_sources()?;
         }
@@ -65,6 +66,8 @@ impl Mailbox {
         let durable = linked
             .and_then(|()| self.common.disk.sync_dir(&dir).map_err(|e| trouble("sync", &dir, &e)))
             .and_then(|()| state.settle_names());
+        // A sync that failed since may have been about the sources, and whoever asked for it was told instead of us.
+        let durable = durable.and_then(|()| if device.failures() == failures { Ok(()) } else { Err(Refusal::Fault(Fault::Later)) });
         if let Err(refusal) = durable {
             for (_, path) in made {
                 if let Err(error) = self.common.disk.unlink(&path) {
@@ -95,8 +98,8 @@ impl Mailbox {
     fn settle_sources(&self) -> Result<(), Refusal> {
         let (device, files, dir) = {
             let mut state = self.lock()?;
-            if state.doubtful || state.device.is_doubtful() || self.common.aside.has_at(state.dir()) {
-                // A sync that succeeds after one that failed says nothing about the bytes in between.
+            if state.settling && !state.device.is_whole() {
+                // A checkpoint has the files, and what it is told of them nobody else is.
                 return Err(Refusal::Fault(Fault::Later));
             }
             (state.device.clone(), std::mem::take(&mut state.kept), state.dir().to_owned())
@@ -116,8 +119,11 @@ impl Mailbox {
         }
     }
 
-    fn sources(&self, uids: &[Uid], again: bool) -> Result<Vec<Source>, Refusal> {
+    /// The messages, where they lie, and how often a sync there had failed.
+    fn sources(&self, uids: &[Uid], again: bool) -> Result<(Vec<Source>, Arc<Device>, u64), Refusal> {
         let mut state = self.lock()?;
+        let device = state.device.clone();
+        let failures = device.failures();
         if again {
             state.refresh(Some(Scope::Both))?;
         }
@@ -126,7 +132,14 @@ impl Mailbox {
             let unsettled = entry.uid >= state.synced_uid;
             Ok(Source { uid: *id, path: state.path(entry), flags: state.flags(entry.marks), facts: entry.facts, unsettled })
         };
-        uids.iter().map(take).collect()
+        let sources: Vec<Source> = uids.iter().map(take).collect::<Result<_, _>>()?;
+        let doubtful = (state.doubtful || device.is_doubtful()) && sources.iter().any(|source| source.unsettled);
+        // After a start it may hold what the log has yet to write again, under numbers that were settled before.
+        if doubtful || self.common.aside.holds(self.id) {
+            // A sync that succeeds after one that failed says nothing about the bytes in between.
+            return Err(Refusal::Fault(Fault::Later));
+        }
+        Ok((sources, device, failures))
     }
 }
 

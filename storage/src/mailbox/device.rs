@@ -22,6 +22,8 @@ pub(super) struct Device {
     pub number: u64,
     /// `None`: each file is synced by itself.
     volume: Option<Box<dyn Volume>>,
+    /// One sync at a time: it is told of a failure once, and whoever comes next has to know.
+    syncing: Mutex<()>,
     /// Syncs that failed. What was written before the last of them and not vouched for by then has to be written again.
     failures: AtomicU64,
     /// As many of them as a checkpoint has taken note of.
@@ -40,6 +42,7 @@ impl Device {
     /// If anything written since the last call may be lost.
     pub fn sync(&self) -> io::Result<bool> {
         let Some(volume) = &self.volume else { return Ok(false) };
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         volume.sync().map(|()| true).inspect_err(|_| self.doubt())
     }
 
@@ -90,7 +93,7 @@ impl Devices {
             }
             Err(error) => return Err(error),
         };
-        let device = Arc::new(Device { number, volume, failures: AtomicU64::new(0), noted: AtomicU64::new(0) });
+        let device = Arc::new(Device { number, volume, syncing: Mutex::default(), failures: AtomicU64::new(0), noted: AtomicU64::new(0) });
         known.insert(number, device.clone());
         Ok(device)
     }

@@ -77,6 +77,7 @@ impl Locked<'_> {
         self.ring();
         self.mailbox.account.uncount(&self.slot.name);
         self.slot.life = Life::Dead;
+        self.common().aside.forget(self.mailbox.id);
     }
 
     fn list(&self, scope: Scope) -> Result<Listing, Refusal> {

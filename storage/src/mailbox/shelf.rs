@@ -208,6 +208,7 @@ impl Mailboxes {
 
     /// The mailbox is dead.
     pub(super) fn forget(&self, mailbox: &Arc<Mailbox>) {
+        self.common.aside.forget(mailbox.id);
         self.shelf().mailboxes.retain(|_, m| !Arc::ptr_eq(m, mailbox));
     }
 
@@ -242,7 +243,8 @@ impl Mailboxes {
                 if let Life::Awake(state) = &slot.life {
                     mailbox.account.count(name, state.total);
                 }
-                self.common.aside.forget(&slot.dir);
+                self.common.aside.renamed(mailbox.id, name);
+                self.common.aside.forget(other.id);
                 slot.dir = dir.to_owned();
                 slot.name = name.clone();
                 there.life = Life::Dead;
@@ -294,12 +296,11 @@ impl Mailbox {
     /// the next.
     fn wake(&self) -> Result<(), Refusal> {
         let now_s = self.common.now_s();
-        let dir = self.slot().dir.clone();
-        if self.common.aside.rests(&dir, now_s) {
+        if self.common.aside.rests(self.id, now_s) {
             return Err(Refusal::Fault(Fault::Later));
         }
         match guarded("mailbox", || self.lock().map(drop)) {
-            Some(Ok(())) => self.common.aside.clear(&dir, Until::Opened),
+            Some(Ok(())) => self.common.aside.clear(self.id, Until::Opened),
             Some(Err(Refusal::Fault(fault))) => {
                 self.set_aside("it cannot be opened", Until::Opened);
                 return Err(Refusal::Fault(fault));
@@ -313,15 +314,24 @@ impl Mailbox {
         Ok(())
     }
 
+    /// What was promised to it and is not there waits in the log.
+    pub(crate) fn wait_for_mail(&self) {
+        self.set_aside("what was promised to it waits", Until::Settled);
+    }
+
     /// Something is wrong with it.
     pub(super) fn set_aside(&self, why: &'static str, until: Until) {
         let (dir, name) = {
-            let slot = self.slot();
+            let mut slot = self.slot();
+            if let (Life::Awake(state), Until::Settled) = (&mut slot.life, until) {
+                // So that the next checkpoint looks at it.
+                state.dirty = true;
+            }
             (slot.dir.clone(), slot.name.clone())
         };
         let now_s = self.common.now_s();
         let aside = Aside { maildir: self.account.root.clone(), name, why, since_s: now_s, until, tried_s: now_s };
-        if self.common.aside.set(&dir, aside) {
+        if self.common.aside.set(self.id, aside) {
             tracing::error!(dir = %dir.display(), why, "a mailbox is set aside; what was promised to it waits, and its account takes no mail");
         }
     }

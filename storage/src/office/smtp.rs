@@ -77,7 +77,7 @@ impl Smtp {
         for (account, _) in &places.mailboxes[known..] {
             match self.room(account, size) {
                 Ok(()) => some += 1,
-                Err(Refusal::Fault(Fault::Later)) if !house.undelivered().is_full_for(&account.name()) => waits += 1,
+                Err(Refusal::Fault(Fault::Later)) if !house.no_more_waits_for(&account.name()) => waits += 1,
                 Err(refusal) => return Err(refusal),
             }
         }

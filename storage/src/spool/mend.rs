@@ -8,7 +8,7 @@ use super::{
     recover::{self, Files, Found, Log},
     salvage::ASIDE,
     scan::Hole,
-    segment::{self, CHUNK, read_full},
+    segment::{self, CHUNK},
 };
 use crate::disk::{Disk, How};
 use queue::frame::{FRAME_HEAD, FrameHead, Kind, SEGMENT_HEAD, SegmentHead};
@@ -139,7 +139,7 @@ fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
     let (from, file) = (disk.open(from, How::Read)?, disk.open(to, How::Create)?);
     let (mut bytes, mut at) = (vec![0; CHUNK], 0);
     let copied = loop {
-        match read_full(&*from, &mut bytes, at) {
+        match super::scan::read_or_zeros(&*from, &mut bytes, at) {
             Ok(0) => break file.sync(),
             Ok(n) => {
                 if let Err(error) = file.write_at(&bytes[..n], at) {
@@ -161,8 +161,8 @@ fn same(disk: &dyn Disk, a: &Path, b: &Path) -> io::Result<bool> {
     let (a, b) = (disk.open(a, How::Read)?, disk.open(b, How::Read)?);
     let (mut left, mut right, mut at) = (vec![0; CHUNK], vec![0; CHUNK], 0);
     loop {
-        let n = read_full(&*a, &mut left, at)?;
-        if n != read_full(&*b, &mut right, at)? || left[..n] != right[..n] {
+        let n = super::scan::read_or_zeros(&*a, &mut left, at)?;
+        if n != super::scan::read_or_zeros(&*b, &mut right, at)? || left[..n] != right[..n] {
             return Ok(false);
         }
         if n == 0 {

@@ -12,6 +12,12 @@ use crate::disk::File;
 use queue::frame::{FRAME_HEAD, FrameHead, Kind, SEGMENT_HEAD, SegmentHead, checksum};
 use std::io;
 
+/// What a disk says of a sector that it cannot read.
+const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
+
+/// The least that a disk reads.
+const SECTOR: usize = 512;
+
 /// A part of the log that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hole {
@@ -80,6 +86,32 @@ pub fn scan(file: &dyn File, head: &SegmentHead, limit: Option<Lsn>, each: &mut 
     Ok(Scanned { end, holes })
 }
 
+/// As [`read_full`], but what the disk cannot read is zeros: that is no frame, and what lies behind it is found. Sector by sector, so that no more is missing
+/// than has to be.
+pub(super) fn read_or_zeros(file: &dyn File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+    match read_full(file, buf, at) {
+        Err(error) if error.raw_os_error() == Some(EIO) => tracing::error!(%error, at, "the log cannot be read here"),
+        other => return other,
+    }
+    let mut filled = 0;
+    for sector in buf.chunks_mut(SECTOR) {
+        match read_full(file, sector, at + filled as u64) {
+            Ok(n) => {
+                filled += n;
+                if n < sector.len() {
+                    break;
+                }
+            }
+            Err(error) if error.raw_os_error() == Some(EIO) => {
+                sector.fill(0);
+                filled += sector.len();
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 /// A piece of a file that is read from front to back.
 struct Window<'a> {
     file: &'a dyn File,
@@ -98,7 +130,7 @@ impl Window<'_> {
             }
             self.bytes.resize(rest.min(n.max(CHUNK) as u64) as usize, 0);
             self.at = offset;
-            let filled = read_full(self.file, &mut self.bytes, offset)?;
+            let filled = read_or_zeros(self.file, &mut self.bytes, offset)?;
             self.bytes.truncate(filled);
         }
         let from = (offset - self.at) as usize;

@@ -134,7 +134,7 @@ pub fn rewrite(disk: &dyn Disk, dir: &Path, head: &SegmentHead, end: Lsn) -> io:
     let mut at = 0;
     while at < len {
         let n = bytes.len().min((len - at) as usize);
-        if read_full(&*file, &mut bytes[..n], at)? < n {
+        if super::scan::read_or_zeros(&*file, &mut bytes[..n], at)? < n {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         file.write_at(&bytes[..n], at)?;

@@ -45,6 +45,16 @@ impl Clerk {
         self.house.clone().expect("it is open")
     }
 
+    pub fn is_open(&self) -> bool {
+        self.house.is_some()
+    }
+
+    /// Opens the house after it ended without a word.
+    pub fn open_again(&mut self) {
+        self.book().forgotten();
+        self.house = Some(open(&self.disk, self.dice.u64(..)));
+    }
+
     pub fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap()
     }

@@ -3,8 +3,17 @@
 //! Whoever was served when it happened hears nothing, as a connection that ends; everything that was promised before, or is from then on, is kept in the same
 //! run and in the next.
 
-use crate::stage::{body, disk, open, read, send};
+use crate::{
+    book::{Book, Shared},
+    check,
+    clerk::Clerk,
+    seeds,
+    stage::{Letter, PLACES, Place, RENAMED, body, disk, imap, letter_of, name, open, read, send, try_read},
+};
+use fastrand::Rng;
 use hikyaku_tests::disk::{Crashing, World};
+use imap::Office as _;
+use mail::MailboxName;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -70,4 +79,85 @@ fn one_recipient_s_panic_is_nobody_else_s() {
         }
         assert!(answered > 6, "{answered} of {op} after the promise, and each was answered with yes");
     }
+}
+
+/// What a client that heard nothing finds out, and brings in order again.
+fn look_after(house: &Arc<House>, book: &mut Book) {
+    let names = [name(1), MailboxName::new(RENAMED).unwrap(), MailboxName::new("Third").unwrap()];
+    book.decoys.clear();
+    for place in std::mem::take(&mut book.renaming) {
+        // The one with the right numbering is the mailbox; others only had its names.
+        let mut office = imap(house, place.0);
+        let wanted = book.uid_validity[&place];
+        let is_it = |name: &MailboxName| try_read(house, place, name.clone()).map(|seen| seen.uid_validity == wanted);
+        let there: Vec<(MailboxName, bool)> = names.iter().filter_map(|name| Some((name.clone(), is_it(name)?))).collect();
+        for (decoy, _) in there.iter().filter(|(_, is_it)| !is_it) {
+            office.delete(decoy.clone()).unwrap();
+        }
+        let (found, _) = there.iter().find(|(_, is_it)| *is_it).expect("it has one of its names");
+        if *found != names[0] {
+            office.rename(found.clone(), names[0].clone()).unwrap();
+        }
+    }
+    for (place, _) in std::mem::take(&mut book.making) {
+        if try_read(house, place, name(place.1)).is_none() {
+            imap(house, place.0).create(name(place.1), None).unwrap();
+        }
+        book.uid_validity.remove(&place);
+        book.next.remove(&place);
+        book.uids.retain(|(of, _), _| *of != place);
+        book.texts.retain(|(of, _), _| *of != place);
+    }
+    let there = |letter: Letter, place: Place| read(house, place).letters.iter().any(|(_, text)| letter_of(text) == letter);
+    for (letter, from, to) in std::mem::take(&mut book.moving) {
+        assert!(there(letter, from) || there(letter, to), "letter {letter} was lost on its way");
+    }
+    for place in PLACES {
+        book.note(place, &read(house, place));
+    }
+    // What is seen, and was answered to nobody, is durable from here on.
+    house.checkpoint().unwrap();
+}
+
+#[test]
+fn the_promise_holds_whatever_panics() {
+    let (mut hits, mut steps) = (0, 0);
+    for seed in seeds() {
+        let (disk, book) = (disk(), Shared::default());
+        let mut clerk = Clerk::new(&disk, &book, seed);
+        let mut dice = Rng::with_seed(seed);
+        for step in 0..60 {
+            let op = disk.ops() + dice.u64(..25);
+            panic_at(&disk, op);
+            let done = catch_unwind(AssertUnwindSafe(|| clerk.step()));
+            disk.unwatch();
+            book.clear_poison();
+            let is_hit = disk.ops() >= op;
+            (steps, hits) = (steps + 1, hits + u32::from(is_hit));
+            assert!(done.is_ok() || is_hit, "seed {seed}, step {step} panicked by itself");
+            if !clerk.is_open() {
+                clerk.open_again();
+            }
+            let house = clerk.house();
+            settle(&house, &disk);
+            let mut book = book.lock().unwrap();
+            book.taken_in();
+            book.committed();
+            look_after(&house, &mut book);
+            house.checkpoint().unwrap();
+            assert!(
+                house.levels().log_bytes < 4096,
+                "seed {seed}, step {step}: somebody keeps {} bytes of the log",
+                house.levels().log_bytes
+            );
+        }
+        let house = clerk.house();
+        drop(clerk);
+        let mut book = book.lock().unwrap().clone();
+        book.travel(&house, &disk);
+        drop(house);
+        check(&disk.crash(&mut dice), &book);
+    }
+    println!("{hits} panics in {steps} steps");
+    assert!(hits > steps / 4, "{hits} panics in {steps} steps");
 }

@@ -1,6 +1,7 @@
 //! A house on a disk that fails and crashes: what was promised stays, what was removed stays away, and one mailbox in trouble is nobody else's.
 
 mod aside;
+mod doubt;
 mod others;
 mod stage;
 
@@ -329,6 +330,14 @@ fn a_record_without_its_file_keeps_no_mail_away() {
     let (house, _) = power_cut(house, &disk);
     send(&house, &["bob"], b"Subject: small\r\n\r\n").unwrap();
     assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
+}
+
+/// Leaves a message of that many bytes in the drop folder.
+fn leave_much(disk: &Ruled, file: &str, who: &str, len: usize) {
+    leave(disk, file, &format!("{who}@example.test"));
+    let path = Path::new("/store/drop").join(file);
+    let Ok(file) = disk.disk.open(&path, How::Append) else { return };
+    file.append(&b"0123456789\n".repeat(len / 11)).unwrap();
 }
 
 /// Leaves a message in the drop folder.

@@ -34,6 +34,8 @@ pub type Rule = Box<dyn FnMut(&'static str, &Path) -> std::io::Result<()> + Send
 pub struct Ruled {
     pub disk: Crashing,
     pub rule: Arc<Mutex<Option<Rule>>>,
+    /// A piece of every file of the log that cannot be read.
+    pub bad: Arc<Mutex<Option<(u64, u64)>>>,
 }
 
 impl Ruled {
@@ -49,7 +51,7 @@ impl Ruled {
     }
 
     pub fn of(disk: Crashing) -> Ruled {
-        Ruled { disk, rule: Arc::default() }
+        Ruled { disk, rule: Arc::default(), bad: Arc::default() }
     }
 
     pub fn rule(&self, rule: impl FnMut(&'static str, &Path) -> std::io::Result<()> + Send + 'static) {
@@ -81,7 +83,7 @@ impl Ruled {
 impl Disk for Ruled {
     fn open(&self, path: &Path, how: How) -> std::io::Result<Box<dyn File>> {
         self.ask(if how == How::Create { "create" } else { "open" }, path)?;
-        self.disk.open(path, how)
+        Ok(Box::new(Asked { disk: self.clone(), path: path.into(), file: self.disk.open(path, how)? }))
     }
     fn open_left(&self, path: &Path) -> std::io::Result<(Box<dyn File>, Left)> {
         self.disk.open_left(path)
@@ -125,6 +127,47 @@ impl Disk for Ruled {
     }
     fn lock(&self, path: &Path) -> std::io::Result<Box<dyn Lock>> {
         self.disk.lock(path)
+    }
+}
+
+/// A file of such a disk.
+pub struct Asked {
+    disk: Ruled,
+    path: PathBuf,
+    file: Box<dyn File>,
+}
+
+impl File for Asked {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> std::io::Result<usize> {
+        let bad = *self.disk.bad.lock().unwrap();
+        if let Some((from, to)) = bad
+            && self.path.extension().is_some_and(|e| e == "log")
+            && at < to
+            && from < at + buf.len() as u64
+        {
+            // As pread(2): what comes before it is read.
+            if at < from {
+                return self.file.read_at(&mut buf[..(from - at) as usize], at);
+            }
+            return Err(std::io::Error::from_raw_os_error(EIO));
+        }
+        self.file.read_at(buf, at)
+    }
+    fn write_at(&self, bytes: &[u8], at: u64) -> std::io::Result<()> {
+        self.file.write_at(bytes, at)
+    }
+    fn append(&self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.append(bytes)
+    }
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn len(&self) -> std::io::Result<u64> {
+        self.file.len()
+    }
+    fn sync(&self) -> std::io::Result<()> {
+        self.disk.ask("sync", &self.path)?;
+        self.file.sync()
     }
 }
 
