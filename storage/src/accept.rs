@@ -277,7 +277,7 @@ impl House {
         for some in bases.chunks(queue::BASES_MAX) {
             let gone = queue::Gone { account: &account.name(), mailbox: mailbox.as_str(), bases: queue::Bases::new(some), bounds: None };
             let mut entry = self.spool().entry();
-            entry.commit(&[&gone.encode()])?;
+            entry.commit_removal(&[&gone.encode()])?;
             buried.0.push(entry);
         }
         self.cancel(&account.name(), mailbox, bases);

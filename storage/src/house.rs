@@ -266,8 +266,8 @@ impl House {
         // Not before the checkpoint: it has what was made of the times before.
         house.keep_times();
         if let Err(error) = house.spool.prepare() {
-            // People can read; the chores try again.
-            tracing::error!(%error, "the log has nothing in reserve: there may be no room for new mail");
+            // People can read, and remove what makes room; the chores try again.
+            tracing::error!(%error, "the log has too little in reserve: no mail is accepted until there is room for it");
         }
         Ok(Arc::new(house))
     }

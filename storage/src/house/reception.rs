@@ -46,7 +46,7 @@ impl House {
 
     /// Whether a message of `size` bytes can be begun.
     pub(crate) fn check_space(&self, size: u64) -> Result<(), Shortage> {
-        self.space.check(self.allowed(), size)
+        if self.spool.is_full() { Err(Shortage::Disk) } else { self.space.check(self.allowed(), size) }
     }
 
     /// What a message takes while it comes in, from `peer` if it comes over a network.

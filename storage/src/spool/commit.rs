@@ -71,6 +71,10 @@ pub struct State {
     /// Entries that may still be committed.
     pub open: usize,
     pub segments: Segments,
+    /// No segment can be made: what is in reserve is kept for removals and for the next start.
+    pub full: bool,
+    /// How often making one was put off since that failed.
+    pub put_off: u32,
     /// Large messages, and where their record is.
     pub large: BTreeMap<u64, Option<Lsn>>,
     /// Large messages to unlink.
@@ -109,7 +113,7 @@ struct Outcome {
 }
 
 impl State {
-    pub fn new(end: Lsn, mark: Lsn, tail: Tail, segments: Segments) -> State {
+    pub fn new(end: Lsn, mark: Lsn, tail: Option<Tail>, segments: Segments) -> State {
         State {
             queue: Vec::new(),
             jots: Vec::new(),
@@ -122,7 +126,9 @@ impl State {
             company: None,
             skip: 0,
             lonely: 0,
-            tail: Some(tail),
+            full: tail.is_none(),
+            put_off: 0,
+            tail,
             end,
             vouched: end,
             mark,
@@ -176,13 +182,14 @@ impl State {
 impl Spool {
     /// Commits a record of an entry; returns where it is. The entry is in flight then. `open` says whether the entry is counted among those that
     /// may still be committed, also if this ends in a panic.
-    pub(super) fn commit_record(&self, id: u64, pieces: &[&[u8]], open: &mut bool) -> io::Result<Lsn> {
-        self.commit(Kind::Record, id, pieces, open)
+    /// One that `frees` is let in when the disk is full, and has some room beyond what others have: it makes room.
+    pub(super) fn commit_record(&self, id: u64, pieces: &[&[u8]], open: &mut bool, frees: bool) -> io::Result<Lsn> {
+        self.commit(Kind::Record, id, pieces, open, frees)
     }
 
     /// Commits a mark. The limit does not hold for it: it is what makes room.
     pub(super) fn commit_mark(&self, mark: Lsn) -> io::Result<()> {
-        self.commit(Kind::Mark, 0, &[&mark.to_le_bytes()], &mut false).map(drop)
+        self.commit(Kind::Mark, 0, &[&mark.to_le_bytes()], &mut false, true).map(drop)
     }
 
     /// Appends a record that nobody waits for.
@@ -267,7 +274,7 @@ impl Spool {
         Ok(FrameHead { len: len as u32, crc: checksum(pieces), at: 0, id, kind, durable: None })
     }
 
-    fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]], open: &mut bool) -> io::Result<Lsn> {
+    fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]], open: &mut bool, frees: bool) -> io::Result<Lsn> {
         self.unfenced()?;
         let head = self.frame(kind, id, pieces)?;
         let size = FRAME_HEAD + head.len as usize;
@@ -278,7 +285,8 @@ impl Spool {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let live = state.end - state.mark + (state.queue.len() + size) as u64;
-        if kind == Kind::Record && live > self.options.limit {
+        let limit = if frees { self.options.limit + self.options.limit / 8 } else { self.options.limit };
+        if kind == Kind::Record && (live > limit || (state.full && !frees)) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
         }
         let offset = state.push(&head, pieces) - state.before;
@@ -412,15 +420,21 @@ impl Spool {
         let mut state = self.state();
         let number = state.segments.number();
         let salt = state.segments.dice.u64(..);
-        let spare = state.segments.spares.pop();
+        // The last ones are for removals and for starts, if no other can be made: only they are let in when the disk is full.
+        let spare = if state.full || state.segments.spares.len() >= super::RESERVE { state.segments.spares.pop() } else { None };
         let mark = state.mark;
         drop(state);
         let from = match spare {
             Some(spare) => spare,
-            None => {
-                segment::blank(&*self.disk, &self.dir, number, self.options.segment)?;
-                number
-            }
+            None => match segment::blank(&*self.disk, &self.dir, number, self.options.segment) {
+                Ok(()) => number,
+                Err(error) if segment::is_full(&error) => {
+                    self.state().full = true;
+                    return Err(error);
+                }
+                // Whatever keeps it from being made, there is one.
+                Err(error) => self.state().segments.spares.pop().ok_or(error)?,
+            },
         };
         let head = SegmentHead { number, base, salt, run: self.run, mark, size: self.options.segment };
         let tail = segment::begin(&*self.disk, &self.dir, from, &head)?;

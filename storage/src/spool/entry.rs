@@ -1,6 +1,6 @@
 //! An entry: something that is being accepted, from the first thought of it until it is delivered.
 
-use super::{Large, Lsn, Spool};
+use super::{Large, Lsn, Spool, segment};
 use std::{io, ops::Deref};
 
 /// An entry of the spool.
@@ -45,8 +45,27 @@ impl<S: Deref<Target = Spool>> Entry<S> {
     /// # Panics
     /// If it has been committed already.
     pub fn commit(&mut self, record: &[&[u8]]) -> io::Result<Lsn> {
+        self.append(record, false)
+    }
+
+    /// The same for a removal, or what else makes room: also when the disk is full, as long as something in reserve lasts.
+    ///
+    /// # Errors
+    /// As [`Entry::commit`].
+    ///
+    /// # Panics
+    /// As [`Entry::commit`].
+    pub fn commit_removal(&mut self, record: &[&[u8]]) -> io::Result<Lsn> {
+        match self.append(record, true) {
+            // Whoever finds out that there is no room fails, and what is in reserve is there for the next.
+            Err(error) if segment::is_full(&error) => self.append(record, true),
+            done => done,
+        }
+    }
+
+    fn append(&mut self, record: &[&[u8]], frees: bool) -> io::Result<Lsn> {
         assert!(self.at.is_none(), "committed twice");
-        let at = self.spool.commit_record(self.id, record, &mut self.open)?;
+        let at = self.spool.commit_record(self.id, record, &mut self.open, frees)?;
         self.at = Some(at);
         if self.large {
             self.spool.state().large.insert(self.id, Some(at));
@@ -57,12 +76,16 @@ impl<S: Deref<Target = Spool>> Entry<S> {
     /// Begins a file for a message that is too large for a record. Name it in the record that is committed.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be made; `StorageFull` if the log takes nothing but removals.
     ///
     /// # Panics
     /// If the entry has one already.
     pub fn large(&mut self) -> io::Result<Large> {
         assert!(!self.large, "one large file for an entry");
+        if self.spool.is_full() {
+            // Nor does the number of a run that could not begin a segment hold at the next start, so nothing may be named by it.
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let large = Large::create(&self.spool, self.id)?;
         self.large = true;
         self.spool.state().large.insert(self.id, None);

@@ -48,6 +48,12 @@ const RUN_BITS: u32 = 40;
 /// The longest that a leader waits for company unless told otherwise. Others go on meanwhile, so this costs latency and no throughput.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// Segments in reserve: one for whoever comes, one for removals on a full disk, and one for a start there.
+const RESERVE: usize = 3;
+
+/// How many calls of [`Spool::prepare`] do nothing after one for which there was no room: trying takes what room there is from others for a while.
+const PUT_OFF: u32 = 9;
+
 /// How a spool is kept.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -354,7 +360,7 @@ impl Spool {
     pub fn carry(&self, at: Lsn, id: u64, record: &[&[u8]]) -> io::Result<Lsn> {
         self.state().open += 1;
         let mut open = true;
-        let moved = self.commit_record(id, record, &mut open);
+        let moved = self.commit_record(id, record, &mut open, false);
         let mut state = self.state();
         match moved {
             Ok(to) => {
@@ -375,21 +381,48 @@ impl Spool {
         self.live_bytes() > self.options.limit / 2
     }
 
-    /// Makes a segment file in reserve if there is none, so that no commit has to. Call it now and then.
+    /// Makes segment files in reserve, so that no commit has to: one for whoever comes, and others that only removals and the next start use, if the disk
+    /// is full then. Call it about once a second. After it failed for want of room the log takes nothing but removals, until there is room again, which is
+    /// looked for at every tenth call.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If one cannot be written.
     pub fn prepare(&self) -> io::Result<()> {
         self.unfenced()?;
-        let mut state = self.state();
-        if !state.segments.spares.is_empty() {
-            return Ok(());
+        loop {
+            let mut state = self.state();
+            if state.segments.spares.len() >= RESERVE {
+                let (full, mark) = (state.full, state.mark);
+                drop(state);
+                if full {
+                    // A run that could not begin a segment begins one with this.
+                    self.commit_mark(mark)?;
+                    self.state().full = false;
+                    tracing::info!("there is room for the log again: mail is accepted");
+                }
+                return Ok(());
+            }
+            if state.full && state.put_off < PUT_OFF {
+                state.put_off += 1;
+                return Ok(());
+            }
+            let number = state.segments.number();
+            drop(state);
+            let made = segment::blank(&*self.disk, &self.dir, number, self.options.segment);
+            let mut state = self.state();
+            match made {
+                Ok(()) => state.segments.spares.push(number),
+                Err(error) => {
+                    (state.full, state.put_off) = (state.full || segment::is_full(&error), 0);
+                    return Err(error);
+                }
+            }
         }
-        let number = state.segments.number();
-        drop(state);
-        segment::blank(&*self.disk, &self.dir, number, self.options.segment)?;
-        self.state().segments.spares.push(number);
-        Ok(())
+    }
+
+    /// Whether the disk has no room for the log, so that only removals are taken.
+    pub fn is_full(&self) -> bool {
+        self.state().full
     }
 
     /// Unlinks what is not needed any more: large messages that were released or never committed, and segments in excess. Slow on some file

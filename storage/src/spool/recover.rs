@@ -57,6 +57,12 @@ pub struct Found {
     pub least_id: u64,
 }
 
+impl Found {
+    fn segment(&self) -> Segment {
+        Segment { number: self.head.number, base: self.head.base, salt: self.head.salt, least_id: self.least_id }
+    }
+}
+
 /// The log as it was found.
 pub struct Log {
     pub found: Vec<Found>,
@@ -76,6 +82,12 @@ impl Log {
     /// Segments that hold something that is not released.
     pub fn wanted(&self) -> impl Iterator<Item = &Found> {
         self.found.iter().filter(|f| f.head.base < f.limit.unwrap_or(u64::MAX) && f.limit.unwrap_or(u64::MAX) > self.mark)
+    }
+
+    /// The last segment, if it is its run's first and came no further than to begin: a new head in it tells all that the old one did.
+    fn unused(&self, size: u64) -> Option<u64> {
+        let [.., before, last] = &*self.found else { return None };
+        (last.end == last.head.base && before.head.run < last.head.run && last.len == size).then_some(last.head.number)
     }
 
     /// Whether nothing of it that is still wanted is in doubt.
@@ -162,27 +174,34 @@ pub fn open(locked: Locked, options: Options, replay: &mut dyn FnMut(u64, &[u8])
     })
 }
 
-/// Every run begins in a segment of its own: it makes the number of the run durable, and says where the log ended.
-fn begin(disk: &dyn Disk, dir: &Path, options: &Options, log: &Log, segments: &mut Segments) -> io::Result<Tail> {
+/// Every run begins in a segment of its own: it makes the number of the run durable, and says where the log ended. If there is no room for one, the log
+/// takes nothing before there is.
+fn begin(disk: &dyn Disk, dir: &Path, options: &Options, log: &Log, segments: &mut Segments) -> io::Result<Option<Tail>> {
     assert!(log.run + 1 < 1 << (64 - RUN_BITS), "out of runs");
-    let number = segments.number();
     let salt = segments.dice.u64(..);
-    let from = match segments.spares.pop() {
-        Some(spare) => spare,
-        None => {
-            segment::blank(disk, dir, number, options.segment)?;
-            number
+    let head = |number| SegmentHead { number, base: log.end, salt, run: log.run + 1, mark: log.mark, size: options.segment };
+    let mut number = segments.number();
+    let spare = segments.spares.pop().map_or_else(|| segment::blank(disk, dir, number, options.segment).map(|()| number), Ok);
+    let tail = match (spare, log.unused(options.segment)) {
+        (Ok(from), _) => segment::begin(disk, dir, from, &head(number))?,
+        (Err(error), Some(unused)) if segment::is_full(&error) => {
+            number = unused;
+            segment::begin_again(disk, dir, &head(number))?
         }
+        (Err(error), None) if segment::is_full(&error) => {
+            tracing::error!(%error, "the log has no room to go on: nothing is accepted or removed until there is some");
+            segments.list = log.found.iter().map(Found::segment).collect();
+            return Ok(None);
+        }
+        (Err(error), _) => return Err(error),
     };
-    let head = SegmentHead { number, base: log.end, salt, run: log.run + 1, mark: log.mark, size: options.segment };
-    let tail = segment::begin(disk, dir, from, &head)?;
     // Only now is the last segment not needed for its head.
     let wanted: Vec<u64> = log.wanted().filter(|f| f.end > f.head.base && f.end > log.mark).map(|f| f.head.number).collect();
     let mut dead = false;
-    for found in &log.found {
+    for found in log.found.iter().filter(|found| found.head.number != number) {
         let number = found.head.number;
         if wanted.contains(&number) {
-            segments.list.push(Segment { number, base: found.head.base, salt: found.head.salt, least_id: found.least_id });
+            segments.list.push(found.segment());
         } else {
             disk.rename(&segment::live(dir, number), &segment::spare(dir, number))?;
             dead = true;
@@ -195,7 +214,7 @@ fn begin(disk: &dyn Disk, dir: &Path, options: &Options, log: &Log, segments: &m
         disk.sync_dir(dir)?;
     }
     segments.list.push(Segment { number, base: log.end, salt, least_id: u64::MAX });
-    Ok(tail)
+    Ok(Some(tail))
 }
 
 /// The last run that the heads name; nothing if one cannot be read.

@@ -89,6 +89,11 @@ pub fn unfinished(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.new"))
 }
 
+/// Whether this says that there is no room.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Makes a file in reserve. Its bytes are durable, its name need not be.
 pub fn blank(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> io::Result<()> {
     let path = unfinished(dir, number);
@@ -112,6 +117,15 @@ pub fn begin(disk: &dyn Disk, dir: &Path, from: u64, head: &SegmentHead) -> io::
     file.sync()?;
     disk.rename(&path, &live(dir, head.number))?;
     disk.sync_dir(dir)?;
+    Ok(Tail { file, salt: head.salt, offset: SEGMENT_HEAD as u64 })
+}
+
+/// Gives a segment in which nothing is yet another head. Durable on return. A crash leaves the old one or the new one: there are two copies, and a write
+/// that is cut short spoils one of them.
+pub fn begin_again(disk: &dyn Disk, dir: &Path, head: &SegmentHead) -> io::Result<Tail> {
+    let file = disk.open(&live(dir, head.number), How::Write)?;
+    file.write_at(&head.encode(), 0)?;
+    file.sync()?;
     Ok(Tail { file, salt: head.salt, offset: SEGMENT_HEAD as u64 })
 }
 

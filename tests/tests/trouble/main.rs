@@ -2,6 +2,7 @@
 
 mod aside;
 mod doubt;
+mod full;
 mod others;
 mod stage;
 

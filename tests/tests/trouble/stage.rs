@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 use storage::{
+    clock::Clock,
     disk::{Disk, File, How, Left, Lock, Stat, Volume},
     house::{House, Seat},
     mailbox, office, spool,
@@ -190,11 +191,15 @@ pub fn open(disk: &Ruled) -> Arc<House> {
 }
 
 pub fn open_with(disk: &Ruled, limit: u64) -> Arc<House> {
+    open_on(Arc::new(disk.clone()), mailbox::system_clock(), limit)
+}
+
+pub fn open_on(disk: Arc<dyn Disk>, clock: impl Into<Clock>, limit: u64) -> Arc<House> {
     let config =
         config::parse("test", "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true, aliases: [\"/store/aliases\"])")
             .unwrap();
     let options = spool::Options { segment: 64 << 10, limit, seed: 1, ..spool::Options::default() };
-    House::open_at(config, Arc::new(disk.clone()), mailbox::system_clock(), options).unwrap()
+    House::open_at(config, disk, clock, options).unwrap()
 }
 
 /// No file system can be synced as a whole.
