@@ -105,6 +105,8 @@ impl Smtp {
     /// Whether a message of this size can be delivered now, as far as can be told.
     fn room(&self, account: &Account, size: u64) -> Result<(), Refusal> {
         self.desk.house.check_waiting(account).map_err(|_| Refusal::Fault(Fault::Later))?;
+        // Whether it can be opened is known then, before anything is promised to it.
+        self.desk.house.mailboxes().open(&account.maildir, &MailboxName::inbox()).map_err(|_| Refusal::Fault(Fault::Later))?;
         match self.desk.house.check_quota(account, size) {
             Err(imap::Refusal::OverQuota) => Err(Refusal::MailboxFull),
             // Not known whether it is full: the disk does not tell now.
