@@ -38,8 +38,12 @@ impl Locked<'_> {
             if moving && self.times()? != times && round < limits::LISTINGS {
                 continue;
             }
-            self.learn(&listing, &plan)?;
+            let unseen = self.learn(&listing, &plan)?;
             self.settle(times, scope);
+            if unseen {
+                // Its directory stands still, so nothing else would say that it is there.
+                self.unverified = [true; 2];
+            }
             self.remade = false;
             break;
         }
@@ -111,8 +115,8 @@ impl Locked<'_> {
         }
     }
 
-    /// Takes over what is new.
-    fn learn(&mut self, listing: &Listing, plan: &Plan) -> Result<(), Refusal> {
+    /// Takes over what is new. Says whether there is more of it that cannot be looked at now.
+    fn learn(&mut self, listing: &Listing, plan: &Plan) -> Result<bool, Refusal> {
         for &i in &plan.doomed {
             let (name, place) = listing.file(i);
             if let Some(path) = self.doomed.get_mut(name.base) {
@@ -122,9 +126,15 @@ impl Locked<'_> {
         for (kept, other) in &plan.doubles {
             self.part(listing, *kept, *other);
         }
-        let adds: Vec<(usize, Stat)> = plan.adds.iter().filter_map(|&i| Some((i, self.look_at(listing, i)?))).collect();
+        let (mut adds, mut unseen) = (Vec::new(), false);
+        for &i in &plan.adds {
+            match self.look_at(listing, i) {
+                Ok(stat) => adds.extend(stat.map(|stat| (i, stat))),
+                Err(()) => unseen = true,
+            }
+        }
         if adds.is_empty() && plan.gone.is_empty() && plan.changed.is_empty() {
-            return Ok(());
+            return Ok(unseen);
         }
         self.ensure(adds.len() as u32, 1)?;
         let mod_seq = self.next_mod_seq();
@@ -164,7 +174,7 @@ impl Locked<'_> {
         self.flush();
         self.count();
         self.ring();
-        Ok(())
+        Ok(unseen)
     }
 
     /// The file of a message is not there any more. If the spool still has the message, it must not deliver it again.
@@ -184,16 +194,23 @@ impl Locked<'_> {
         self.common().missed.lock().unwrap_or_else(PoisonError::into_inner).push(missed);
     }
 
-    /// Facts about a file that may be a new message; `None` if it vanished, which the next look finds out, or is none.
-    fn look_at(&self, listing: &Listing, i: usize) -> Option<Stat> {
+    /// Facts about a file that may be a new message; `None` if it vanished, which the next look finds out, or is none. An error if the disk does not say now.
+    fn look_at(&self, listing: &Listing, i: usize) -> Result<Option<Stat>, ()> {
         let (name, place) = listing.file(i);
         let path = self.dir().join(place.dir()).join(os(name.base, name.info));
-        let stat = self.common().disk.stat(&path).ok()?;
+        let stat = match self.common().disk.stat(&path) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a file in a mailbox is not looked at now");
+                return Err(());
+            }
+        };
         if stat.len > maildir::limits::MESSAGE {
             self.mailbox.account.say_odd(&path, "it is too large");
-            return None;
+            return Ok(None);
         }
-        stat.is_file.then_some(stat)
+        Ok(stat.is_file.then_some(stat))
     }
 
     /// Gives the message of a file a UID. What its name says of its size is a hint that anybody may have written, so the file is asked.

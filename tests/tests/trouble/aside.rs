@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use storage::{disk::Disk, mailbox};
+use storage::{
+    disk::{Disk, How},
+    mailbox,
+};
 
 /// The bodies of a mailbox, as they are on the disk.
 fn texts(disk: &Ruled, who: &str) -> Vec<String> {
@@ -215,4 +218,19 @@ fn a_mailbox_whose_first_opening_panics_gets_its_numbering_all_the_same() {
     let inbox = boxes.slot(&inbox_of("alice"), &MailboxName::inbox()).unwrap();
     let numbering = inbox.counts().unwrap().uid_validity.0.get();
     assert!(numbering > 1_700_000_000, "{numbering}");
+}
+
+#[test]
+fn what_another_program_left_and_the_disk_did_not_show_is_found_later() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    send(&house, &["alice"], b"Subject: one\r\n\r\n").unwrap();
+    let path = inbox_of("alice").join("new/1700000000.M1P1.other");
+    disk.disk.open(&path, How::Create).unwrap().append(b"Subject: two\n\n").unwrap();
+    disk.fail("stat", "M1P1.other");
+    assert_eq!(uids(&house, "alice", "INBOX").len(), 1);
+    disk.heal();
+    // Nothing changes in the directory meanwhile. An orderly end looks again, as chores do after some seconds.
+    house.mailboxes().close();
+    assert_eq!(uids(&house, "alice", "INBOX").len(), 2);
 }

@@ -113,6 +113,7 @@ impl Disk for Ruled {
         self.disk.list(dir, each)
     }
     fn stat(&self, path: &Path) -> std::io::Result<Stat> {
+        self.ask("stat", path)?;
         self.disk.stat(path)
     }
     fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
