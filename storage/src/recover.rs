@@ -90,6 +90,7 @@ impl House {
 
     /// What was promised to a mailbox waits.
     fn wait_for_mail(&self, account: &str, mailbox: &str) {
+        // Without an account, or with a name that is none, there is no mailbox that anybody could look into.
         let found = self.accounts().named(account).zip(MailboxName::new(mailbox).ok());
         if let Some(Ok(mailbox)) = found.map(|(account, name)| self.mailboxes().slot(&account.maildir, &name)) {
             mailbox.wait_for_mail();

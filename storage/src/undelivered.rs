@@ -232,7 +232,12 @@ impl House {
                 _ => Err(io::ErrorKind::InvalidData.into()),
             });
             match account {
-                Ok((_, Task::Deliver { base, .. })) if removed.contains(base.as_bytes()) => self.spool().unpin(at, id),
+                Ok((_, Task::Deliver { base, .. })) if removed.contains(base.as_bytes()) => {
+                    // Another of its mailboxes may wait for it.
+                    if self.undelivered().now(at).is_none() {
+                        self.spool().unpin(at, id);
+                    }
+                }
                 Ok((account, task)) => {
                     let left = Left { task, account, mailbox: mailbox.as_str().into() };
                     self.undelivered().note(Waiting { at, id, left: vec![left], untold: Untold::default() });
@@ -305,7 +310,11 @@ impl House {
             if untold != Untold::default() {
                 match guarded("queue", || self.tell_queue(at, untold)) {
                     Some(Ok(())) => done |= self.undelivered().told(at),
-                    Some(Err(_)) | None => failed += 1,
+                    Some(Err(error)) => {
+                        tracing::error!(id = shown, %error, "the log cannot be read, so the queue does not know of this message yet");
+                        failed += 1;
+                    }
+                    None => failed += 1,
                 }
             }
             for left in left {

@@ -234,3 +234,18 @@ fn what_another_program_left_and_the_disk_did_not_show_is_found_later() {
     house.mailboxes().close();
     assert_eq!(uids(&house, "alice", "INBOX").len(), 2);
 }
+
+#[test]
+fn what_one_recipient_removed_keeps_its_record_for_the_other() {
+    let disk = Ruled::new();
+    let house = open(&disk);
+    send(&house, &["alice", "bob"], b"Subject: both\r\n\r\n").unwrap();
+    remove_all(&house, "bob", "INBOX");
+    disk.disk.lose_writes(Path::new("/store"));
+    // The first has nothing durable of it, the second wants nothing of it, and the next would let go of its record.
+    house.checkpoint().unwrap();
+    house.checkpoint().unwrap();
+    let (house, disk) = power_cut(house, &disk);
+    assert_eq!((uids(&house, "alice", "INBOX").len(), uids(&house, "bob", "INBOX").len()), (1, 0));
+    assert_eq!(texts(&disk, "alice"), ["both"]);
+}
