@@ -96,27 +96,25 @@ impl Mailbox {
     /// Makes sources durable that no checkpoint has seen. What opens them now would not hear of a write that failed before, so their file system is synced
     /// through what was open when they were written.
     fn settle_sources(&self) -> Result<(), Refusal> {
-        let (device, files, dir) = {
-            let mut state = self.lock()?;
-            if state.settling && !state.device.is_whole() {
-                // A checkpoint has the files, and what it is told of them nobody else is.
-                return Err(Refusal::Fault(Fault::Later));
-            }
-            (state.device.clone(), std::mem::take(&mut state.kept), state.dir().to_owned())
+        let mut state = self.lock()?;
+        let (device, dir) = (state.device.clone(), state.dir().to_owned());
+        let synced = if device.is_whole() {
+            drop(state);
+            device.sync().map(drop)
+        } else if state.settling {
+            // A checkpoint has the files, and what it is told of them nobody else is.
+            return Err(Refusal::Fault(Fault::Later));
+        } else {
+            // Under the lock: whoever finds no file to sync takes it that all of them were.
+            let synced = std::mem::take(&mut state.kept).iter().try_for_each(|kept| kept.file.sync());
+            state.doubtful |= synced.is_err();
+            drop(state);
+            synced
         };
-        let synced = match device.sync() {
-            Ok(true) => Ok(()),
-            Ok(false) => files.iter().try_for_each(|kept| kept.file.sync()),
-            Err(error) => Err(error),
-        };
-        match synced {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                self.lock()?.doubtful = true;
-                self.set_aside("its file system could not be synced", Until::Settled);
-                Err(trouble("sync", &dir, &error))
-            }
-        }
+        synced.map_err(|error| {
+            self.set_aside("its file system could not be synced", Until::Settled);
+            trouble("sync", &dir, &error)
+        })
     }
 
     /// The messages, where they lie, and how often a sync there had failed.

@@ -585,3 +585,38 @@ fn a_start_without_an_account_forgets_no_numbers() {
     let now = office.select(name("Old"), false).unwrap();
     assert!(now.uid_validity != selected.uid_validity || now.uids[0] > selected.uids[0]);
 }
+
+/// Two copy at once where files are synced one by one: the second finds none, because the first has them.
+#[test]
+fn a_move_beside_a_copy_that_syncs_files_loses_nothing() {
+    let disk = Ruled::new();
+    disk.rule(each);
+    let house = open(&disk);
+    for mailbox in ["Copies", "More"] {
+        imap(&house, "alice").create(name(mailbox), None).unwrap();
+    }
+    send(&house, &["alice"], b"Subject: one\r\n\r\n").unwrap();
+    let (cut, mut once) = (Arc::new(Mutex::new(None)), false);
+    let (other, raw, kept) = (house.clone(), disk.disk.clone(), cut.clone());
+    let (mut second, mut office) = (imap(&house, "alice"), imap(&house, "alice"));
+    let there = second.select(MailboxName::inbox(), false).unwrap().uids;
+    let uids = office.select(MailboxName::inbox(), false).unwrap().uids;
+    let mut second = Some(second);
+    disk.rule(move |op, path| {
+        if op == "sync" && path.starts_with(inbox_of("alice").join("tmp")) && !std::mem::replace(&mut once, true) {
+            let (told, answer) = mpsc::channel();
+            let (mut second, there, _house) = (second.take().unwrap(), there.clone(), other.clone());
+            std::thread::spawn(move || told.send(second.move_to(there, name("More")).is_ok()));
+            // It waits, or it has answered; the power goes before the file is synced.
+            let moved = answer.recv_timeout(std::time::Duration::from_millis(300)).unwrap_or(false);
+            *kept.lock().unwrap() = Some((moved, raw.lose()));
+        }
+        each(op, path)
+    });
+    let _ = office.copy(uids, name("Copies"));
+    let (moved, lost) = cut.lock().unwrap().take().expect("a file is synced");
+    let disk = Ruled::of(lost);
+    let _house = open(&disk);
+    let dirs = [inbox_of("alice"), inbox_of("alice").join(".Copies"), inbox_of("alice").join(".More")];
+    assert!(dirs.iter().any(|dir| texts(&disk, dir).iter().any(|t| t == "one")), "it is lost, moved: {moved}");
+}
