@@ -59,7 +59,7 @@ pub(crate) struct Leaving<'a> {
     /// What whoever sends it must know of it, besides what is seen in its content.
     pub traits: Traits,
     /// The file of the drop folder it was in, as its record names it.
-    pub file: Option<&'a str>,
+    pub file: Option<queue::Dropped<'a>>,
     /// For a report: the message it is about, which of its recipients, and what it tells.
     pub settles: Option<(u64, &'a [u16], Tells)>,
 }
@@ -183,7 +183,7 @@ impl House {
         let mut promise = Promise { house: self, entry: Some(entry), waiting: Waiting { at, id, left, untold } };
         if let Some(file) = leaving.file {
             // Before the entry ends: the next checkpoint lets go of this record, and tells of the file again while it is there.
-            self.folder().note(file);
+            self.folder().note(&file);
         }
         if leaves {
             // Before the entry ends too: a checkpoint must find it in the queue.

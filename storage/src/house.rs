@@ -198,7 +198,7 @@ impl House {
             Ok(record) => {
                 replay.add(at, &record);
                 if let Record::Accept(Accept { file: Some(file), .. }) | Record::Taken { file } = record {
-                    folder.note(file);
+                    folder.note(&file);
                 }
                 if at >= depot.upto() {
                     restore::replay(&mut waiting, &depot, &rules, wall_ms, at, &record);
@@ -290,7 +290,7 @@ impl House {
         }
         for file in self.folder.taken() {
             // The log lets go of the record that says so, and the file may be there.
-            self.spool.jot(&[&Record::Taken { file: &file }.encode()])?;
+            self.spool.jot(&[&Record::Taken { file: file.as_record() }.encode()])?;
         }
         self.spool.flush()?;
         // What was kept is before the mark.

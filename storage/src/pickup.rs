@@ -3,7 +3,7 @@
 use crate::{accept::Leaving, drop::Letter, house::House, places::Places, supervise::guarded};
 use nix::unistd::{Uid, User};
 use post::{Tidy, TidyFacts};
-use queue::{Traits, route::NoRoute};
+use queue::{Dropped, Traits, route::NoRoute};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::{
     io::{self, Read},
@@ -23,7 +23,7 @@ impl House {
 
     /// The same for one file: whoever left it says its name, so that it does not wait for what others left.
     pub(crate) fn pick_up_named(self: &Arc<House>, name: &[u8]) {
-        let mut take = |name: &str, letter: &Letter, message: &mut dyn Read| self.take_letter(name, letter, message);
+        let mut take = |file: &Dropped<'_>, letter: &Letter, message: &mut dyn Read| self.take_letter(*file, letter, message);
         let largest = self.config().limits.message;
         if let Err(error) = self.folder().take_named(self.disk(), name, largest, self.now().seconds, &mut take) {
             tracing::error!(%error, "the drop folder cannot be flushed");
@@ -32,7 +32,7 @@ impl House {
 
     fn take_in(self: &Arc<House>) {
         let config = self.config();
-        let mut take = |name: &str, letter: &Letter, message: &mut dyn Read| self.take_letter(name, letter, message);
+        let mut take = |file: &Dropped<'_>, letter: &Letter, message: &mut dyn Read| self.take_letter(*file, letter, message);
         match self.folder().take_in(self.disk(), config.limits.message, self.now().seconds, &mut take) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -40,7 +40,7 @@ impl House {
         }
     }
 
-    fn take_letter(self: &Arc<House>, file: &str, letter: &Letter, message: &mut dyn Read) -> io::Result<()> {
+    fn take_letter(self: &Arc<House>, file: Dropped<'_>, letter: &Letter, message: &mut dyn Read) -> io::Result<()> {
         let (now, config) = (self.now(), self.config());
         let sender = letter.envelope.sender.as_ref();
         let name = User::from_uid(Uid::from_raw(letter.uid)).ok().flatten().map(|user| user.name).unwrap_or_default();

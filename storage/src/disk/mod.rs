@@ -123,6 +123,10 @@ pub struct Left {
     pub links: u64,
     /// Bytes.
     pub len: u64,
+    /// The inode: another file may have it once this one is gone.
+    pub inode: u64,
+    /// Modification time in nanoseconds since the epoch.
+    pub modified_ns: i128,
 }
 
 /// An open file. Shared by threads: positions are explicit.

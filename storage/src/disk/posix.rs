@@ -249,6 +249,8 @@ pub(super) fn left(stat: &fs::Stat) -> Left {
         is_file: FileType::from_raw_mode(stat.st_mode as _) == FileType::RegularFile,
         links: stat.st_nlink as u64,
         len: stat.st_size as u64,
+        inode: stat.st_ino as u64,
+        modified_ns: stat.st_mtime as i128 * 1_000_000_000 + stat.st_mtime_nsec as i128,
     }
 }
 

@@ -196,7 +196,10 @@ impl Disk for Crashing {
         if stat.is_dir {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        Ok((self.open(path, How::Read)?, Left { uid: 0, is_file: true, links: 1, len: stat.len }))
+        Ok((
+            self.open(path, How::Read)?,
+            Left { uid: 0, is_file: true, links: 1, len: stat.len, inode: stat.inode, modified_ns: stat.modified_ns },
+        ))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -251,7 +251,7 @@ fn what_a_neighbour_leaves_for_a_mailbox_in_trouble_stops_nobody() {
     let house = open_with(&disk, 256 << 10);
     disk.fail("create", "/bob/Maildir/tmp/");
     for n in 0..60 {
-        super::leave_much(&disk, &format!("f{n}"), "bob", 10_000);
+        super::left::leave_much(&disk, &format!("f{n}"), "bob", 10_000);
         house.pick_up();
         let _ = house.checkpoint();
         house.chores();

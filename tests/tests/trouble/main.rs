@@ -3,20 +3,18 @@
 mod aside;
 mod doubt;
 mod full;
+mod left;
 mod others;
 mod stage;
 
 use imap::Office as _;
-use mail::{Address, Envelope, MailboxName, Wishes};
+use mail::MailboxName;
 use std::{
     path::Path,
     sync::{Arc, mpsc},
     time::Duration,
 };
-use storage::{
-    disk::{Disk, How},
-    mailbox, office,
-};
+use storage::{disk::Disk, mailbox, office};
 
 use stage::*;
 
@@ -331,92 +329,4 @@ fn a_record_without_its_file_keeps_no_mail_away() {
     let (house, _) = power_cut(house, &disk);
     send(&house, &["bob"], b"Subject: small\r\n\r\n").unwrap();
     assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
-}
-
-/// Leaves a message of that many bytes in the drop folder.
-fn leave_much(disk: &Ruled, file: &str, who: &str, len: usize) {
-    leave(disk, file, &format!("{who}@example.test"));
-    let path = Path::new("/store/drop").join(file);
-    let Ok(file) = disk.disk.open(&path, How::Append) else { return };
-    file.append(&b"0123456789\n".repeat(len / 11)).unwrap();
-}
-
-/// Leaves a message in the drop folder.
-fn leave(disk: &Ruled, file: &str, to: &str) {
-    let dir = Path::new("/store/drop");
-    if disk.disk.stat(dir).is_err() {
-        disk.disk.make_dir(dir).unwrap();
-    }
-    let recipients = vec![Address::parse(to).unwrap().into()];
-    let envelope = Envelope { sender: Address::parse("alice@example.test"), recipients, wishes: Wishes::default() };
-    let mut bytes = Vec::new();
-    storage::drop::write_envelope(&storage::drop::Letter { uid: 0, envelope, eight_bit: false, verp: false }, &mut bytes).unwrap();
-    bytes.extend_from_slice(b"Subject: left\n\n");
-    disk.disk.open(&dir.join(file), How::Create).unwrap().append(&bytes).unwrap();
-    disk.disk.sync_all(dir).unwrap();
-}
-
-#[test]
-fn what_was_left_and_cannot_be_removed_is_taken_in_once() {
-    let disk = Ruled::new();
-    let house = open(&disk);
-    leave(&disk, "1", "bob@example.test");
-    disk.fail("unlink", "/store/drop/");
-    for _ in 0..3 {
-        house.chores();
-        house.pick_up();
-        house.checkpoint().unwrap();
-    }
-    assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
-    // Of its record the log has let go; that the file was taken in it tells at every checkpoint.
-    let (mut house, mut disk) = (house, disk);
-    for clean in [false, true, false] {
-        if clean {
-            house.close();
-        }
-        (house, disk) = power_cut(house, &disk);
-        disk.fail("unlink", "/store/drop/");
-        house.chores();
-        house.pick_up();
-        assert_eq!(uids(&house, "bob", "INBOX").len(), 1, "after a restart, clean: {clean}");
-    }
-    // A removal that may not be durable is told of as well, and one that is gone for good is not.
-    let dir = Path::new("/store/drop");
-    for keeps in [true, false] {
-        disk.rule(move |op, path| match op {
-            "sync_dir" if keeps && path == Path::new("/store/drop") => Err(std::io::Error::from_raw_os_error(EIO)),
-            "volume" => Err(std::io::ErrorKind::Unsupported.into()),
-            _ => Ok(()),
-        });
-        house.chores();
-        house.pick_up();
-        assert!(disk.disk.stat(&dir.join("1")).is_err());
-        house.checkpoint().unwrap();
-        (house, disk) = power_cut(house, &disk);
-        assert_eq!(disk.disk.stat(&dir.join("1")).is_ok(), keeps);
-        house.chores();
-        house.pick_up();
-        assert_eq!(uids(&house, "bob", "INBOX").len(), 1);
-    }
-    leave(&disk, "1", "bob@example.test");
-    house.chores();
-    house.pick_up();
-    assert_eq!(uids(&house, "bob", "INBOX").len(), 2, "another file of the same name");
-}
-
-#[test]
-fn what_cannot_be_taken_in_keeps_nothing_else_out() {
-    let disk = Ruled::new();
-    let house = open(&disk);
-    leave(&disk, "1", "bob@example.test");
-    leave(&disk, "3", "bob@example.test");
-    disk.disk.open(Path::new("/store/drop/2"), How::Create).unwrap().append(b"nonsense").unwrap();
-    disk.fail("rename", "/store/drop/2");
-    house.chores();
-    house.pick_up();
-    assert_eq!(uids(&house, "bob", "INBOX").len(), 2);
-    disk.heal();
-    house.chores();
-    house.pick_up();
-    assert_eq!(disk.disk.content(Path::new("/store/drop/2.bad")).unwrap(), b"nonsense");
 }

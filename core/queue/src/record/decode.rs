@@ -1,8 +1,9 @@
 //! Bytes to a record. They passed a checksum, but a checksum is no proof of anything: whatever they are, this gives a record or says why not.
 
 use super::{
-    ACCEPT, Accept, BACK, Bases, CHANGED, Content, GONE, Gone, Keywords, MISSED, NAMED, NOT_NAMED, NotRecord, REMOVED, REMOVING, RENAMED,
-    RENAMING, Record, Remotes, Reserved, SKIP, TAKEN, TRIED, Target, Targets, Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
+    ACCEPT, Accept, BACK, Bases, CHANGED, Content, Dropped, FileMark, GONE, Gone, Keywords, MISSED, NAMED, NOT_NAMED, NotRecord, REMOVED,
+    REMOVING, RENAMED, RENAMING, Record, Remotes, Reserved, SKIP, TAKEN, TRIED, Target, Targets, Trace, Traits, WARNED, Wishes,
+    decode_leave as leave, tag,
 };
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
@@ -54,8 +55,8 @@ impl<'a> Record<'a> {
             TAKEN => {
                 let mut seen = None;
                 while !rest.is_empty() {
-                    if let (tag::FILE, mut body) = field(&mut rest)? {
-                        seen = Some(body.text(NAME_MAX)?);
+                    if let (tag::FILE, body) = field(&mut rest)? {
+                        seen = Some(dropped(body)?);
                     }
                 }
                 Ok(Record::Taken { file: seen.ok_or(NotRecord::Missing)? })
@@ -86,7 +87,7 @@ fn accept<'a>(mut rest: Cursor<'a>) -> Result<Accept<'a>, NotRecord> {
                 leave::remote(body)?;
             }
             tag::WISHES => wishes = leave::wishes(body)?,
-            tag::FILE => file = Some(body.text(NAME_MAX)?),
+            tag::FILE => file = Some(dropped(body)?),
             tag::SETTLES => settles = Some(leave::settles(body)?),
             tag::TRAITS => traits = Traits(body.u8()?),
             tag::WIRE_SIZE => wire_size = Some(body.u64()?),
@@ -149,6 +150,12 @@ pub(super) fn next_field<'a>(rest: &mut Cursor<'a>, wanted: u8) -> Option<Cursor
         }
     }
     None
+}
+
+fn dropped<'a>(mut body: Cursor<'a>) -> Result<Dropped<'a>, NotRecord> {
+    let name = body.text(NAME_MAX)?;
+    let mark = |body: &mut Cursor<'_>| Ok(FileMark { inode: body.u64()?, size: body.u64()?, modified_ns: body.i64()? });
+    Ok(Dropped { name, mark: if body.is_empty() { None } else { Some(mark(&mut body)?) } })
 }
 
 fn place<'a>(mut body: Cursor<'a>) -> Result<(&'a str, &'a str), NotRecord> {

@@ -1,8 +1,8 @@
 //! A record to bytes.
 
 use super::{
-    ACCEPT, Accept, BACK, Content, GONE, Gone, MISSED, NAMED, NOT_NAMED, REMOVED, REMOVING, RENAMED, RENAMING, Record, TAKEN, Target,
-    Traits, Wishes, encode_leave as leave, tag,
+    ACCEPT, Accept, BACK, Content, Dropped, GONE, Gone, MISSED, NAMED, NOT_NAMED, REMOVED, REMOVING, RENAMED, RENAMING, Record, TAKEN,
+    Target, Traits, Wishes, encode_leave as leave, tag,
 };
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
@@ -49,7 +49,7 @@ impl Accept<'_> {
             put_field(&mut out, tag::WISHES, |out| leave::put_wishes(out, &self.wishes));
         }
         if let Some(file) = self.file {
-            put_field(&mut out, tag::FILE, |out| put_bytes(out, file.as_bytes(), NAME_MAX));
+            put_field(&mut out, tag::FILE, |out| put_file(out, &file));
         }
         if let Some(settles) = self.settles {
             put_field(&mut out, tag::SETTLES, |out| leave::put_settles(out, &settles));
@@ -145,11 +145,20 @@ impl Record<'_> {
             Record::Taken { file } => {
                 let mut out = Vec::new();
                 out.push(TAKEN);
-                put_field(&mut out, tag::FILE, |out| put_bytes(out, file.as_bytes(), NAME_MAX));
+                put_field(&mut out, tag::FILE, |out| put_file(out, file));
                 out
             }
             Record::Unknown { .. } => panic!("nobody can write what nobody knows"),
         }
+    }
+}
+
+fn put_file(out: &mut Vec<u8>, file: &Dropped<'_>) {
+    put_bytes(out, file.name.as_bytes(), NAME_MAX);
+    if let Some(mark) = file.mark {
+        out.extend_from_slice(&mark.inode.to_le_bytes());
+        out.extend_from_slice(&mark.size.to_le_bytes());
+        out.extend_from_slice(&mark.modified_ns.to_le_bytes());
     }
 }
 

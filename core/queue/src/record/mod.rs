@@ -115,8 +115,8 @@ pub enum Record<'a> {
     Warned(Warned),
     /// A message that a program of this host left in a file was accepted, and the file may still be there.
     Taken {
-        /// Its name, and what of it was done if that is not all.
-        file: &'a str,
+        /// Which file.
+        file: Dropped<'a>,
     },
     /// Written by a later version.
     Unknown {
@@ -146,7 +146,7 @@ pub struct Accept<'a> {
     /// What its sender wishes.
     pub wishes: Wishes<'a>,
     /// The file that a program of this host left it in, as [`Record::Taken`] names it: whoever finds the file again must not accept it again.
-    pub file: Option<&'a str>,
+    pub file: Option<Dropped<'a>>,
     /// What is settled by its being accepted, for it is a report; in the same record, so that no crash comes between the two.
     pub settles: Option<Settles<'a>>,
     /// What whoever sends or reports on it must know of its content.
@@ -155,6 +155,26 @@ pub struct Accept<'a> {
     pub wire_size: u64,
     /// Its bytes as they are stored.
     pub content: Content<'a>,
+}
+
+/// A file that a program of this host left. Its name alone does not say which: programs use names again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dropped<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What tells it from another file of the same name; nothing where only the name was written down.
+    pub mark: Option<FileMark>,
+}
+
+/// What tells a file from others that have, or had, its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileMark {
+    /// Its inode, which another file may have once it is gone.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written to, in nanoseconds since 1970.
+    pub modified_ns: i64,
 }
 
 /// Nothing in it: what is written out says what a record has.

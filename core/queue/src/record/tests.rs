@@ -87,8 +87,10 @@ fn samples(mut each: impl FnMut(Record<'_>)) {
     each(Record::Named { account: "alice@example.test" });
     each(Record::Missed(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[b"a", b"b"]), bounds: None }));
     each(Record::Back(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[b"a"]), bounds: None }));
-    each(Record::Accept(Accept { file: Some("6a05-00ff"), ..accept }));
-    each(Record::Taken { file: "6a05-00ff" });
+    let file = Dropped { name: "6a05-00ff", mark: Some(FileMark { inode: 7, size: 8, modified_ns: -9 }) };
+    each(Record::Accept(Accept { file: Some(file), ..accept }));
+    each(Record::Taken { file });
+    each(Record::Taken { file: Dropped { mark: None, ..file } });
 }
 
 #[test]
