@@ -17,13 +17,12 @@ use std::{
 use storage::{
     clock::now,
     house::{House, Seat},
+    means::most_at_once,
     serve::{Caller, Door, Port, is_passing},
     tls::Keys,
 };
 use wire::{Inbox, Outbox, Want};
 
-/// Connections beyond the limit of all listeners that are taken in order to be told that there are too many. More wait in the backlog.
-const SPARE: usize = 64;
 /// How long to wait when the process has no file left for another connection.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -34,8 +33,7 @@ pub async fn serve(port: Arc<Port>, house: Arc<House>, lobby: Arc<Lobby>, execut
         let came = port.read_with(|port| port.accept()).await;
         match came.and_then(|(socket, caller)| Ok((Async::new_nonblocking(socket)?, caller))) {
             Ok((socket, caller)) => {
-                let most = house.config().limits.connections as usize * house.config().listeners().len();
-                while !lobby.wait_for(most + SPARE, Instant::now() + BREATH).await {}
+                while !lobby.wait_for(most_at_once(&house.config()), Instant::now() + BREATH).await {}
                 lobby.admit(&executor, attend(port.get_ref().door.clone(), Line::accepted(socket), caller, house.clone()));
             }
             Err(e) if is_passing(&e) => {}

@@ -22,7 +22,7 @@ use storage::{
 };
 
 fn main() -> ExitCode {
-    let boot = match Console::of_process(|console| admin::run("hikyaku-smol", env::args_os(), console)) {
+    let boot = match Console::of_process(|console| admin::run("hikyaku-smol", serve::needs(), env::args_os(), console)) {
         Outcome::Exit(code) => return code,
         Outcome::Serve(boot) => boot,
     };

@@ -19,13 +19,12 @@ use std::{
 use storage::{
     clock::now,
     house::{House, Seat},
+    means::most_at_once,
     serve::{Caller, Door, Port, is_passing},
     tls::Keys,
 };
 use wire::{Inbox, Outbox, Want};
 
-/// Connections beyond the limit of all listeners that are taken in order to be told that there are too many. More wait in the backlog.
-const SPARE: usize = 64;
 /// How long to wait when the process has no file or thread left for another connection.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -34,21 +33,24 @@ pub fn serve(port: &Port, house: &Arc<House>, lobby: &Arc<Lobby>, crew: &Arc<Cre
     loop {
         match port.accept() {
             Ok((socket, caller)) => {
-                let most = house.config().limits.connections as usize * house.config().listeners().len();
-                while !lobby.wait_for(most + SPARE, Instant::now() + BREATH) {
+                while !lobby.wait_for(most_at_once(&house.config()), Instant::now() + BREATH) {
                     if stopped(stop)? {
                         return Ok(());
                     }
                 }
                 let socket = Arc::new(socket);
                 let place = lobby.enter(socket.clone());
-                let (door, house) = (port.door.clone(), house.clone());
-                let handed = crew.hand(move || {
-                    let _place = place;
-                    attend(&door, socket, caller, &house);
+                let handed = crew.hand({
+                    let (door, house, socket) = (port.door.clone(), house.clone(), socket.clone());
+                    move || {
+                        let _place = place;
+                        attend(&door, socket, caller, &house);
+                    }
                 });
                 if let Err(error) = handed {
-                    tracing::warn!(%error, ?caller, "connection dropped");
+                    tracing::warn!(%error, ?caller, "connection refused: there is no thread for it");
+                    // What does not go out at once does not: others wait for this thread.
+                    let _ = rustix::io::write(&socket, house.turn_away(&port.door));
                     thread::sleep(BREATH);
                 }
             }

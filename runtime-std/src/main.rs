@@ -23,7 +23,7 @@ use storage::{
 };
 
 fn main() -> ExitCode {
-    let boot = match Console::of_process(|console| admin::run("hikyaku", env::args_os(), console)) {
+    let boot = match Console::of_process(|console| admin::run("hikyaku", serve::needs(), env::args_os(), console)) {
         Outcome::Exit(code) => return code,
         Outcome::Serve(boot) => boot,
     };

@@ -19,7 +19,9 @@ use storage::{
     admin::Boot,
     disk::Disk,
     house::House,
-    logging, process,
+    logging,
+    means::{self, Needs},
+    process,
     serve::{self, ServeError},
     supervise::guarded,
 };
@@ -32,6 +34,11 @@ const REST_MS: u64 = 1000;
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// How often a second signal is looked for while connections end.
 const LOOK: Duration = Duration::from_millis(100);
+/// Twenty threads whoever is connected, and for each connection its thread and what its
+/// session and TLS hold, which was 600 KiB of 400 that were busy.
+pub fn needs() -> Needs {
+    Needs { threads: 20 * means::THREAD, connection: 768 << 10 }
+}
 /// What connections get after they were cut, to notice it.
 const AFTER_CUT: Duration = Duration::from_secs(1);
 

@@ -6,12 +6,13 @@ use crate::{
     account::{Accounts, LoadError},
     admin::Source,
     clock::Clock,
-    control::Clerk,
+    control::{self, Clerk},
     depot::{self, Depot},
     disk::Disk,
     drop::Folder,
     format::Format,
     mailbox::{self, Mailboxes},
+    means,
     metrics::Metrics,
     naming,
     office::{
@@ -20,6 +21,7 @@ use crate::{
     },
     outgoing::{self, Outgoing, restore},
     recover::decode,
+    serve::Door,
     space::Space,
     spool::{self, Spool},
     story::{Deed, Story},
@@ -44,7 +46,7 @@ mod reception;
 mod restored;
 pub use restored::Restored;
 
-use reception::protocol;
+use reception::{protocol, refusal};
 use restored::new_validity;
 
 /// What all connections share.
@@ -79,9 +81,6 @@ pub struct House {
     checkpoint: Mutex<()>,
     registry: naming::Registry,
 }
-
-/// Messages whose index is kept in memory although nobody uses their mailbox: about 100 bytes each.
-const IDLE_MESSAGES: usize = 500_000;
 
 /// Why a house cannot be opened, or its configuration not be reloaded.
 #[derive(Debug)]
@@ -141,6 +140,7 @@ impl House {
         options: spool::Options,
         dice: outgoing::Dice,
     ) -> Result<Arc<House>, OpenError> {
+        let config = means::kept_within(config);
         let certificates = tls::of(&config).map_err(OpenError::Tls)?;
         let clients = tls::Clients::load(config.outgoing.trust.as_deref()).map_err(OpenError::Tls)?;
         let store = |path: &Path| {
@@ -167,7 +167,7 @@ impl House {
             mailbox::Options {
                 host: hostname.to_string(),
                 root: config.store.clone(),
-                budget: IDLE_MESSAGES,
+                budget: means::idle_messages(),
                 clock: clock.wall(),
                 uidvalidity: format.uidvalidity,
             },
@@ -332,17 +332,17 @@ impl House {
         came.map_err(|full| {
             tracing::warn!(%peer, listener = %listen.on, reason = full.word(), "connection refused");
             self.metrics.turned_away();
-            match (listen.tls, listen.speak) {
-                (TlsMode::Implicit, _) => Vec::new(),
-                // RFC 5321 §3.1: 421 instead of a greeting.
-                (_, Speak::Smtp | Speak::Submission | Speak::Lmtp) if full == Full::Closing => {
-                    b"421 4.3.2 The server stops, try again soon\r\n".to_vec()
-                }
-                (_, Speak::Smtp | Speak::Submission | Speak::Lmtp) => b"421 4.7.0 Too many connections, try again later\r\n".to_vec(),
-                (_, Speak::Imap) => b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n".to_vec(),
-                (_, Speak::Pop3) => b"-ERR [SYS/TEMP] Too many connections, try again later\r\n".to_vec(),
-            }
+            refusal(listen, full).to_vec()
         })
+    }
+
+    /// What to send to a connection that nobody can be found for, before hanging up.
+    pub fn turn_away(&self, door: &Door) -> &'static [u8] {
+        self.metrics.turned_away();
+        match door {
+            Door::Mail(listen) => refusal(listen, Full::Listener),
+            Door::Metrics | Door::Control | Door::Drop => control::REFUSED,
+        }
     }
 
     /// Begins a session. `tls` says what the handshake of a listener with implicit TLS led to.
@@ -506,6 +506,7 @@ impl House {
     /// # Errors
     /// Says what is wrong.
     pub fn reload(&self, config: Config) -> Result<(), OpenError> {
+        let config = means::kept_within(config);
         let certificates = tls::of(&config).map_err(OpenError::Tls)?;
         let clients = tls::Clients::load(config.outgoing.trust.as_deref()).map_err(OpenError::Tls)?;
         let ways = Outgoing::read(&config).map_err(OpenError::Ways)?;

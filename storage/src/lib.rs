@@ -15,6 +15,7 @@ pub mod house;
 mod limits;
 pub mod logging;
 pub mod mailbox;
+pub mod means;
 pub mod metrics;
 mod naming;
 pub mod office;

@@ -6,7 +6,7 @@ pub(crate) const INLINE_MAX: usize = 256 << 10;
 /// The same when half of [`MEMORY_MAX`] is used: most letters are smaller, and only a file with its two flushes is what the others cost.
 pub(crate) const INLINE_TIGHT: usize = 16 << 10;
 
-/// Memory of all messages that are on their way in. A hundred servers may send letters with pictures at once before the disk is used for them instead; a
+/// Memory of all messages that are on their way in, or less where memory is short (`means.rs`). A hundred servers may send letters with pictures at once before the disk is used for them instead; a
 /// thousand half messages are 16 KiB each. Beyond it nothing is held longer than until it is written.
 pub(crate) const MEMORY_MAX: usize = 64 << 20;
 

@@ -3,7 +3,7 @@
 use crate::{
     admin::Source,
     house::{House, OpenError},
-    logging, process,
+    logging, means, process,
     sandbox::{self, Needs},
 };
 use config::{Config, Listen};
@@ -35,6 +35,10 @@ const BACKLOG: i32 = 1024;
 pub fn begin(config: &Config, source: &Source) -> Result<Vec<Port>, ServeError> {
     if config.user.is_none() && rustix::process::geteuid().is_root() {
         return Err(ServeError::Root);
+    }
+    if let Some(means) = means::means() {
+        let (each, wanted) = (means.places(config.listeners().len()).min(config.limits.connections), config.limits.connections);
+        tracing::warn!(connections_per_listener = each, configured = wanted, "{means}");
     }
     let mut ports = Vec::new();
     for to in config.listeners() {

@@ -3,7 +3,7 @@
 //! Half messages belong to nobody, and anybody can make them. So each has a [`Claim`] while it comes in: what it takes is counted there and given back
 //! with it, and beyond the budgets it is told that there is no room, or to leave memory for the disk.
 
-use crate::{clock::Clock, disk::Disk, limits::*};
+use crate::{clock::Clock, disk::Disk, limits::*, means};
 use post::Network;
 use std::{
     collections::BTreeMap,
@@ -154,8 +154,8 @@ impl Claim {
     /// How much it may hold before it goes to the disk.
     pub(crate) fn most_held(&self) -> usize {
         match self.space.held() {
-            held if held < MEMORY_MAX / 2 => INLINE_MAX,
-            held if held < MEMORY_MAX => INLINE_TIGHT,
+            held if held < means::messages() / 2 => INLINE_MAX,
+            held if held < means::messages() => INLINE_TIGHT,
             _ => 0,
         }
     }

@@ -1,6 +1,6 @@
 //! Which servers to ask and how.
 
-use crate::limits::SERVERS_MAX;
+use crate::limits::{FLIGHTS_MAX, SERVERS_MAX};
 use alloc::{vec, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -15,6 +15,8 @@ pub struct Settings {
     pub attempts: u32,
     /// Answers to remember.
     pub cache_max: usize,
+    /// Questions that are out at a time, [`FLIGHTS_MAX`](crate::limits) at most.
+    pub flights: usize,
     /// Whether each question begins with another server.
     pub rotate: bool,
     /// Whether to speak EDNS0 (RFC 6891).
@@ -31,6 +33,7 @@ impl Default for Settings {
             timeout_ms: 3000,
             attempts: 3,
             cache_max: 20_000,
+            flights: FLIGHTS_MAX,
             rotate: false,
             edns: true,
             trust_ad: true,

@@ -70,6 +70,7 @@ impl Resolver {
     /// A resolver that knows nothing yet.
     pub fn new(mut settings: Settings) -> Resolver {
         settings.servers.truncate(SERVERS_MAX);
+        settings.flights = settings.flights.clamp(1, FLIGHTS_MAX);
         let servers = settings.servers.iter().map(|s| Server { address: *s, slow_until: Tick(0), edns: settings.edns }).collect();
         Resolver {
             servers,
@@ -117,7 +118,7 @@ impl Resolver {
     /// `dice` makes ids and the case of letters. They guard against those who cannot see the questions, and whoever owns a name server sees those that
     /// come to it: numbers that tell the next ones, as those of a fast generator do, would guard nothing. In production, take a cryptographic one.
     pub fn next(&mut self, now: Tick, dice: &mut dyn FnMut() -> u64) -> Option<Exchange> {
-        if self.flights.len() >= FLIGHTS_MAX || self.waiting.first().is_none_or(|(at, ..)| *at > now) {
+        if self.flights.len() >= self.settings.flights || self.waiting.first().is_none_or(|(at, ..)| *at > now) {
             return None;
         }
         let (_, _, query) = self.waiting.pop_first()?;
@@ -161,7 +162,7 @@ impl Resolver {
 
     /// When to call [`Resolver::missed`] and [`Resolver::next`] again even if nothing comes back.
     pub fn deadline(&self) -> Option<Tick> {
-        let room = self.flights.len() < FLIGHTS_MAX;
+        let room = self.flights.len() < self.settings.flights;
         let due = self.waiting.first().filter(|_| room).map(|(at, ..)| *at);
         let lost = self.flights.values().map(|(until, _)| *until).min();
         [due, lost].into_iter().flatten().min()

@@ -1,10 +1,7 @@
 //! How many passwords are verified at a time.
 
-use std::{
-    num::NonZero,
-    sync::{Condvar, Mutex, PoisonError},
-    thread::available_parallelism,
-};
+use crate::means;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Most that wait; more means that the machine cannot keep up, and that clients had better try again later. Half the threads that answer
 /// questions on smol: a flood of logins must not keep mail from the disk.
@@ -28,9 +25,9 @@ struct State {
 pub(crate) struct Pass<'g>(&'g Gate);
 
 impl Gate {
-    /// Two for each core.
+    /// Two for each core, or fewer where memory is short.
     pub(crate) fn new() -> Gate {
-        Gate::of(2 * available_parallelism().map_or(1, NonZero::get))
+        Gate::of(means::passwords())
     }
 
     fn of(width: usize) -> Gate {

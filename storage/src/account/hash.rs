@@ -43,10 +43,12 @@ pub enum HashError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Argon2,
+    /// With the bytes of memory that it takes.
+    Argon2(u64),
     Sha256Crypt,
     Sha512Crypt,
-    Yescrypt,
+    /// The same.
+    Yescrypt(u64),
     Bcrypt,
     Salted(Digest),
 }
@@ -68,7 +70,7 @@ impl Hash {
         let mut salt = [0; 16];
         SystemRandom::new().fill(&mut salt).expect("the system has random numbers");
         let hash = ours().hash_password_with_salt(password.as_bytes(), &salt).expect("the parameters are right");
-        Hash { text: hash.to_string().into(), kind: Kind::Argon2 }
+        Hash { text: hash.to_string().into(), kind: Kind::Argon2(u64::from(ARGON2_KIB) * 1024) }
     }
 
     /// Recognises `$argon2id$`, `$argon2i$`, `$5$`, `$6$`, `$y$`, `$2a$`, `$2b$`, `$2y$`, `{SSHA}`, `{SSHA256}` and `{SSHA512}`, also behind a
@@ -110,10 +112,10 @@ impl Hash {
             return false;
         }
         match self.kind {
-            Kind::Argon2 => Argon2::default().verify_password(bytes, &*self.text).is_ok(),
+            Kind::Argon2(_) => Argon2::default().verify_password(bytes, &*self.text).is_ok(),
             Kind::Sha256Crypt => sha_crypt::PasswordVerifier::verify_password(&sha_crypt::ShaCrypt::SHA256, bytes, &*self.text).is_ok(),
             Kind::Sha512Crypt => sha_crypt::PasswordVerifier::verify_password(&sha_crypt::ShaCrypt::SHA512, bytes, &*self.text).is_ok(),
-            Kind::Yescrypt => yescrypt::PasswordVerifier::verify_password(&yescrypt::Yescrypt::default(), bytes, &*self.text).is_ok(),
+            Kind::Yescrypt(_) => yescrypt::PasswordVerifier::verify_password(&yescrypt::Yescrypt::default(), bytes, &*self.text).is_ok(),
             Kind::Bcrypt => bcrypt::verify(bytes, &self.text).unwrap_or(false),
             Kind::Salted(digest) => digest.verify(bytes, &self.text),
         }
@@ -124,6 +126,17 @@ impl Hash {
         !matches!(self.kind, Kind::Salted(_))
     }
 
+    /// Whether there is memory to verify a password now. It is tried, because the process may have a limit, and an allocation that is refused later would
+    /// end it.
+    pub fn has_room(&self) -> bool {
+        match self.kind {
+            Kind::Argon2(bytes) | Kind::Yescrypt(bytes) => {
+                usize::try_from(bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
+            }
+            Kind::Sha256Crypt | Kind::Sha512Crypt | Kind::Bcrypt | Kind::Salted(_) => true,
+        }
+    }
+
     /// As it is written to the accounts file.
     pub fn reveal(&self) -> &str {
         &self.text
@@ -132,10 +145,10 @@ impl Hash {
     /// The name of its kind, for lists.
     pub fn kind(&self) -> &'static str {
         match self.kind {
-            Kind::Argon2 => "argon2",
+            Kind::Argon2(_) => "argon2",
             Kind::Sha256Crypt => "sha256-crypt",
             Kind::Sha512Crypt => "sha512-crypt",
-            Kind::Yescrypt => "yescrypt",
+            Kind::Yescrypt(_) => "yescrypt",
             Kind::Bcrypt => "bcrypt",
             Kind::Salted(Digest::Sha1) => "ssha",
             Kind::Salted(Digest::Sha256) => "ssha256",
@@ -192,10 +205,8 @@ fn check_argon2(text: &str) -> Result<Kind, HashError> {
     if hash.salt.is_none() || hash.hash.is_none() {
         return Err(HashError::Unknown);
     }
-    if u64::from(params.m_cost()) * 1024 > MEMORY_MAX || params.t_cost() > PASSES_MAX {
-        return Err(HashError::TooDear);
-    }
-    Ok(Kind::Argon2)
+    let memory = u64::from(params.m_cost()) * 1024;
+    if memory > MEMORY_MAX || params.t_cost() > PASSES_MAX { Err(HashError::TooDear) } else { Ok(Kind::Argon2(memory)) }
 }
 
 fn check_sha_crypt(text: &str) -> Result<Kind, HashError> {
@@ -221,7 +232,7 @@ fn check_yescrypt(text: &str) -> Result<Kind, HashError> {
         return Err(HashError::Unknown);
     }
     let memory = params.n().saturating_mul(u64::from(params.r())).saturating_mul(128);
-    if memory > MEMORY_MAX || params.p() > PASSES_MAX { Err(HashError::TooDear) } else { Ok(Kind::Yescrypt) }
+    if memory > MEMORY_MAX || params.p() > PASSES_MAX { Err(HashError::TooDear) } else { Ok(Kind::Yescrypt(memory)) }
 }
 
 fn check_bcrypt(text: &str) -> Result<Kind, HashError> {

@@ -252,6 +252,9 @@ impl Accounts {
             if !allowed() {
                 return Err(Denied::TooMany);
             }
+            if !hash.has_room() {
+                return Err(Denied::Later);
+            }
             let right = hash.verify(password) && account.is_some();
             let mut throttle = held(&self.throttle);
             if !right {

@@ -4,7 +4,9 @@ use super::{Console, Done, Failure, Source, certificate::end_of, now};
 use crate::{
     account::Accounts,
     disk::{Disk as _, Posix},
-    mailbox, process, sandbox, tls,
+    mailbox,
+    means::{self, Needs},
+    process, sandbox, tls,
 };
 use config::Config;
 use nix::unistd::{Group, Uid, User};
@@ -33,7 +35,7 @@ enum Grade {
     Bad,
 }
 
-pub(super) fn check(path: &Path, console: &mut Console<'_>) -> Done {
+pub(super) fn check(path: &Path, needs: Needs, console: &mut Console<'_>) -> Done {
     let config = Source::File(path.into()).read()?;
     let mut found = Findings { lines: Vec::new() };
     found.good(path.display(), "the configuration is right");
@@ -45,6 +47,7 @@ pub(super) fn check(path: &Path, console: &mut Console<'_>) -> Done {
     store(&config, &mut found);
     file_systems(&config, &mut found);
     privileges(&config, &mut found);
+    memory(&config, needs, &mut found);
     ports(&config, &mut found);
     control(&config, &mut found);
     let bad = found.lines.iter().filter(|(g, _)| *g == Grade::Bad).count();
@@ -204,6 +207,20 @@ fn privileges(config: &Config, found: &mut Findings) {
         _ if !config.sandbox => found.worth("sandbox", "the server does not close itself in"),
         Some(lacks) => found.worth("sandbox", format!("the server cannot close itself in entirely: {lacks}")),
         None => found.good("sandbox", "the server can close itself in"),
+    }
+}
+
+/// What a server would have that is started as this command was.
+fn memory(config: &Config, needs: Needs, found: &mut Findings) {
+    let listeners = config.listeners().len();
+    match means::foresee(needs, listeners) {
+        Ok(None) => {}
+        Ok(Some(means)) if means.places(listeners) >= config.limits.connections => found.good("memory", means),
+        Ok(Some(means)) => {
+            let (places, wanted) = (means.places(listeners), config.limits.connections);
+            found.worth("memory", format!("started so, {means}: {places} to each listener instead of {wanted}"));
+        }
+        Err(error) => found.bad("memory", error),
     }
 }
 

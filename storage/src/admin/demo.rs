@@ -27,8 +27,10 @@ const DOMAIN: &str = "example.test";
 /// The accounts and their password.
 const USERS: [&str; 2] = ["alice", "bob"];
 const PASSWORD: &str = "hikyaku";
+/// How many ports there are.
+pub(super) const LISTENERS: usize = 8;
 /// Port, protocol, when TLS starts.
-const PORTS: [(u16, Speak, TlsMode); 8] = [
+const PORTS: [(u16, Speak, TlsMode); LISTENERS] = [
     (2525, Speak::Smtp, TlsMode::Start),
     (2587, Speak::Submission, TlsMode::Start),
     (2465, Speak::Submission, TlsMode::Implicit),

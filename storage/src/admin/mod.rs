@@ -23,7 +23,9 @@ pub use console::Console;
 
 use crate::{
     control::{AskError, Client},
-    logging, process,
+    logging,
+    means::{self, MeansError, Needs},
+    process,
 };
 use config::{
     Config, Logging,
@@ -97,8 +99,8 @@ pub struct Failure(String);
 type Done = Result<(), Failure>;
 
 /// Reads the arguments, the first of which is the name of the program, and does what they say. `program` names the binary in manual pages and
-/// completions.
-pub fn run(program: &'static str, args: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Outcome {
+/// completions, and `needs` are those of its runtime.
+pub fn run(program: &'static str, needs: Needs, args: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Outcome {
     let args: Vec<OsString> = args.into_iter().collect();
     if let Some((name, rest, file)) = sendmail::called(&args) {
         return Outcome::Exit(ExitCode::from(sendmail::run(name, file, rest, console)));
@@ -123,7 +125,7 @@ pub fn run(program: &'static str, args: impl IntoIterator<Item = OsString>, cons
     if let Some(code) = face {
         return Outcome::Exit(ExitCode::from(code));
     }
-    match obey(program, cli, console) {
+    match obey(program, needs, cli, console) {
         Ok(None) => Outcome::Exit(ExitCode::SUCCESS),
         Ok(Some(boot)) => Outcome::Serve(Box::new(boot)),
         Err(Failure(message)) => {
@@ -134,18 +136,22 @@ pub fn run(program: &'static str, args: impl IntoIterator<Item = OsString>, cons
     }
 }
 
-fn obey(program: &'static str, cli: Cli, console: &mut Console<'_>) -> Result<Option<Boot>, Failure> {
+fn obey(program: &'static str, needs: Needs, cli: Cli, console: &mut Console<'_>) -> Result<Option<Boot>, Failure> {
     let (file, socket) = (cli.config.as_deref(), cli.socket.as_deref());
     match cli.command {
-        Command::Demo(demo) => return demo::prepare(&demo).map(Some),
+        Command::Demo(demo) => {
+            means::settle(needs, demo::LISTENERS)?;
+            return demo::prepare(&demo).map(Some);
+        }
         Command::Serve => {
             let source = Source::File(find(file)?);
             let config = source.read()?;
+            means::settle(needs, config.listeners().len())?;
             return Ok(Some(Boot { config, source, welcome: Vec::new(), notes: String::new(), scratch: None }));
         }
         Command::Sendmail { .. } | Command::Mailq | Command::Newaliases => unreachable!("done before"),
         Command::Init(init) => init::init(program, &init, file, console)?,
-        Command::Check => check::check(&find(file)?, console)?,
+        Command::Check => check::check(&find(file)?, needs, console)?,
         Command::Account(command) => {
             if matches!(command, cli::Account::Add(_)) {
                 init::store(&Source::File(find(file)?).read()?)?;
@@ -256,6 +262,7 @@ macro_rules! failures {
 
 failures!(
     io::Error,
+    MeansError,
     config::ConfigError,
     crate::account::file::FileError,
     crate::account::LoadError,

@@ -35,6 +35,10 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
         rows.push([String::new(), dead.clone()]);
     }
     rows.push(["log".into(), size(status.log_bytes)]);
+    if let Some(memory) = &status.memory {
+        let most = format!("{} at most, {} to each listener", size(memory.limit_bytes), memory.connections_per_listener);
+        rows.push(["memory".into(), format!("{most} and {} to other servers", memory.connections_out)]);
+    }
     if let Some(free) = status.free_bytes {
         rows.push(["disk".into(), format!("{} free", size(free))]);
     }

@@ -36,7 +36,7 @@ impl Desk {
         }
         let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), input.as_bytes());
         let mut console = Console { input: &mut input, out: &mut out, err: &mut err, terminal: false, colours: false };
-        let outcome = run("hikyaku", args, &mut console);
+        let outcome = run("hikyaku", Needs { threads: 0, connection: 1 }, args, &mut console);
         let (code, boot) = match outcome {
             Outcome::Exit(code) => (code, None),
             Outcome::Serve(boot) => (ExitCode::SUCCESS, Some(*boot)),

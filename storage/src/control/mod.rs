@@ -8,7 +8,7 @@ mod queue;
 
 pub use client::{AskError, Client};
 pub use office::Clerk;
-pub(crate) use office::Order;
+pub(crate) use office::{Order, REFUSED};
 pub use queue::{Action, Effect, Filter, Listing, Page, QueueStatus, Refused, State, Summary, Waiting, Whole, Whom, id as queue_id};
 
 use serde::{Deserialize, Serialize};
@@ -135,6 +135,9 @@ pub struct Status {
     /// Bytes that the disk of the store has left.
     #[serde(default)]
     pub free_bytes: Option<u64>,
+    /// What the process may have that may not have all the memory it asks for.
+    #[serde(default)]
+    pub memory: Option<Memory>,
     /// Whether another server has opened the store, so that nothing is accepted here any more.
     #[serde(default)]
     pub fenced: bool,
@@ -161,6 +164,17 @@ pub struct Status {
     pub undelivered: std::collections::BTreeMap<String, u64>,
     /// The queue.
     pub queue: QueueStatus,
+}
+
+/// The limit to the memory of the process, and what it leaves of other limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Bytes of address space, or of data, whichever is reached first.
+    pub limit_bytes: u64,
+    /// Connections to one listener.
+    pub connections_per_listener: u32,
+    /// Connections to other servers.
+    pub connections_out: u32,
 }
 
 /// What the clock did before the start and counts as age now.

@@ -1,9 +1,11 @@
 //! The counter where an operator asks, and where Prometheus reads: HTTP requests to what the house knows.
 
-use super::{Action, Filter, Kick, Kicked, Operator, Page, Refused, SessionRow, Sessions, State, Status, Uncounted, Whom, queue_id};
+use super::{
+    Action, Filter, Kick, Kicked, Memory, Operator, Page, Refused, SessionRow, Sessions, State, Status, Uncounted, Whom, queue_id,
+};
 use crate::{
     house::{House, Seat},
-    logging,
+    logging, means,
     metrics::{self, Levels},
     office::guests::Guest,
     serve::{self, Caller, Door},
@@ -27,7 +29,8 @@ const PAGE: usize = 500;
 const MOST: usize = 10_000;
 
 const JSON: &str = "application/json";
-const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+/// What a caller hears that finds no place.
+pub(crate) const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Answers the requests of one connection.
 pub struct Clerk {
@@ -181,6 +184,11 @@ impl Clerk {
             log_bytes: levels.log_bytes,
             lost_log_lines: levels.lost_lines,
             free_bytes: levels.free_space,
+            memory: means::means().map(|means| Memory {
+                limit_bytes: means.limit,
+                connections_per_listener: self.house.config().limits.connections,
+                connections_out: self.house.config().queue.connections,
+            }),
             fenced: self.house.spool().is_fenced(),
             panics: levels.panics.into_iter().map(|(part, count)| (part.to_owned(), count)).collect(),
             closed_in: held.by.into_iter().map(str::to_owned).collect(),

@@ -3,10 +3,10 @@
 use super::House;
 use crate::{
     limits::SHARES,
-    office::guests::Present,
+    office::guests::{Full, Present},
     space::{Allowed, Claim, Shortage, Space},
 };
-use config::Speak;
+use config::{Listen, Speak, TlsMode};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::atomic::Ordering,
@@ -68,6 +68,18 @@ impl House {
         let share = (limits.uncommitted / SHARES).max(limits.message);
         // Whatever else is said, one message fits.
         Allowed { reserve: limits.free_space, uncommitted: limits.uncommitted.max(limits.message), share }
+    }
+}
+
+/// What a connection hears that finds no place; nothing where it expects a TLS handshake first.
+pub(super) fn refusal(listen: &Listen, full: Full) -> &'static [u8] {
+    match (listen.tls, listen.speak) {
+        (TlsMode::Implicit, _) => b"",
+        // RFC 5321 §3.1: 421 instead of a greeting.
+        (_, Speak::Smtp | Speak::Submission | Speak::Lmtp) if full == Full::Closing => b"421 4.3.2 The server stops, try again soon\r\n",
+        (_, Speak::Smtp | Speak::Submission | Speak::Lmtp) => b"421 4.7.0 Too many connections, try again later\r\n",
+        (_, Speak::Imap) => b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
+        (_, Speak::Pop3) => b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
     }
 }
 

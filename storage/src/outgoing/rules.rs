@@ -1,5 +1,6 @@
 //! From the configuration to what the pure parts want to know.
 
+use crate::means;
 use config::{Config, OutgoingTls};
 use queue::route::{Families, Login, Pattern, Protocol, Route, Rules, Security, Socks, To};
 use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
@@ -67,6 +68,9 @@ pub(super) fn resolver(config: &Config) -> dns::Settings {
     }
     if let Some(attempts) = wanted.attempts {
         settings.attempts = attempts;
+    }
+    if let Some(means) = means::means() {
+        settings.flights = means.questions() as usize;
     }
     settings
 }

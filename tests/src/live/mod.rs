@@ -87,11 +87,13 @@ pub struct Setup {
     pub extra: String,
     /// Where store and configuration are; a scratch directory if not given.
     pub dir: Option<PathBuf>,
+    /// KiB of address space that the process may have (`ulimit -v`); what the system gives if not given.
+    pub address_space: Option<u64>,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { accounts: vec!["alice".into(), "bob".into()], extra: String::new(), dir: None }
+        Setup { accounts: vec!["alice".into(), "bob".into()], extra: String::new(), dir: None, address_space: None }
     }
 }
 
@@ -104,6 +106,7 @@ pub struct Live {
     /// Configuration, certificates, log, `store/`.
     pub dir: PathBuf,
     scratch: bool,
+    address_space: Option<u64>,
     child: Child,
 }
 
@@ -130,8 +133,9 @@ impl Live {
             let ports = free_ports();
             write(&dir.join("hikyaku.ron"), &configuration(&dir, ports, &setup.extra));
             let begin = read_log(&dir).len();
-            let child = spawn(runtime, &dir);
-            let mut live = Live { runtime, ports, dir: dir.clone(), scratch: false, child };
+            let address_space = setup.address_space;
+            let child = spawn(runtime, &dir, address_space);
+            let mut live = Live { runtime, ports, dir: dir.clone(), scratch: false, address_space, child };
             if live.wait(begin) {
                 live.scratch = setup.dir.is_none();
                 return live;
@@ -143,7 +147,7 @@ impl Live {
     pub fn restart(&mut self) {
         loop {
             let begin = self.log().len();
-            self.child = spawn(self.runtime, &self.dir);
+            self.child = spawn(self.runtime, &self.dir, self.address_space);
             if self.wait(begin) {
                 return;
             }
@@ -153,7 +157,11 @@ impl Live {
 
     /// The same, and its log goes elsewhere.
     pub fn restart_logging_to(&mut self, log: impl Into<Stdio>) {
-        self.child = command(self.runtime, &self.dir).stdout(Stdio::null()).stderr(log).spawn().expect("a program that can be started");
+        self.child = command(self.runtime, &self.dir, self.address_space)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("a program that can be started");
         assert!(self.wait(self.log().len()), "somebody took its ports");
     }
 
@@ -206,6 +214,11 @@ impl Live {
     /// Most memory it ever had, in KiB (`VmHWM`).
     pub fn peak_kib(&self) -> u64 {
         self.status("VmHWM:")
+    }
+
+    /// Most address space it ever had, in KiB (`VmPeak`).
+    pub fn widest_kib(&self) -> u64 {
+        self.status("VmPeak:")
     }
 
     /// Memory it has, in KiB (`VmRSS`).
@@ -301,13 +314,21 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-fn spawn(runtime: Runtime, dir: &Path) -> Child {
+fn spawn(runtime: Runtime, dir: &Path, address_space: Option<u64>) -> Child {
     let log = fs::File::options().create(true).append(true).open(dir.join("log")).expect("a writable directory");
-    command(runtime, dir).stdout(log.try_clone().expect("a file can be shared")).stderr(log).spawn().expect("a program that can be started")
+    let mut command = command(runtime, dir, address_space);
+    command.stdout(log.try_clone().expect("a file can be shared")).stderr(log).spawn().expect("a program that can be started")
 }
 
-fn command(runtime: Runtime, dir: &Path) -> Command {
-    let mut command = Command::new(runtime.binary());
+fn command(runtime: Runtime, dir: &Path, address_space: Option<u64>) -> Command {
+    let mut command = match address_space {
+        Some(kib) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")]).arg(runtime.binary());
+            shell
+        }
+        None => Command::new(runtime.binary()),
+    };
     command.args(["--config", "hikyaku.ron", "serve"]).current_dir(dir).stdin(Stdio::null());
     command
 }

@@ -71,7 +71,7 @@ impl Ledger {
     pub fn setup(&self) -> Setup {
         let accounts = USERS.iter().chain([&SENDER]).map(|user| (*user).to_owned()).collect();
         let extra = format!("relay: (clients: [\"127.0.0.0/8\"]), queue: (retry: List([1])), {}", self.post.sink.routes());
-        Setup { accounts, extra, dir: None }
+        Setup { accounts, extra, ..Setup::default() }
     }
 
     /// Loads a server for `time` and then calls `fall`, while the load goes on until every connection has failed.
