@@ -4,11 +4,12 @@
 //! a book of ours and have us cut off the spool. The way to the Maildir is the operator's and may have links (`mail/` on another disk); they are
 //! followed once, when it is first used, and only those that root or we ourselves made: the owner of a directory on the way may not lead elsewhere.
 //!
-//! No descriptor of a Maildir is kept: there may be more Maildirs than descriptors, and one that is moved away and back, or mounted again, is found by its
-//! path. On Linux one openat2(2) without links costs no more than open(2); elsewhere each level is opened without following.
+//! What is here is found by its path each time, also where a descriptor is kept for the next time ([`super::handles`]): a Maildir may be moved away and back,
+//! or mounted again. On Linux one openat2(2) without links costs no more than open(2); elsewhere each level is opened without following.
 
 use super::{
     Disk, File, How, Left, Lock, Posix, Stat, Volume,
+    handles::Handles,
     posix::{FILE_MODE, Open, PATH_ONLY, facts, full_sync, left, retry},
 };
 use rustix::{
@@ -24,7 +25,7 @@ use std::{
         unix::ffi::{OsStrExt, OsStringExt},
     },
     path::{Component, Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 /// How many links a way may have, as in Linux.
@@ -35,14 +36,15 @@ const LINKS: u32 = 40;
 pub(super) struct Beneath {
     /// By the path that the operator gave; where that leads, once it is there.
     roots: RwLock<HashMap<Box<[u8]>, Option<PathBuf>>>,
+    handles: Handles,
 }
 
-/// A path beneath one of the directories.
+/// A path beneath one of the directories, or that of the directory itself.
 struct Spot {
-    /// The directory, free of links.
-    root: PathBuf,
-    /// The rest: plain names only. Empty for the directory itself.
-    rest: PathBuf,
+    /// Free of links as far as the directory, and plain names only behind it.
+    path: PathBuf,
+    /// Bytes of the directory.
+    root: usize,
 }
 
 impl Beneath {
@@ -57,11 +59,15 @@ impl Beneath {
                 if !rest.components().all(|c| matches!(c, Component::Normal(_))) {
                     return Err(io::ErrorKind::InvalidInput.into());
                 }
-                let root = match known {
+                let mut path = match known {
                     Some(root) => root,
                     None => self.follow(&bytes[..end])?,
                 };
-                return Ok(Some(Spot { root, rest: rest.to_owned() }));
+                let root = path.as_os_str().len();
+                if !rest.as_os_str().is_empty() {
+                    path.push(rest);
+                }
+                return Ok(Some(Spot { path, root }));
             }
             match bytes[..end].iter().rposition(|&b| b == b'/') {
                 Some(at) if at > 0 => end = at,
@@ -92,21 +98,25 @@ impl Disk for Beneath {
 
     fn open_book(&self, path: &Path, how: How) -> io::Result<Box<dyn File>> {
         let Some(spot) = self.spot(path)? else { return Posix.open(path, how) };
-        let (file, facts) = spot.open_ordinary(how)?;
-        // What root made, a backup that was played back, is nobody's trick.
-        if facts.uid != self.uid() && facts.uid != 0 {
-            return Err(odd("it belongs to somebody else"));
+        if how != How::Append {
+            let (file, stat) = spot.open_ordinary(how)?;
+            self.check_book(&stat, how)?;
+            return Ok(Box::new(Open(file)));
         }
-        if facts.links != 1 && how != How::Read {
-            return Err(odd("it has another name somewhere"));
+        // Each message is noted in the same ones.
+        if let Some((file, stat)) = self.handles.get(&spot.path) {
+            self.check_book(&stat, how)?;
+            return Ok(Box::new(Open(file)));
         }
-        Ok(Box::new(Open(file)))
+        let (file, stat) = spot.open_ordinary(how)?;
+        self.check_book(&stat, how)?;
+        Ok(Box::new(Open(self.handles.keep(spot.path, file, &stat))))
     }
 
     fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)> {
         let Some(spot) = self.spot(path)? else { return Posix.open_left(path) };
-        let (file, facts) = spot.open_ordinary(How::Read)?;
-        Ok((Box::new(Open(file)), facts))
+        let (file, stat) = spot.open_ordinary(How::Read)?;
+        Ok((Box::new(Open(file)), left(&stat)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -145,11 +155,11 @@ impl Disk for Beneath {
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         let Some(spot) = self.spot(path)? else { return Posix.stat(path) };
-        if spot.rest.components().nth(1).is_none() {
+        if spot.names().nth(1).is_none() {
             // Nothing between the directory and this can be a link.
-            return Ok(facts(&fs::statat(CWD, spot.path(), AtFlags::SYMLINK_NOFOLLOW)?));
+            return Ok(facts(&fs::statat(CWD, &spot.path, AtFlags::SYMLINK_NOFOLLOW)?));
         }
-        let (dir, name) = spot.parent()?;
+        let (dir, name) = self.parent_of(&spot)?;
         Ok(facts(&fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
@@ -177,40 +187,62 @@ impl Disk for Beneath {
 }
 
 impl Beneath {
+    /// Whether a book may be used like this.
+    fn check_book(&self, stat: &fs::Stat, how: How) -> io::Result<()> {
+        let facts = left(stat);
+        // What root made, a backup that was played back, is nobody's trick.
+        if facts.uid != self.uid() && facts.uid != 0 {
+            return Err(odd("it belongs to somebody else"));
+        }
+        if facts.links != 1 && how != How::Read {
+            return Err(odd("it has another name somewhere"));
+        }
+        Ok(())
+    }
+
+    /// The directory that something beneath one of ours is in, and its name there.
+    fn parent_of<'a>(&self, spot: &'a Spot) -> io::Result<(Arc<OwnedFd>, &'a OsStr)> {
+        let (Some(dir), Some(name)) = (spot.path.parent(), spot.path.file_name()) else { return Err(io::ErrorKind::InvalidInput.into()) };
+        if let Some((dir, _)) = self.handles.get(dir) {
+            return Ok((dir, name));
+        }
+        let dir = Spot { path: dir.to_owned(), root: spot.root };
+        let file = dir.open(PATH_ONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let stat = fs::fstat(&file)?;
+        Ok((self.handles.keep(dir.path, file, &stat), name))
+    }
+
     /// The directory that a name is in, and the name.
-    fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    fn parent(&self, path: &Path) -> io::Result<(Arc<OwnedFd>, OsString)> {
         match self.spot(path)? {
-            Some(spot) if !spot.rest.as_os_str().is_empty() => spot.parent(),
+            Some(spot) if spot.names().next().is_some() => self.parent_of(&spot).map(|(dir, name)| (dir, name.to_owned())),
             // The directory itself, or one elsewhere: the way there is the operator's.
             _ => {
                 let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
                 let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                Ok((retry(|| fs::open(dir, PATH_ONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()))?, name.to_owned()))
+                let dir = retry(|| fs::open(dir, PATH_ONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()))?;
+                Ok((Arc::new(dir), name.to_owned()))
             }
         }
     }
 }
 
 impl Spot {
-    fn path(&self) -> PathBuf {
-        if self.rest.as_os_str().is_empty() { self.root.clone() } else { self.root.join(&self.rest) }
-    }
-
-    fn parent(&self) -> io::Result<(OwnedFd, OsString)> {
-        let name = self.rest.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        let dir = Spot { root: self.root.clone(), rest: self.rest.parent().unwrap_or(Path::new("")).to_owned() };
-        Ok((dir.open(PATH_ONLY | OFlags::DIRECTORY, Mode::empty())?, name))
+    /// What is behind the directory.
+    fn names(&self) -> impl Iterator<Item = &OsStr> {
+        let rest = &self.path.as_os_str().as_bytes()[self.root..];
+        rest.split(|&b| b == b'/').filter(|name| !name.is_empty()).map(OsStr::from_bytes)
     }
 
     /// Opens a file if it is an ordinary one. Nothing is waited for: a FIFO or a device ends here too.
-    fn open_ordinary(&self, how: How) -> io::Result<(OwnedFd, Left)> {
+    fn open_ordinary(&self, how: How) -> io::Result<(OwnedFd, fs::Stat)> {
         let mode = if matches!(how, How::Create | How::Append) { FILE_MODE } else { Mode::empty() };
         let file = self.open(super::posix::flags(how) | OFlags::NONBLOCK, mode)?;
-        let facts = left(&fs::fstat(&file)?);
-        if !facts.is_file {
+        let stat = fs::fstat(&file)?;
+        if !left(&stat).is_file {
             return Err(odd("it is no ordinary file"));
         }
-        Ok((file, facts))
+        Ok((file, stat))
     }
 
     /// Opens what is there, following no link.
@@ -218,8 +250,7 @@ impl Spot {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if has_openat2() {
-            let path = self.path();
-            return retry(|| fs::openat2(CWD, &path, flags, mode, fs::ResolveFlags::NO_SYMLINKS)).map_err(explain);
+            return retry(|| fs::openat2(CWD, &self.path, flags, mode, fs::ResolveFlags::NO_SYMLINKS)).map_err(explain);
         }
         self.open_by_levels(flags, mode).map_err(explain)
     }
@@ -227,13 +258,13 @@ impl Spot {
     /// The same where the system has no such call. What is above the directory is followed: only its owners can change it.
     fn open_by_levels(&self, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
         let level = PATH_ONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        if self.rest.as_os_str().is_empty() {
-            return retry(|| fs::open(&self.root, flags, mode));
+        let root = OsStr::from_bytes(&self.path.as_os_str().as_bytes()[..self.root]);
+        let mut names = self.names().peekable();
+        if names.peek().is_none() {
+            return retry(|| fs::open(root, flags, mode));
         }
-        let mut dir = retry(|| fs::open(&self.root, level, Mode::empty()))?;
-        let mut names = self.rest.components().peekable();
+        let mut dir = retry(|| fs::open(root, level, Mode::empty()))?;
         while let Some(name) = names.next() {
-            let name = name.as_os_str();
             if names.peek().is_none() {
                 return retry(|| fs::openat(&dir, name, flags, mode));
             }
@@ -381,7 +412,7 @@ mod tests {
         symlink(&dir, root.join("out")).unwrap();
         std::fs::write(root.join("cur/b"), "b").unwrap();
         let open = |rest: &str| {
-            let spot = Spot { root: root.clone(), rest: rest.into() };
+            let spot = Spot { path: root.join(rest), root: root.as_os_str().len() };
             spot.open_by_levels(OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(explain)
         };
         assert!(open("cur/b").is_ok() && open("cur").is_ok() && open("").is_ok());
@@ -428,6 +459,42 @@ mod tests {
         std::fs::create_dir(&book).unwrap();
         assert_eq!(kind(disk.open_book(&book, How::Append)), io::ErrorKind::InvalidData);
         assert_eq!(kind(disk.open_book(&book, How::Read)), io::ErrorKind::InvalidData);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_open_is_used_only_while_it_is_what_its_path_leads_to() {
+        let (dir, root, disk) = scratch("kept");
+        let book = root.join("hikyaku.index");
+        let note = |text: &[u8]| disk.open_book(&book, How::Append).and_then(|file| file.append(text));
+        let moved = |name: &str| {
+            std::fs::write(root.join("cur").join(name), name).unwrap();
+            disk.rename(&root.join("cur").join(name), &root.join("new").join(name))
+        };
+        std::fs::create_dir(root.join("new")).unwrap();
+        note(b"a").unwrap();
+        note(b"b").unwrap();
+        moved("1").unwrap();
+        assert_eq!(std::fs::read(&book).unwrap(), b"ab");
+        // Another file in the place of the book.
+        std::fs::write(dir.join("other"), "").unwrap();
+        std::fs::rename(dir.join("other"), &book).unwrap();
+        note(b"c").unwrap();
+        assert_eq!(std::fs::read(&book).unwrap(), b"c");
+        std::fs::hard_link(&book, dir.join("backup")).unwrap();
+        assert_eq!(kind(note(b"d")), io::ErrorKind::InvalidData);
+        std::fs::remove_file(&book).unwrap();
+        symlink(dir.join("secret"), &book).unwrap();
+        assert_eq!(kind(note(b"e")), io::ErrorKind::InvalidData);
+        // Another directory in the place of one that is known, and a link.
+        std::fs::rename(root.join("new"), dir.join("away")).unwrap();
+        std::fs::create_dir(root.join("new")).unwrap();
+        moved("2").unwrap();
+        assert!(root.join("new/2").exists() && !dir.join("away/2").exists());
+        std::fs::remove_dir_all(root.join("new")).unwrap();
+        symlink(dir.join("away"), root.join("new")).unwrap();
+        assert!(moved("3").is_err() && !dir.join("away/3").exists());
+        assert_eq!(std::fs::read(dir.join("secret")).unwrap(), b"secret");
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -5,6 +5,7 @@
 //! the write; a name survives if its directory was synced after the change; everything else may survive in part, in any order.
 
 mod beneath;
+mod handles;
 mod posix;
 
 pub use posix::Posix;

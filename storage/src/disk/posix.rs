@@ -113,9 +113,9 @@ impl Disk for Posix {
 }
 
 /// An open file.
-pub(super) struct Open(pub(super) OwnedFd);
+pub(super) struct Open<F = OwnedFd>(pub(super) F);
 
-impl File for Open {
+impl<F: AsFd + Send + Sync> File for Open<F> {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         Ok(retry(|| rustix::io::pread(&self.0, &mut *buf, at))?)
     }

@@ -13,6 +13,8 @@ const BYTES: usize = 1 << 20;
 const BYTES_FOR_ERRORS: usize = BYTES + BYTES / 4;
 /// Bytes that are written in one go.
 const PIECE: usize = 64 << 10;
+/// How long the first line that waits stays alone: waking the writer for each line of a busy server costs as much as all else of the line.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// A bounded ring.
 pub struct Ring {
@@ -54,18 +56,26 @@ impl Ring {
             (state.lost, state.total) = (state.lost + 1, state.total + 1);
             return Ok(());
         }
+        let is_first = state.lines.is_empty();
         state.tell(told);
         state.add(line);
         drop(state);
-        self.more.notify_one();
+        if is_first {
+            self.more.notify_one();
+        }
         Ok(())
     }
 
     /// Writes some of what waits; waits for something for no longer than this.
     pub fn write(&self, out: &mut impl Write, patience: Duration, told: impl FnOnce(u64) -> String) {
         let mut state = self.state();
-        if state.lines.is_empty() {
+        if state.lines.is_empty() && !patience.is_zero() {
             state = self.more.wait_timeout_while(state, patience, |state| state.lines.is_empty()).unwrap_or_else(PoisonError::into_inner).0;
+            if !state.lines.is_empty() {
+                drop(state);
+                std::thread::sleep(GATHER.min(patience));
+                state = self.state();
+            }
         }
         let mut piece = String::new();
         while let Some(line) = state.lines.front()

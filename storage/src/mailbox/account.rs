@@ -19,6 +19,8 @@ const VALIDITY: &str = "hikyaku.uidvalidity";
 const REGISTER: &str = "hikyaku.mailboxes";
 /// Files in which something odd was found and said: no more than this many are remembered.
 const SAID: usize = 1000;
+/// How long a Maildir is taken for what it was found to be where it is asked for again and again. Owners change by hand.
+const GUARDED_NS: i128 = 1_000_000_000;
 
 pub(super) struct Account {
     common: Arc<Common>,
@@ -27,10 +29,20 @@ pub(super) struct Account {
     books: Mutex<Books>,
     /// Which directories of it are not used, and why, as far as that was said.
     refused: Mutex<BTreeMap<PathBuf, String>>,
+    /// When its own directory was last found to be nobody else's.
+    guarded: Mutex<Option<Guarded>>,
     /// Files of which it was said what is odd about them.
     said: Mutex<BTreeSet<PathBuf>>,
     /// Held while mailboxes are made, renamed and removed.
     pub order: Mutex<()>,
+}
+
+/// That a Maildir is nobody else's.
+#[derive(Clone, Copy)]
+struct Guarded {
+    at_ns: i128,
+    /// When something was last put into it, moved or removed.
+    modified_ns: i128,
 }
 
 #[derive(Default)]
@@ -44,7 +56,35 @@ struct Books {
 
 impl Account {
     pub fn new(common: Arc<Common>, root: PathBuf) -> Account {
-        Account { common, root, books: Mutex::default(), refused: Mutex::default(), said: Mutex::default(), order: Mutex::default() }
+        Account {
+            common,
+            root,
+            books: Mutex::default(),
+            refused: Mutex::default(),
+            guarded: Mutex::default(),
+            said: Mutex::default(),
+            order: Mutex::default(),
+        }
+    }
+
+    /// As [`Account::guard`] for the inbox, for whoever asks at each message: as long as nothing was put into the Maildir, whose its directories are is
+    /// looked at once a second.
+    ///
+    /// # Errors
+    /// `Later` if somebody else may write there.
+    pub fn guard_often(&self) -> Result<(), Refusal> {
+        let now_ns = self.common.now_ns();
+        let as_it_is =
+            |disk: &dyn Disk| disk.stat(&self.root).ok().filter(|stat| super::guard::objection(&self.root, stat, disk.uid()).is_none());
+        let modified_ns = as_it_is(&*self.common.disk).map(|stat| stat.modified_ns);
+        let known = *self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some_and(|known| Some(known.modified_ns) == modified_ns && (0..GUARDED_NS).contains(&(now_ns - known.at_ns))) {
+            return Ok(());
+        }
+        self.guard(&self.root)?;
+        *self.guarded.lock().unwrap_or_else(PoisonError::into_inner) =
+            modified_ns.map(|modified_ns| Guarded { at_ns: now_ns, modified_ns });
+        Ok(())
     }
 
     /// Looks whose a Maildir is: this one's directory, and those of the mailbox at `dir` as far as they are there.
@@ -54,7 +94,8 @@ impl Account {
     pub fn guard(&self, dir: &Path) -> Result<(), Refusal> {
         let disk = &*self.common.disk;
         let mut why = None;
-        for path in [self.root.clone(), dir.to_owned(), dir.join("cur"), dir.join("new"), dir.join("tmp")] {
+        let own = (*dir != *self.root).then(|| self.root.clone());
+        for path in own.into_iter().chain([dir.to_owned(), dir.join("cur"), dir.join("new"), dir.join("tmp")]) {
             match disk.stat(&path) {
                 Ok(stat) => why = why.or_else(|| super::guard::objection(&path, &stat, disk.uid())),
                 Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}

@@ -163,7 +163,7 @@ impl Mailboxes {
     /// # Errors
     /// `Later` if not, or a fault of the disk.
     pub fn guard(&self, maildir: &Path) -> Result<(), Refusal> {
-        self.account(maildir).guard(maildir)
+        self.account(maildir).guard_often()
     }
 
     /// Takes what other programs removed and brought back since the last time. The spool must hear of it while it still has these messages, or it would deliver
