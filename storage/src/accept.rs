@@ -168,7 +168,7 @@ impl House {
         let head = head(&taken, stamp, origin, to, leaving, &names, &bases, &reserved);
         let at = match &taken.content {
             intake::Content::Inline(bytes) => taken.entry.commit(&[&head, bytes])?,
-            intake::Content::Large => taken.entry.commit(&[&head])?,
+            intake::Content::Large { .. } => taken.entry.commit(&[&head])?,
         };
         // The promise is given: from here on nothing may end this but by doing it, or noting what is left.
         let Taken { entry, content, structure, stored, .. } = taken;
@@ -187,7 +187,7 @@ impl House {
         }
         if leaves {
             // Before the entry ends too: a checkpoint must find it in the queue.
-            let large = matches!(content, intake::Content::Large);
+            let large = matches!(content, intake::Content::Large { .. });
             let told = guarded("queue", || self.queue_new(id, at, large, stamp, leaving));
             promise.waiting.untold.leaves = told.is_none() && !self.outgoing().holds(id);
         }
@@ -202,7 +202,7 @@ impl House {
                 pieces = [bytes];
                 Content::Bytes(&pieces)
             }
-            intake::Content::Large => Content::Link(&path),
+            intake::Content::Large { .. } => Content::Link(&path),
         };
         let mut placed = Vec::with_capacity(to.len());
         for (target, ((destination, base), reserved)) in to.iter().zip(&bases).zip(&reserved).enumerate() {
@@ -390,7 +390,7 @@ fn head(
         origin.map(|o| queue::Trace { helo: o.helo, peer: &peer, with: o.with, login: &login, eight_bit: o.eight_bit, utf8: o.utf8 });
     let content = match &taken.content {
         intake::Content::Inline(bytes) => queue::Content::Inline(bytes),
-        intake::Content::Large => queue::Content::Large { id: taken.entry.id(), size: taken.stored },
+        intake::Content::Large { sum } => queue::Content::Large { id: taken.entry.id(), size: taken.stored, sum: Some(*sum) },
     };
     let paths: Vec<(String, Option<String>)> =
         leaving.to.iter().map(|(recipient, sender)| (recipient.address.to_string(), sender.as_ref().map(ToString::to_string))).collect();

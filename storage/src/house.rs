@@ -589,13 +589,14 @@ impl House {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(who, limit, recipients, self.clock.ms())
     }
 
-    /// Damaged segments of the log that were put aside.
+    /// Damaged files of the log and of the depot that were put aside, from the store on.
     pub(crate) fn set_aside(&self) -> Vec<String> {
-        let aside = spool::aside(&*self.disk, self.spool.dir());
-        aside.map_or_else(
-            |error| vec![format!("what is in the spool cannot be listed: {error}")],
-            |all| all.into_iter().map(|a| a.name).collect(),
-        )
+        let log =
+            spool::aside(&*self.disk, self.spool.dir()).map(|all| all.into_iter().map(|aside| format!("spool/{}", aside.name)).collect());
+        let depot = depot::aside(&*self.disk, &self.config().store.join("depot"))
+            .map(|all| all.into_iter().map(|name| format!("depot/{name}")).collect());
+        let names = |listed: io::Result<Vec<String>>| listed.unwrap_or_else(|error| vec![format!("what it is cannot be listed: {error}")]);
+        [names(log), names(depot)].concat()
     }
 
     pub(crate) fn spool(&self) -> &Arc<Spool> {

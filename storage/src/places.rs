@@ -216,7 +216,7 @@ impl Success {
         let mut pass = HeaderOnly::new();
         let header = match &taken.content {
             Content::Inline(bytes) => pass.pass(bytes).to_vec(),
-            Content::Large => Vec::new(),
+            Content::Large { .. } => Vec::new(),
         };
         Some(Success { id, stamp, to, envid: envelope.wishes.envid.clone(), header, delivered, expanded })
     }

@@ -139,7 +139,7 @@ impl House {
                 pieces = [bytes];
                 (Content::Bytes(&pieces), bytes.len() as u64)
             }
-            queue::Content::Large { id, size } => {
+            queue::Content::Large { id, size, .. } => {
                 if !self.spool().has_large(id)? {
                     // A record whose commit failed, so that its file was removed, and which the disk has all the same: nobody was promised it. Or
                     // somebody removed the file; waiting brings nothing back, and would keep all further mail from its mailboxes.

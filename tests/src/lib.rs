@@ -10,6 +10,7 @@ pub mod live;
 pub mod model;
 pub mod play;
 pub mod promise;
+pub mod told;
 pub mod world;
 
 /// A checkpoint of mailboxes that no spool knows of.

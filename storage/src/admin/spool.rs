@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Most problems that are shown one by one.
@@ -149,21 +149,33 @@ fn check(config: &Config, console: &mut Console<'_>) -> Done {
     for aside in &report.aside {
         writeln!(console.out, "WRONG  {} was damaged and is put aside; see `spool salvage`, then remove it", aside.name)?;
     }
+    let dir = config.store.join("depot");
+    let parked = depot::check(&Posix, &dir).map_err(|e| Failure::at(&dir, e))?;
+    for wrong in parked.iter().take(SHOWN_MAX) {
+        writeln!(console.out, "WRONG  {wrong}")?;
+    }
+    let parked_aside = depot::aside(&Posix, &dir).map_err(|e| Failure::at(&dir, e))?;
+    for name in &parked_aside {
+        writeln!(console.out, "WRONG  {name} of the depot was damaged and is put aside; see `spool salvage`, then remove it")?;
+    }
     console.out.flush()?;
-    if report.damage.is_empty() && report.aside.is_empty() && unread == 0 {
+    let (damaged, aside) = (report.damage.len() + parked.len(), report.aside.len() + parked_aside.len());
+    if damaged + aside == 0 && unread == 0 {
         return Ok(writeln!(console.out, "all checksums are right")?);
     }
-    let (damaged, aside) = (report.damage.len(), report.aside.len());
-    Err(Failure::new(format!("{damaged} damaged places, {aside} segments put aside, {unread} records that cannot be read")))
+    Err(Failure::new(format!("{damaged} damaged places, {aside} files put aside, {unread} records that cannot be read")))
 }
 
-/// What can be read of damaged segments, and where it goes if somebody wants it. Nothing says what of it has been delivered since.
+/// What can be read of damaged segments and packs, and where it goes if somebody wants it. Nothing says what of it has been delivered since.
 fn salvage(config: &Config, file: Option<&Path>, into: Option<&Path>, console: &mut Console<'_>) -> Done {
-    let dir = config.store.join("spool");
-    let files = match file {
+    let (dir, depot) = (config.store.join("spool"), config.store.join("depot"));
+    let files: Vec<PathBuf> = match file {
         Some(file) if file.components().count() > 1 => vec![file.to_owned()],
-        Some(file) => vec![dir.join(file)],
-        None => spool::aside(&Posix, &dir).map_err(|e| Failure::at(&dir, e))?.into_iter().map(|aside| dir.join(aside.name)).collect(),
+        Some(file) => vec![if dir.join(file).exists() { dir.join(file) } else { depot.join(file) }],
+        None => {
+            let segments = spool::aside(&Posix, &dir).map_err(|e| Failure::at(&dir, e))?.into_iter().map(|aside| dir.join(aside.name));
+            segments.chain(depot::aside(&Posix, &depot).map_err(|e| Failure::at(&depot, e))?.iter().map(|name| depot.join(name))).collect()
+        }
     };
     if let Some(into) = into {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(into).map_err(|e| Failure::at(into, e))?;
@@ -172,7 +184,7 @@ fn salvage(config: &Config, file: Option<&Path>, into: Option<&Path>, console: &
     let (mut others, mut unread, mut failed) = (0u64, 0u64, None);
     let mut lost = 0u64;
     for path in &files {
-        let read = spool::salvage(&Posix, path, &mut |_, id, record| match Record::decode(record) {
+        let mut each = |id: u64, record: &[u8]| match Record::decode(record) {
             Ok(Record::Accept(accept)) => {
                 let row = Row::of(&accept);
                 let whom: Vec<String> = row.here.into_iter().chain(row.elsewhere).collect();
@@ -185,7 +197,12 @@ fn salvage(config: &Config, file: Option<&Path>, into: Option<&Path>, console: &
             }
             Ok(_) => others += 1,
             Err(_) => unread += 1,
-        });
+        };
+        let parked = path.parent().is_some_and(|parent| parent == depot);
+        let read = match parked {
+            true => depot::salvage(&Posix, path, &mut each),
+            false => spool::salvage(&Posix, path, &mut |_, id, record| each(id, record)),
+        };
         lost += read.map_err(|e| Failure::at(path, e))?;
     }
     if rows.len() > 1 {
@@ -193,8 +210,8 @@ fn salvage(config: &Config, file: Option<&Path>, into: Option<&Path>, console: &
     }
     writeln!(
         console.err,
-        "{} segments: {} messages and {others} other records can be read, {unread} records are of no use and {lost} bytes are none.\n\
-         Most of the messages have been delivered since; the content of large ones is not in segments",
+        "{} files: {} messages and {others} other records can be read, {unread} records are of no use and {lost} bytes are none.\n\
+         Most of the messages have been delivered since; the content of large ones is not in them",
         files.len(),
         rows.len() - 1
     )?;

@@ -66,7 +66,7 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
         rows.push(["panics".into(), format!("{count} in {part}: the log says more")]);
     }
     for name in &status.set_aside {
-        rows.push(["damaged".into(), format!("{name} of the log was put aside; see `hikyaku spool salvage`")]);
+        rows.push(["damaged".into(), format!("{name} was put aside; see `hikyaku spool check` and `hikyaku spool salvage`")]);
     }
     let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
     Ok(console.out.write_all(table(&rows).as_bytes())?)

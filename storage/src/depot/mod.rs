@@ -6,7 +6,11 @@
 //!
 //! The depot knows nothing of mail: what records and the states of a queue mean is the business of its users.
 
+mod damage;
+mod found;
 mod pack;
+mod parity;
+mod park;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -16,8 +20,11 @@ use crate::{
     disk::{Disk, File, How},
     spool::{Lsn, Spool},
 };
-use state::{Found, Place, State};
+pub use damage::{aside, is_lost, salvage};
+pub use found::Harm;
+use state::{Place, State};
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -56,19 +63,55 @@ impl std::fmt::Debug for Depot {
     }
 }
 
-/// Where to put the state of every message of a queue, by id. What is put under 0, which is no message's id, is the queue's own and comes back too.
+/// Where to put the state of every message of a queue, in the order of their ids. What is put under 0, which is no message's id, is the queue's own and comes
+/// back too. No state is empty.
 pub type Put<'a> = dyn FnMut(u64, &[u8]) + 'a;
 
-/// Takes back what was put: an id, its state, and who reads its record if the state alone does not do.
+/// Takes back what was put: an id, its state, and who reads its record if the state alone does not do. The state is empty if it was lost: the message may
+/// have been queued, and its record is all that is known of it.
 pub type Restore<'a> = dyn FnMut(u64, &[u8], &dyn Fn() -> io::Result<Vec<u8>>) + 'a;
 
 /// Gives `restore` every state of the last snapshot in `dir` without touching anything, and says up to where in the log they are true. For the
 /// command line, also while a server runs; then the snapshot may be of another moment than the log.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be read, other than for damage.
 pub fn inspect(disk: &dyn Disk, dir: &Path, restore: &mut Restore<'_>) -> io::Result<Lsn> {
-    Ok(snapshot::read(disk, dir, restore)?.upto)
+    Ok(found::read(disk, dir, restore)?.upto)
+}
+
+/// Reads all that is in `dir`, and says what is damaged, a sentence each. As [`inspect`], also while a server runs.
+///
+/// # Errors
+/// If it cannot be read, other than for damage.
+pub fn check(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<String>> {
+    let found = found::read(disk, dir, &mut |_, _, _| {})?;
+    let mut wrong = found.harm.told();
+    let mut bad = BTreeSet::new();
+    for (&number, pack) in &found.packs {
+        match pack::Reader::open(disk, dir, number).and_then(|reader| reader.is_whole(pack.size)) {
+            Ok(true) => {}
+            Ok(false) => drop(bad.insert(number)),
+            // The server may have done with it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for &(id, place) in &found.parked {
+        let number = (place >> 32) as u32;
+        let read = pack::Reader::open(disk, dir, number).and_then(|mut reader| reader.read(place as u32, id));
+        match read {
+            Ok(_) => {}
+            // The server may have moved it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && number != state::NOWHERE => {}
+            Err(error) => wrong.push(format!("message {id:x} cannot be read: {error}")),
+        }
+    }
+    wrong.extend(
+        bad.into_iter()
+            .map(|number| format!("pack {number:08x} is damaged; unless that is said above, nothing of a queued message is lost")),
+    );
+    Ok(wrong)
 }
 
 impl Depot {
@@ -79,8 +122,11 @@ impl Depot {
     /// queue is concerned; of those at or after it, [`Depot::note`] messages that are new, and apply what is told of them in order. A record may
     /// tell of what a state knows already, or of a message that is done and forgotten.
     ///
+    /// What is damaged is made again where that can be done. If more is damaged than that, the messages whose states are lost come back with empty ones, and a
+    /// copy of the snapshot is put aside ([`aside`]); the log says what was lost.
+    ///
     /// # Errors
-    /// `InvalidData` if the snapshot, which was durable, cannot be read any more: somebody has to look at it.
+    /// `Unsupported` if it is of a later version; or it cannot be read now.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options, restore: &mut Restore<'_>) -> io::Result<Depot> {
         for (path, parent) in [(dir, dir.parent()), (&large_dir(dir), Some(dir))] {
             match disk.make_dir(path) {
@@ -91,7 +137,17 @@ impl Depot {
                 disk.sync_dir(parent)?;
             }
         }
-        let found = snapshot::read(&*disk, dir, restore)?;
+        let found = found::read(&*disk, dir, restore)?;
+        let harm = found.harm.clone();
+        for told in harm.told() {
+            tracing::error!(path = %snapshot::path(dir).display(), "{told}");
+        }
+        if !harm.gaps.is_empty() {
+            // The next checkpoint replaces it.
+            if let Err(error) = damage::put_aside(&*disk, dir, &snapshot::path(dir)) {
+                tracing::error!(%error, "the damaged snapshot cannot be put aside");
+            }
+        }
         let mut state = State::new(found);
         disk.list(dir, &mut |name| {
             if let Some(number) = pack::number(name) {
@@ -105,10 +161,12 @@ impl Depot {
         })?;
         for number in state.packs.keys() {
             if let Err(error) = disk.stat(&pack::path(dir, *number)) {
-                tracing::error!(%error, pack = number, "a pack of queued messages is gone");
+                tracing::error!(%error, pack = format!("{number:08x}"), "a pack of queued messages is gone");
             }
         }
-        Ok(Depot { disk, dir: dir.into(), options, state: Mutex::new(state), busy: Mutex::default() })
+        let depot = Depot { disk, dir: dir.into(), options, state: Mutex::new(state), busy: Mutex::default() };
+        harm.packs.iter().for_each(|&number| depot.mended(number));
+        Ok(depot)
     }
 
     /// Up to where in the log the states of the last snapshot are true.
@@ -160,8 +218,49 @@ impl Depot {
     pub fn read(&self, spool: &Spool, id: u64) -> io::Result<Vec<u8>> {
         self.wherever(id, |place| match place {
             Place::Log(at) => spool.read(at),
-            Place::Pack { number, offset } => pack::read(&*self.disk, &self.dir, number, offset, id),
+            Place::Pack { number, offset } => self.read_pack(number, offset, id),
         })
+    }
+
+    fn read_pack(&self, number: u32, offset: u32, id: u64) -> io::Result<Vec<u8>> {
+        let lost = |error: io::Error| io::Error::new(io::ErrorKind::InvalidData, format!("its record is lost: {error}"));
+        let mut reader = pack::Reader::open(&*self.disk, &self.dir, number).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => lost(error),
+            _ => error,
+        })?;
+        match reader.read(offset, id) {
+            Err(error) if damage::is(&error) => {
+                self.put_aside(number);
+                Err(lost(error))
+            }
+            read => {
+                if reader.mended {
+                    self.mended(number);
+                }
+                read
+            }
+        }
+    }
+
+    /// A piece of a pack had to be made again.
+    fn mended(&self, number: u32) {
+        if self.state().mended(number) {
+            tracing::error!(
+                pack = format!("{number:08x}"),
+                "a pack of queued messages is damaged: what was damaged was made again, and all of it is copied soon; look after the disk"
+            );
+        }
+    }
+
+    /// Something of a pack is lost. It goes when what is queued of it is done, and somebody may want to look at it.
+    fn put_aside(&self, number: u32) {
+        let pack = format!("{number:08x}");
+        match damage::put_aside(&*self.disk, &self.dir, &pack::path(&self.dir, number)) {
+            Ok(()) => {
+                tracing::error!(pack, "a pack of queued messages is damaged, and not all of it can be made again; it is put aside too")
+            }
+            Err(error) => tracing::error!(pack, %error, "a pack of queued messages is damaged, and cannot be put aside"),
+        }
     }
 
     /// The file of a queued message that has one. It can be read to its end even if the message is done meanwhile.
@@ -169,13 +268,24 @@ impl Depot {
     /// # Errors
     /// `NotFound` if the message is not queued or has none, or a fault of the disk.
     pub fn open_large(&self, spool: &Spool, id: u64) -> io::Result<Box<dyn File>> {
-        self.wherever(id, |place| {
-            let path = match place {
-                Place::Log(_) => spool.large_path(id),
-                Place::Pack { .. } => large_path(&self.dir, id),
-            };
-            self.disk.open(&path, How::Read)
-        })
+        self.wherever(id, |place| self.disk.open(&self.path_of_large(spool, place, id), How::Read))
+    }
+
+    /// The file of a queued message turned out not to be what was written: it goes when the message is done, and somebody may want to look at it.
+    pub fn put_large_aside(&self, spool: &Spool, id: u64) {
+        let shown = format!("{id:x}");
+        let put = self.wherever(id, |place| damage::put_aside(&*self.disk, &self.dir, &self.path_of_large(spool, place, id)));
+        match put {
+            Ok(()) => tracing::error!(id = shown, "the file of a large message is damaged; it is put aside too"),
+            Err(error) => tracing::error!(id = shown, %error, "the file of a large message is damaged, and cannot be put aside"),
+        }
+    }
+
+    fn path_of_large(&self, spool: &Spool, place: Place, id: u64) -> PathBuf {
+        match place {
+            Place::Log(_) => spool.large_path(id),
+            Place::Pack { .. } => large_path(&self.dir, id),
+        }
     }
 
     /// What `get` gets, which a checkpoint may move while it is looked for.
@@ -189,126 +299,6 @@ impl Depot {
                 return got;
             }
         }
-    }
-
-    /// Parks what lies before `mark` in the log, and writes a snapshot. `states` is asked to put the state of every queued message, as it is at any
-    /// moment after `mark` was taken. When this returns, the log may let go of everything before `mark` as far as the queue is concerned.
-    /// `states` is called without the lock that the other functions take.
-    ///
-    /// # Errors
-    /// A fault of the disk: let go of nothing.
-    pub fn checkpoint(&self, spool: &Spool, mark: Lsn, states: &mut dyn FnMut(&mut Put<'_>)) -> io::Result<()> {
-        let _busy = self.busy();
-        self.park(spool, mark)?;
-        self.snapshot(mark, states)
-    }
-
-    /// Copies records before `mark`, and some of packs that are mostly done with, into new packs.
-    fn park(&self, spool: &Spool, mark: Lsn) -> io::Result<()> {
-        let (due, next) = {
-            let state = self.state();
-            (state.due(mark), state.next)
-        };
-        self.link_large(spool, &due)?;
-        let mut writer = pack::Writer::new(&*self.disk, &self.dir, self.options.pack, next);
-        let copied = self.copy(spool, &due, &mut writer);
-        let finished = copied.and_then(|moves| Ok((moves, writer.finish()?)));
-        let mut state = self.state();
-        // Also after a failure: what is in files that were begun nobody knows, so their names are not used again.
-        state.next = writer.next();
-        match finished {
-            Ok((moves, packs)) => {
-                state.moved(moves, packs);
-                Ok(())
-            }
-            Err(error) => {
-                state.garbage.packs.extend(next..writer.next());
-                Err(error)
-            }
-        }
-    }
-
-    /// Gives the files of large messages a name that the spool does not remove.
-    fn link_large(&self, spool: &Spool, due: &[Found]) -> io::Result<()> {
-        let mut linked = false;
-        for found in due.iter().filter(|found| found.large) {
-            self.state().want_large(found.id);
-            match self.disk.link(&spool.large_path(found.id), &large_path(&self.dir, found.id)) {
-                Ok(()) => linked = true,
-                // At a checkpoint that failed later, or before a crash.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => linked = true,
-                // Waiting brings nothing back, and the log would never end.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    tracing::error!(id = format!("{:x}", found.id), "the file of a large message is gone; it cannot be sent");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if linked { self.disk.sync_dir(&large_dir(&self.dir)) } else { Ok(()) }
-    }
-
-    fn copy(&self, spool: &Spool, due: &[Found], writer: &mut pack::Writer<'_>) -> io::Result<Vec<state::Move>> {
-        let mut moves = Vec::with_capacity(due.len());
-        let mut reader = spool.reader();
-        for found in due {
-            let record = reader.read(found.at)?;
-            let to = writer.put(found.id, &record)?;
-            moves.push(state::Move { id: found.id, from: Place::Log(found.at), to });
-        }
-        let worn = self.state().worn(&self.options);
-        let mut left = self.options.compact;
-        for number in worn {
-            if left == 0 {
-                break;
-            }
-            let alive = |id, offset| self.state().place(id) == Some(Place::Pack { number, offset });
-            let seen = pack::scan(&*self.disk, &self.dir, number, &alive, &mut |id, offset, record| {
-                left = left.saturating_sub(record.len() as u64);
-                let to = writer.put(id, record)?;
-                moves.push(state::Move { id, from: Place::Pack { number, offset }, to });
-                Ok(())
-            });
-            match seen {
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    // What can be read of it is where it was, or copied.
-                    tracing::error!(pack = number, %error, "a pack of queued messages is damaged");
-                    self.state().leave_alone(number);
-                }
-                seen => seen?,
-            }
-        }
-        Ok(moves)
-    }
-
-    fn snapshot(&self, upto: Lsn, states: &mut dyn FnMut(&mut Put<'_>)) -> io::Result<()> {
-        let mut writer = {
-            let mut state = self.state();
-            state.retire();
-            snapshot::Writer::new(&*self.disk, &self.dir, upto, state.next, &state.packs)
-        };
-        states(&mut |id, bytes| {
-            let (place, large) = match id {
-                0 => (0, false),
-                id => {
-                    let state = self.state();
-                    // One that is in the log needs no more than the log.
-                    let Some(&place) = state.parked.get(&id) else { return };
-                    (place, state.large.contains(&id))
-                }
-            };
-            writer.put(id, place, large, bytes);
-        });
-        let nothing = writer.is_empty();
-        // There was nothing and there is nothing.
-        let len = if nothing && self.state().nothing {
-            0
-        } else {
-            // If this fails, the snapshot may have its name all the same, and would be believed when its packs are gone.
-            self.state().nothing = false;
-            writer.finish()?
-        };
-        self.state().snapshot_done(upto, len, nothing);
-        Ok(())
     }
 
     /// Unlinks what is not needed any more. Nobody who is waited for should call it. Returns how many files it removed.

@@ -1,12 +1,13 @@
 //! The snapshot: what the queue knew of every parked message, and where its record is.
 //!
 //! `queue` is replaced as a whole by renaming. It is made of blocks, each a length and a CRC-32 and that many bytes; the first is its head, the last
-//! says how many states are between them. A file with this name was durable before it got it, so whatever cannot be read is damage.
+//! says how many states are between them. Behind them lies what makes a piece again that cannot be read ([`Parity`]). A file with this name was durable before it
+//! got it, so whatever cannot be read is damage: `found` says what is done then.
 
-use super::{Restore, pack, state::Pack};
+use super::{parity::Parity, state::Pack};
 use crate::{
     disk::{Disk, File, How},
-    spool::{Lsn, read_full},
+    spool::Lsn,
 };
 use queue::frame::checksum;
 use std::{
@@ -16,30 +17,12 @@ use std::{
 };
 
 /// The first bytes; the last one is the version of the format.
-const MAGIC: [u8; 8] = *b"HIKYQUE\x01";
+pub(super) const MAGIC: [u8; 8] = *b"HIKYQUE\x01";
 
 /// Bytes of a block, about: what is read and checked at a time.
 const BLOCK: usize = 1 << 20;
 
-/// Before the bytes of a state: id, place, whether there is a large file, length.
-const STATE_HEAD: usize = 8 + 8 + 1 + 4;
-
-/// A snapshot as it was found.
-#[derive(Default)]
-pub struct Snapshot {
-    pub upto: Lsn,
-    /// The next number for a pack.
-    pub next: u32,
-    pub packs: BTreeMap<u32, Pack>,
-    /// Id and place.
-    pub parked: Vec<(u64, u64)>,
-    /// Those with a large file.
-    pub large: Vec<u64>,
-    /// Bytes of the file; none if there is no file.
-    pub len: Option<u64>,
-}
-
-fn path(dir: &Path) -> PathBuf {
+pub fn path(dir: &Path) -> PathBuf {
     dir.join("queue")
 }
 
@@ -50,13 +33,16 @@ pub struct Writer<'a> {
     block: Vec<u8>,
     file: io::Result<Option<Box<dyn File>>>,
     written: u64,
+    parity: Parity,
     count: u64,
+    /// The greatest id so far.
+    last: u64,
 }
 
 impl<'a> Writer<'a> {
     /// Nothing is made before the first state comes, or the end.
     pub fn new(disk: &'a dyn Disk, dir: &'a Path, upto: Lsn, next: u32, packs: &BTreeMap<u32, Pack>) -> Writer<'a> {
-        let mut writer = Writer { disk, dir, block: Vec::new(), file: Ok(None), written: 0, count: 0 };
+        let mut writer = Writer { disk, dir, block: Vec::new(), file: Ok(None), written: 0, parity: Parity::default(), count: 0, last: 0 };
         writer.block.extend_from_slice(&MAGIC);
         writer.block.extend_from_slice(&upto.to_le_bytes());
         writer.block.extend_from_slice(&next.to_le_bytes());
@@ -73,8 +59,10 @@ impl<'a> Writer<'a> {
         self.count == 0
     }
 
-    /// Adds a state.
+    /// Adds a state. They come in the order of their ids, so that of those that are lost it is known between which they were.
     pub fn put(&mut self, id: u64, place: u64, large: bool, bytes: &[u8]) {
+        debug_assert!(self.last <= id, "{id:x} was put after {:x}", self.last);
+        self.last = id;
         if self.count == 0 {
             self.end_block();
         }
@@ -106,6 +94,7 @@ impl<'a> Writer<'a> {
             };
             for piece in pieces {
                 file.write_at(piece, self.written)?;
+                self.parity.add(piece);
                 self.written += piece.len() as u64;
             }
             Ok(Some(file))
@@ -120,6 +109,7 @@ impl<'a> Writer<'a> {
         self.block.extend_from_slice(&self.count.to_le_bytes());
         self.end_block();
         if let Some(file) = self.file? {
+            file.write_at(&self.parity.trailer(), self.written)?;
             file.sync()?;
         }
         self.disk.rename(&unfinished(self.dir), &path(self.dir))?;
@@ -140,106 +130,4 @@ fn begin(disk: &dyn Disk, dir: &Path) -> io::Result<Box<dyn File>> {
         _ => {}
     }
     disk.open(&path, How::Create)
-}
-
-/// Reads the one there is.
-pub fn read(disk: &dyn Disk, dir: &Path, restore: &mut Restore<'_>) -> io::Result<Snapshot> {
-    let mut found = Snapshot::default();
-    let path = path(dir);
-    let file = match disk.open(&path, How::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        opened => opened?,
-    };
-    let damaged = |at: u64| {
-        let text = format!("{} is damaged at {at:#x}: the queue that was in it cannot be read", path.display());
-        io::Error::new(io::ErrorKind::InvalidData, text)
-    };
-    let (mut at, mut count) = (0, 0);
-    loop {
-        let here = at;
-        let block = block(&*file, &mut at)?.ok_or_else(|| damaged(here))?;
-        if here == 0 {
-            found.head(&block).ok_or_else(|| damaged(here))?;
-        } else if let Ok(end) = <[u8; 8]>::try_from(&*block) {
-            // No state is as short as that.
-            if u64::from_le_bytes(end) != count {
-                return Err(damaged(here));
-            }
-            break;
-        } else {
-            count += found
-                .states(&block, &mut |id, place, state| {
-                    restore(id, state, &|| pack::read(disk, dir, (place >> 32) as u32, place as u32, id))
-                })
-                .ok_or_else(|| damaged(here))?;
-        }
-    }
-    found.len = Some(at);
-    Ok(found)
-}
-
-/// The block at `at`, which is moved behind it.
-fn block(file: &dyn File, at: &mut u64) -> io::Result<Option<Vec<u8>>> {
-    let mut head = [0; 8];
-    if read_full(file, &mut head, *at)? < head.len() {
-        return Ok(None);
-    }
-    let mut rest = &head[..];
-    let (Some(len), Some(crc)) = (take_u32(&mut rest), take_u32(&mut rest)) else { return Ok(None) };
-    // A length is believed only as far as the file goes.
-    if u64::from(len) > file.len()?.saturating_sub(*at) {
-        return Ok(None);
-    }
-    let mut bytes = vec![0; len as usize];
-    let n = read_full(file, &mut bytes, *at + head.len() as u64)?;
-    *at += head.len() as u64 + u64::from(len);
-    Ok((n == bytes.len() && checksum(&[&bytes]) == crc).then_some(bytes))
-}
-
-impl Snapshot {
-    fn head(&mut self, block: &[u8]) -> Option<()> {
-        let mut rest = block.strip_prefix(&MAGIC)?;
-        self.upto = take_u64(&mut rest)?;
-        self.next = take_u32(&mut rest)?;
-        while !rest.is_empty() {
-            let number = take_u32(&mut rest)?;
-            let (total, size) = (take_u32(&mut rest)?, take_u64(&mut rest)?);
-            self.packs.insert(number, Pack { alive: 0, total, size, alone: false });
-        }
-        Some(())
-    }
-
-    fn states(&mut self, mut rest: &[u8], restore: &mut dyn FnMut(u64, u64, &[u8])) -> Option<u64> {
-        let mut count = 0;
-        while rest.len() >= STATE_HEAD {
-            let (id, place) = (take_u64(&mut rest)?, take_u64(&mut rest)?);
-            let (&large, after) = rest.split_first()?;
-            rest = after;
-            let len = take_u32(&mut rest)? as usize;
-            let (bytes, after) = rest.split_at_checked(len)?;
-            rest = after;
-            if id != 0 {
-                self.packs.get_mut(&((place >> 32) as u32))?.alive += 1;
-                self.parked.push((id, place));
-            }
-            if large == 1 {
-                self.large.push(id);
-            }
-            restore(id, place, bytes);
-            count += 1;
-        }
-        rest.is_empty().then_some(count)
-    }
-}
-
-fn take_u32(rest: &mut &[u8]) -> Option<u32> {
-    let (bytes, after) = rest.split_first_chunk()?;
-    *rest = after;
-    Some(u32::from_le_bytes(*bytes))
-}
-
-fn take_u64(rest: &mut &[u8]) -> Option<u64> {
-    let (bytes, after) = rest.split_first_chunk()?;
-    *rest = after;
-    Some(u64::from_le_bytes(*bytes))
 }

@@ -1,6 +1,6 @@
 //! What a depot keeps in memory: where every queued message is, in 16 bytes and what a tree adds, and what each pack holds.
 
-use super::{Options, snapshot::Snapshot};
+use super::{Options, found::Snapshot};
 use crate::spool::Lsn;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,15 +12,17 @@ pub enum Place {
 }
 
 /// A pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pack {
     /// Messages in it that are queued.
     pub alive: u32,
     /// Messages in it.
     pub total: u32,
-    /// Bytes.
+    /// Bytes of records.
     pub size: u64,
-    /// It cannot be read as a whole, so it is not compacted.
+    /// A piece of it had to be made again: what is queued of it goes to another before more of it is lost.
+    pub mended: bool,
+    /// Not all of it can be read, so it is not compacted.
     pub alone: bool,
 }
 
@@ -39,6 +41,12 @@ pub struct Move {
     pub to: Place,
 }
 
+/// The number of a pack that never was: there lie records that could not be read when they were to be parked.
+pub const NOWHERE: u32 = 0;
+
+/// A record that cannot be read in the log is tried again at so many checkpoints, less one: it may be the way to the disk, and not what is on it.
+const TRIES: u32 = 3;
+
 /// Files to unlink.
 #[derive(Default)]
 pub struct Garbage {
@@ -54,6 +62,8 @@ pub struct State {
     pub parked: BTreeMap<u64, u64>,
     /// Parked ones with a large file.
     pub large: BTreeSet<u64>,
+    /// How often those could not be read that are in the log.
+    pub unread: BTreeMap<u64, u32>,
     pub packs: BTreeMap<u32, Pack>,
     /// The next number for a pack.
     pub next: u32,
@@ -106,6 +116,7 @@ impl State {
 
     pub fn forget(&mut self, id: u64) {
         self.logged.remove(&id);
+        self.unread.remove(&id);
         if let Some(place) = self.parked.remove(&id) {
             if let Some(pack) = self.packs.get_mut(&((place >> 32) as u32)) {
                 pack.alive -= 1;
@@ -134,7 +145,14 @@ impl State {
         }
     }
 
-    /// Packs to copy what is queued out of: those that are mostly done with, the emptiest first; and small ones, if there are many.
+    /// A record in the log cannot be read. Whether that is its end.
+    pub fn strike(&mut self, id: u64) -> bool {
+        let tries = self.unread.entry(id).or_default();
+        *tries += 1;
+        *tries >= TRIES
+    }
+
+    /// Packs to copy what is queued out of: those that were damaged; those that are mostly done with, the emptiest first; and small ones, if there are many.
     pub fn worn(&self, options: &Options) -> Vec<u32> {
         let whole = || self.packs.iter().filter(|(_, pack)| pack.alive > 0 && !pack.alone);
         let mut worn: Vec<(u32, u64)> = Vec::new();
@@ -142,7 +160,9 @@ impl State {
         for (&number, pack) in whole() {
             let joined = small.len() > options.small && small.contains(&number);
             let parts = u64::from(pack.alive) * 1000 / u64::from(pack.total.max(1));
-            if joined || parts <= 500 {
+            if pack.mended {
+                worn.push((number, 0));
+            } else if joined || parts <= 500 {
                 worn.push((number, parts));
             }
         }
@@ -150,10 +170,28 @@ impl State {
         worn.into_iter().map(|(number, _)| number).collect()
     }
 
-    pub fn leave_alone(&mut self, number: u32) {
-        if let Some(pack) = self.packs.get_mut(&number) {
-            pack.alone = true;
+    /// What is queued of these packs: id and place, in the order in which it lies there.
+    pub fn alive(&self, packs: &[u32]) -> BTreeMap<u32, Vec<(u32, u64)>> {
+        let mut alive: BTreeMap<u32, Vec<(u32, u64)>> = packs.iter().map(|&number| (number, Vec::new())).collect();
+        if !packs.is_empty() {
+            for (&id, &place) in &self.parked {
+                if let Some(list) = alive.get_mut(&((place >> 32) as u32)) {
+                    list.push((place as u32, id));
+                }
+            }
         }
+        alive.values_mut().for_each(|list| list.sort_unstable());
+        alive
+    }
+
+    /// A piece of a pack had to be made again. Whether that is news.
+    pub fn mended(&mut self, number: u32) -> bool {
+        self.packs.get_mut(&number).is_some_and(|pack| !std::mem::replace(&mut pack.mended, true))
+    }
+
+    /// Something of a pack cannot be read. Whether that is news.
+    pub fn leave_alone(&mut self, number: u32) -> bool {
+        self.packs.get_mut(&number).is_some_and(|pack| !std::mem::replace(&mut pack.alone, true))
     }
 
     /// Records were copied into new packs, and that is durable.
@@ -167,6 +205,7 @@ impl State {
             let Place::Pack { number, offset } = to else { continue };
             match from {
                 Place::Log(_) => {
+                    self.unread.remove(&id);
                     if self.logged.remove(&id).is_some_and(|at| at & 1 == 1) {
                         self.large.insert(id);
                     }

@@ -153,8 +153,8 @@ fn large_files_live_as_long_as_their_message() {
 }
 
 #[test]
-fn the_queue_keeps_something_of_its_own_and_damage_is_noticed() {
-    let scratch = Scratch::new("damage");
+fn the_queue_keeps_something_of_its_own() {
+    let scratch = Scratch::new("own");
     let (spool, (depot, _)) = (scratch.spool(), scratch.depot());
     let id = accept(&spool, &depot);
     let mark = spool.mark();
@@ -166,22 +166,169 @@ fn the_queue_keeps_something_of_its_own_and_damage_is_noticed() {
         .unwrap();
     drop(depot);
     assert_eq!(scratch.depot().1, BTreeMap::from([(0, b"own".to_vec()), (id, b"state".to_vec())]));
-    let path = scratch.0.join("depot/queue");
-    let whole = std::fs::read(&path).unwrap();
-    let open = || Depot::open(Arc::new(Posix), &scratch.0.join("depot"), Options::default(), &mut |_, _, _| {});
-    for n in 0..whole.len() {
-        std::fs::write(&path, &whole[..n]).unwrap();
-        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::InvalidData, "cut at {n}");
-        let mut flipped = whole.clone();
-        flipped[n] ^= 4;
-        std::fs::write(&path, &flipped).unwrap();
-        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::InvalidData, "flipped at {n}");
+}
+
+/// A depot of some messages in several packs, of which some are done; the ids that are queued, and those that are not.
+fn filled(scratch: &Scratch) -> (Spool, Vec<u64>, Vec<u64>) {
+    let (spool, (depot, _)) = (scratch.spool(), scratch.depot());
+    let ids: Vec<u64> = (0..40).map(|_| accept(&spool, &depot)).collect();
+    checkpoint(&spool, &depot, &ids);
+    let (done, queued): (Vec<u64>, Vec<u64>) = ids.iter().partition(|&&id| id % 4 == 1);
+    done.iter().for_each(|&id| depot.forget(id));
+    checkpoint(&spool, &depot, &queued);
+    assert!(scratch.packs() > 2);
+    (spool, queued, done)
+}
+
+fn change(path: &Path, places: &[usize]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    places.iter().for_each(|&at| bytes[at] ^= 4);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_is_damaged_in_one_place_is_made_again() {
+    let scratch = Scratch::new("one");
+    let (spool, queued, _) = filled(&scratch);
+    let dir = scratch.0.join("depot");
+    assert_eq!(check(&Posix, &dir).unwrap(), [""; 0]);
+    // The end of the first message of a pack.
+    let pack = pack::path(&dir, 2);
+    change(&pack, &[8 + 32 + 7]);
+    change(&dir.join("queue"), &[100]);
+    assert_eq!(check(&Posix, &dir).unwrap().len(), 2);
+    let (depot, seen) = scratch.depot();
+    assert_eq!(seen, queued.iter().map(|&id| (id, state_of(id))).collect());
+    queued.iter().for_each(|&id| assert_eq!(depot.read(&spool, id).unwrap(), content(id)));
+    // What is left of the damaged pack goes to another.
+    checkpoint(&spool, &depot, &queued);
+    assert!(!pack.exists());
+    assert_eq!((check(&Posix, &dir).unwrap(), aside(&Posix, &dir).unwrap()), (vec![], vec![]));
+    queued.iter().for_each(|&id| assert_eq!(depot.read(&spool, id).unwrap(), content(id)));
+}
+
+#[test]
+fn a_snapshot_that_is_lost_costs_no_message() {
+    // All of it; its head, twice; its states, twice.
+    for case in 0..3 {
+        let scratch = Scratch::new("lost");
+        let (spool, queued, done) = filled(&scratch);
+        let dir = scratch.0.join("depot");
+        let path = dir.join("queue");
+        let len = std::fs::read(&path).unwrap().len();
+        match case {
+            0 => std::fs::write(&path, vec![0; len]).unwrap(),
+            1 => change(&path, &[20, len - 3]),
+            _ => change(&path, &[200, len - 3]),
+        }
+        let mut again = 0;
+        let depot = Depot::open(Arc::new(Posix), &dir, Options::default(), &mut |id, state, record| {
+            assert_eq!(record().unwrap(), content(id));
+            assert!(state.is_empty() || state == state_of(id));
+            again += usize::from(state.is_empty());
+        })
+        .unwrap();
+        queued.iter().for_each(|&id| assert_eq!(depot.read(&spool, id).unwrap(), content(id), "case {case}"));
+        assert!(done.iter().all(|&id| depot.holds(id) || case == 1));
+        assert_eq!(again, if case == 1 { 0 } else { queued.len() + done.len() });
+        assert_eq!(aside(&Posix, &dir).unwrap().len(), usize::from(case != 1));
+        // Whoever looks once more finds it whole, and what was put aside is still there.
+        checkpoint(&spool, &depot, &queued);
+        drop(depot);
+        assert_eq!(scratch.depot().1.len(), queued.len());
+        assert_eq!(aside(&Posix, &dir).unwrap().len(), usize::from(case != 1));
     }
-    std::fs::write(&path, &whole).unwrap();
-    let (depot, _) = scratch.depot();
-    let pack = pack::path(&scratch.0.join("depot"), 1);
-    let mut bytes = std::fs::read(&pack).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(&pack, bytes).unwrap();
-    assert_eq!(depot.read(&spool, id).unwrap_err().kind(), io::ErrorKind::InvalidData);
+}
+
+#[test]
+fn a_state_that_is_lost_is_one_between_its_neighbours() {
+    let scratch = Scratch::new("gap");
+    let (spool, (depot, _)) = (scratch.spool(), scratch.depot());
+    let ids: Vec<u64> = (0..3).map(|_| accept(&spool, &depot)).collect();
+    let mark = spool.mark();
+    // A block each.
+    let state = |id: u64| id.to_le_bytes().repeat(200_000);
+    depot.checkpoint(&spool, mark, &mut |put| ids.iter().for_each(|&id| put(id, &state(id)))).unwrap();
+    spool.release(mark).unwrap();
+    let path = scratch.0.join("depot/queue");
+    let len = std::fs::read(&path).unwrap().len();
+    let open = |places: &[usize], lost: &[u64]| {
+        change(&path, places);
+        let mut seen = BTreeMap::new();
+        let depot = Depot::open(Arc::new(Posix), &scratch.0.join("depot"), Options::default(), &mut |id, state, record| {
+            assert_eq!(record().unwrap(), content(id));
+            seen.insert(id, state.to_vec());
+        });
+        assert_eq!(depot.unwrap().len(), 3);
+        for &id in &ids {
+            assert!(seen[&id] == if lost.contains(&id) { vec![] } else { state(id) }, "{places:?}");
+        }
+        change(&path, places);
+    };
+    open(&[], &[]);
+    let second = 2_000_000;
+    open(&[second], &[]);
+    open(&[second, len - 3], &[ids[1]]);
+    // Two pieces of one group, both of the second state.
+    open(&[second, second + (128 << 10)], &[ids[1]]);
+    open(&[second, second + (64 << 10)], &[]);
+    // The length of its block too: nobody knows where the next begins.
+    let block = |bytes: &[u8]| 8 + u32::from_le_bytes(bytes.first_chunk().copied().unwrap()) as usize;
+    let bytes = std::fs::read(&path).unwrap();
+    let first = block(&bytes);
+    let at = first + block(&bytes[first..]);
+    open(&[at, len - 3], &[ids[1], ids[2]]);
+}
+
+#[test]
+fn a_record_that_is_lost_is_one_message_and_is_put_aside() {
+    let scratch = Scratch::new("record");
+    let (spool, queued, _) = filled(&scratch);
+    let dir = scratch.0.join("depot");
+    let pack = pack::path(&dir, 2);
+    let len = std::fs::read(&pack).unwrap().len();
+    change(&pack, &[8 + 32 + 7, len - 3]);
+    let depot = Depot::open(Arc::new(Posix), &dir, Options::default(), &mut |_, _, _| {}).unwrap();
+    let lost: Vec<u64> = queued.iter().copied().filter(|&id| depot.read(&spool, id).is_err()).collect();
+    assert_eq!(lost.len(), 1);
+    assert_eq!(depot.read(&spool, lost[0]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(aside(&Posix, &dir).unwrap(), ["00000002-1.damaged"]);
+    let told = check(&Posix, &dir).unwrap();
+    assert!(told.len() == 2 && told[0].contains(&format!("message {:x} cannot be read", lost[0])), "{told:?}");
+    // Until somebody says that it is done with, it is queued.
+    checkpoint(&spool, &depot, &queued);
+    assert!(depot.holds(lost[0]) && pack.exists());
+    depot.forget(lost[0]);
+    let left: Vec<u64> = queued.iter().copied().filter(|id| *id != lost[0]).collect();
+    checkpoint(&spool, &depot, &left);
+    left.iter().for_each(|&id| assert_eq!(depot.read(&spool, id).unwrap(), content(id)));
+    assert_eq!(aside(&Posix, &dir).unwrap(), ["00000002-1.damaged"]);
+}
+
+#[test]
+fn a_record_that_is_lost_in_the_log_does_not_hold_it() {
+    let scratch = Scratch::new("log");
+    let (spool, (depot, _)) = (scratch.spool(), scratch.depot());
+    let ids: Vec<u64> = (0..3).map(|_| accept(&spool, &depot)).collect();
+    let segment = std::fs::read_dir(scratch.0.join("spool")).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segment.filter(|path| path.extension().is_some_and(|e| e == "log")).max().unwrap();
+    let bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(content(ids[1]).len()).position(|window| window == content(ids[1])).unwrap();
+    change(&segment, &[at]);
+    let mut tries = 0;
+    loop {
+        let mark = spool.mark();
+        tries += 1;
+        match depot.checkpoint(&spool, mark, &mut |put| ids.iter().for_each(|&id| put(id, &state_of(id)))) {
+            Ok(()) => break spool.release(mark).unwrap(),
+            Err(_) => assert!(tries < 5, "the log is held"),
+        }
+    }
+    assert!(spool.live_bytes() < 100 && depot.holds(ids[1]));
+    drop(depot);
+    let depot = Depot::open(Arc::new(Posix), &scratch.0.join("depot"), Options::default(), &mut |_, _, _| {}).unwrap();
+    assert_eq!(depot.len(), ids.len());
+    assert_eq!(depot.read(&spool, ids[1]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    [ids[0], ids[2]].iter().for_each(|&id| assert_eq!(depot.read(&spool, id).unwrap(), content(id)));
+    assert_eq!(spool::aside(&Posix, &scratch.0.join("spool")).unwrap().len(), 1);
 }

@@ -67,7 +67,10 @@ pub enum Content {
     /// In memory.
     Inline(Vec<u8>),
     /// In the entry's large file, durable by now.
-    Large,
+    Large {
+        /// Its CRC-32.
+        sum: u32,
+    },
 }
 
 /// Why a message cannot be taken in.
@@ -284,8 +287,9 @@ impl Intake {
         let content = match self.large {
             None => Content::Inline(self.held),
             Some(large) => {
+                let sum = large.sum();
                 large.finish().map_err(Refused::Disk)?;
-                Content::Large
+                Content::Large { sum }
             }
         };
         let (eight_bit, utf8_header) = (self.eight_bit, self.utf8_header);

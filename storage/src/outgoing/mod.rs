@@ -52,6 +52,9 @@ const CONFIRMED_MS: u64 = 50;
 /// How long a report that could not be written rests.
 const REPORT_AGAIN_MS: u64 = 30_000;
 
+/// How often it is tried to read a message that is to be reported on, before nobody is told.
+const UNREAD_MAX: u32 = 3;
+
 /// How long it rests to look for trips after that panicked.
 const REST_MS: u64 = 1000;
 
@@ -78,6 +81,8 @@ struct Inner {
     said_of_site: BTreeMap<Box<str>, Said>,
     /// Reports that could not be written, and when they are tried again.
     put_off: BTreeMap<u64, u64>,
+    /// How often a report could not be written because the message cannot be read.
+    unread: BTreeMap<u64, u32>,
     /// When the log is flushed for the sake of what peers have confirmed.
     flush_at: Option<Tick>,
     /// When who takes trips asks again by itself; never, if it has not been said.
@@ -167,6 +172,7 @@ impl Outgoing {
             said: BTreeMap::new(),
             said_of_site: BTreeMap::new(),
             put_off: BTreeMap::new(),
+            unread: BTreeMap::new(),
             flush_at: None,
             asks_at: u64::MAX,
             rest_until_ms: 0,
@@ -545,8 +551,16 @@ impl Inner {
         self.say(id, number, Said { text, relayed: false, ..last });
     }
 
+    /// A message that is to be reported on cannot be read. Whether that is the end of it, and not of the way to the disk.
+    fn strike(&mut self, id: u64) -> bool {
+        let tries = self.unread.entry(id).or_default();
+        *tries += 1;
+        *tries >= UNREAD_MAX
+    }
+
     /// Forgets what was heard of a message that is gone.
     fn hush(&mut self, id: u64) {
+        self.unread.remove(&id);
         let gone: Vec<(u64, u16)> = self.said.range((id, 0)..=(id, u16::MAX)).map(|(key, _)| *key).collect();
         for key in gone {
             self.said.remove(&key);

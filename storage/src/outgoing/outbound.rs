@@ -49,6 +49,8 @@ struct Hand {
     /// Whether its sender is told of success, if they wish to be.
     tells_success: bool,
     content: Option<Content>,
+    /// Whether it is not what was written.
+    damaged: bool,
 }
 
 impl Outbound {
@@ -106,6 +108,7 @@ impl Outbound {
             outcomes,
             tells_success,
             content: None,
+            damaged: false,
         })
     }
 
@@ -303,7 +306,13 @@ impl Office for Outbound {
                 return Fault::Never;
             }
             tracing::error!(id, %error, "the content of a queued message cannot be read");
-            Fault::Later
+            // It may be the way to the disk, unless something else is there.
+            hand.damaged = error.raw_os_error().is_none() && error.kind() == io::ErrorKind::InvalidData;
+            if !hand.damaged {
+                return Fault::Later;
+            }
+            self.house.depot().put_large_aside(self.house.spool(), hand.id);
+            Fault::Never
         })?;
         hand.content = Some(content);
         Ok(size)
@@ -319,9 +328,13 @@ impl Office for Outbound {
     }
 
     fn report(&mut self, report: Report) {
-        let said: Vec<Said> = report.each.iter().map(|outcome| self.said(outcome)).collect();
+        let mut said: Vec<Said> = report.each.iter().map(|outcome| self.said(outcome)).collect();
         let hand = self.hand.as_mut().expect("only a job in hand is reported on");
         hand.content = None;
+        if hand.damaged {
+            // The session only knows that it cannot have it.
+            said.iter_mut().for_each(|said| said.text = "5.3.0 the message was damaged on the disk of this host".into());
+        }
         for ((at, outcome), said) in std::mem::take(&mut hand.group).into_iter().zip(&report.each).zip(said) {
             let wants_success = hand.tells_success && hand.recipients[at].1.notify.has(Notify::SUCCESS);
             hand.outcomes[at] = Some(match outcome.fate {

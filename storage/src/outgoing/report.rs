@@ -4,7 +4,7 @@ use super::{
     Said,
     outbound::{address, spoken},
 };
-use crate::{accept::Leaving, house::House, recover::decode, story::Deed};
+use crate::{accept::Leaving, depot, house::House, recover::decode, story::Deed};
 use config::Config;
 use mail::{Address, Envelope, Notify, Recipient, Stamp};
 use queue::{
@@ -73,7 +73,17 @@ impl House {
     }
 
     pub(super) fn report(self: &Arc<House>, id: u64, recipients: &[u16], kind: impl Fn(&Said) -> Kind) -> io::Result<()> {
-        let record = self.depot().read(self.spool(), id)?;
+        let record = match self.depot().read(self.spool(), id) {
+            Err(error) if depot::is_lost(&error) && self.outgoing().inner().strike(id) => {
+                let said = self.last_said(id, recipients, &[]);
+                if recipients.iter().zip(&said).any(|(_, said)| kind(said) != Kind::Delayed) {
+                    tracing::error!(id = format!("{id:x}"), %error, "a message was not delivered, and who sent it cannot be read any more: nobody is told");
+                    self.settle_silently(id, recipients, recipients, &said, &[]);
+                }
+                return Ok(());
+            }
+            record => record?,
+        };
         let Record::Accept(accept) = decode(&record)? else { return Err(io::ErrorKind::InvalidData.into()) };
         let remotes: Vec<queue::Remote<'_>> = accept.remotes.iter().collect();
         let said = self.last_said(id, recipients, &remotes);
@@ -184,7 +194,12 @@ impl House {
         let leaving = Leaving { traits, settles, ..Leaving::default() };
         let report_id = self.submit(envelope, "report", "this server", leaving, |intake| {
             intake.feed(&message.head);
-            self.feed_original(id, accept, message.returned, intake)?;
+            match self.is_as_written(id, &accept.content) {
+                // It goes without the original.
+                Err(error) if depot::is_lost(&error) => tracing::error!(id = shown, %error, "what is told of cannot be read any more"),
+                Err(error) => return Err(error),
+                Ok(()) => self.feed_original(id, accept, message.returned, intake)?,
+            }
             intake.feed(&message.tail);
             Ok(())
         })?;

@@ -4,7 +4,7 @@
 
 use super::Admission;
 use crate::{
-    depot::{Depot, Put},
+    depot::{self, Depot, Put},
     recover::decode,
     spool::Lsn,
 };
@@ -17,10 +17,11 @@ use std::io;
 /// States that are put while the queue is locked: others go on in between.
 const BATCH: usize = 1000;
 
-/// Takes a message back in from its state. `record` reads its record, if the state alone does not do.
+/// Takes a message back in from its state, or from its record if the state is lost. `record` reads the record, if the state alone does not do. A message of which
+/// not so much is left is none any more, and the log says so.
 ///
 /// # Errors
-/// If this is no state, or the record cannot be read.
+/// If this is no state, or the record cannot be read now.
 pub(crate) fn restore(
     queue: &mut Queue,
     rules: &Rules,
@@ -29,6 +30,19 @@ pub(crate) fn restore(
     state: &[u8],
     record: &dyn Fn() -> io::Result<Vec<u8>>,
 ) -> io::Result<()> {
+    if state.is_empty() {
+        let told = record().and_then(|bytes| {
+            tell(queue, rules, now_ms, &decode(&bytes)?);
+            Ok(())
+        });
+        return match told {
+            Err(error) if depot::is_lost(&error) => {
+                tracing::error!(id = format!("{id:x}"), %error, "a message that may have been queued is lost");
+                Ok(())
+            }
+            told => told,
+        };
+    }
     let mut bytes = None;
     let site = |number: u16| {
         let bytes = bytes.get_or_insert_with(record).as_ref().ok()?;
@@ -39,6 +53,10 @@ pub(crate) fn restore(
         .restore(now_ms, id, state, site)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("the state of message {id:x} cannot be read")))?;
     match bytes {
+        Some(Err(error)) if depot::is_lost(&error) => {
+            tracing::error!(id = format!("{id:x}"), %error, "a report is owed on a message, and for whom cannot be read any more: nobody is told");
+            Ok(())
+        }
         Some(Err(error)) => Err(error),
         _ => Ok(()),
     }
@@ -165,7 +183,6 @@ pub(crate) fn put_states(put: &mut Put<'_>, mut save: impl FnMut(u64, usize, &mu
 mod tests {
     use super::*;
     use crate::{
-        depot,
         disk::Posix,
         spool::{self, Spool},
     };

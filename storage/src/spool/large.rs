@@ -2,6 +2,7 @@
 
 use super::Spool;
 use crate::disk::{File, How};
+use crc32fast::Hasher;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -13,6 +14,7 @@ pub struct Large {
     disk: std::sync::Arc<dyn crate::disk::Disk>,
     dir: PathBuf,
     size: u64,
+    sum: Hasher,
 }
 
 impl std::fmt::Debug for Large {
@@ -24,7 +26,7 @@ impl std::fmt::Debug for Large {
 impl Large {
     pub(super) fn create(spool: &Spool, id: u64) -> io::Result<Large> {
         let file = spool.disk.open(&path(&spool.dir, id), How::Create)?;
-        Ok(Large { file, disk: spool.disk.clone(), dir: dir(&spool.dir), size: 0 })
+        Ok(Large { file, disk: spool.disk.clone(), dir: dir(&spool.dir), size: 0, sum: Hasher::new() })
     }
 
     /// Adds bytes.
@@ -34,6 +36,7 @@ impl Large {
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.append(bytes)?;
         self.size += bytes.len() as u64;
+        self.sum.update(bytes);
         Ok(())
     }
 
@@ -48,6 +51,11 @@ impl Large {
     /// Bytes so far.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The CRC-32 of the bytes so far.
+    pub fn sum(&self) -> u32 {
+        self.sum.clone().finalize()
     }
 
     /// Makes the file and its name durable, and says its size. Only then may a record name it.

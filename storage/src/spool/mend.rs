@@ -109,7 +109,7 @@ fn tell(found: &Found, hole: &Hole) {
 }
 
 /// Gives a segment another name, or a copy of it if it is used further.
-fn put_aside(disk: &dyn Disk, dir: &Path, number: u64, whole: bool) -> io::Result<()> {
+pub fn put_aside(disk: &dyn Disk, dir: &Path, number: u64, whole: bool) -> io::Result<()> {
     let from = segment::live(dir, number);
     for count in 1u32.. {
         let to = dir.join(format!("{number:016x}-{count}.{ASIDE}"));

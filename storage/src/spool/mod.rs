@@ -338,6 +338,15 @@ impl Spool {
         self.reader().read(at)
     }
 
+    /// Puts a copy of the segment aside that holds the record at `at`, for an operator: the record cannot be read any more.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
+    pub fn put_aside(&self, at: Lsn) -> io::Result<()> {
+        let found = self.state().segments.find(at).ok_or(io::ErrorKind::NotFound)?;
+        mend::put_aside(&*self.disk, &self.dir, found.number, false)
+    }
+
     /// Reads many records, best in their order.
     pub fn reader(&self) -> Reader<'_> {
         Reader { spool: self, open: None }

@@ -194,11 +194,9 @@ impl Handle {
 impl File for Handle {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         let world = self.disk.world();
-        let now = &world.file(self.ino)?.now;
-        let rest = now.get(at as usize..).unwrap_or_default();
-        let n = rest.len().min(buf.len());
-        buf[..n].copy_from_slice(&rest[..n]);
-        Ok(n)
+        let bytes = world.read(self.ino, at as usize, buf.len())?;
+        buf[..bytes.len()].copy_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {

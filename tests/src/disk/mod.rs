@@ -17,6 +17,7 @@ use fastrand::Rng;
 use file::Handle;
 use std::{
     io,
+    ops::Range,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
@@ -96,6 +97,14 @@ impl Crashing {
     /// Lets operation number `op` (see [`Crashing::ops`]) fail with this error of the system.
     pub fn fail(&self, op: u64, errno: i32) {
         self.world().faults.insert(op, errno);
+    }
+
+    /// A piece of a file cannot be read any more, whatever is written there.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn spoil(&self, path: &Path, piece: Range<usize>) -> io::Result<()> {
+        self.world().spoil(path, piece)
     }
 
     /// From operation number `op` on everything fails, as if the power were off.

@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     io,
+    ops::Range,
     os::unix::ffi::OsStrExt,
     path::{Component, Path},
 };
@@ -38,6 +39,8 @@ pub struct World {
     pub(super) ops: u64,
     pub(super) faults: BTreeMap<u64, i32>,
     pub(super) stop: Option<u64>,
+    /// Pieces of files that the disk does not give any more.
+    spoiled: Vec<(usize, Range<usize>)>,
     /// What the time would have been before the first operation.
     dawn_ns: i128,
 }
@@ -78,6 +81,7 @@ impl World {
             ops: 0,
             faults: BTreeMap::new(),
             stop: None,
+            spoiled: Vec::new(),
             dawn_ns: DAWN * 1_000_000_000,
         }
     }
@@ -377,6 +381,24 @@ impl World {
     fn place(&self, path: &Path) -> io::Result<(usize, Box<[u8]>)> {
         let name = path.file_name().map(OsStr::as_bytes).ok_or(io::ErrorKind::InvalidInput)?;
         Ok((self.find(path.parent().unwrap_or(Path::new("/")))?, name.into()))
+    }
+
+    pub(super) fn spoil(&mut self, path: &Path, piece: Range<usize>) -> io::Result<()> {
+        let ino = self.find(path)?;
+        self.spoiled.push((ino, piece));
+        Ok(())
+    }
+
+    /// What can be read of a file from `at` on, of `len` bytes: up to what is spoiled, if that is not at the very place.
+    pub(super) fn read(&self, ino: usize, at: usize, len: usize) -> io::Result<&[u8]> {
+        let now = &self.file(ino)?.now;
+        let end = now.len().min(at.saturating_add(len));
+        let hit = self.spoiled.iter().filter(|(other, piece)| *other == ino && piece.start < end && at < piece.end);
+        match hit.map(|(_, piece)| piece.start).min() {
+            Some(start) if start <= at => Err(io::Error::from_raw_os_error(super::EIO)),
+            Some(start) => Ok(&now[at..start]),
+            None => Ok(now.get(at..end).unwrap_or_default()),
+        }
     }
 
     pub(super) fn set_time(&mut self, ns: i128) {

@@ -35,8 +35,6 @@ pub type Rule = Box<dyn FnMut(&'static str, &Path) -> std::io::Result<()> + Send
 pub struct Ruled {
     pub disk: Crashing,
     pub rule: Arc<Mutex<Option<Rule>>>,
-    /// A piece of every file of the log that cannot be read.
-    pub bad: Arc<Mutex<Option<(u64, u64)>>>,
 }
 
 impl Ruled {
@@ -52,7 +50,7 @@ impl Ruled {
     }
 
     pub fn of(disk: Crashing) -> Ruled {
-        Ruled { disk, rule: Arc::default(), bad: Arc::default() }
+        Ruled { disk, rule: Arc::default() }
     }
 
     pub fn rule(&self, rule: impl FnMut(&'static str, &Path) -> std::io::Result<()> + Send + 'static) {
@@ -141,18 +139,6 @@ pub struct Asked {
 
 impl File for Asked {
     fn read_at(&self, buf: &mut [u8], at: u64) -> std::io::Result<usize> {
-        let bad = *self.disk.bad.lock().unwrap();
-        if let Some((from, to)) = bad
-            && self.path.extension().is_some_and(|e| e == "log")
-            && at < to
-            && from < at + buf.len() as u64
-        {
-            // As pread(2): what comes before it is read.
-            if at < from {
-                return self.file.read_at(&mut buf[..(from - at) as usize], at);
-            }
-            return Err(std::io::Error::from_raw_os_error(EIO));
-        }
         self.file.read_at(buf, at)
     }
     fn write_at(&self, bytes: &[u8], at: u64) -> std::io::Result<()> {

@@ -91,7 +91,10 @@ fn accept<'a>(mut rest: Cursor<'a>) -> Result<Accept<'a>, NotRecord> {
             tag::SETTLES => settles = Some(leave::settles(body)?),
             tag::TRAITS => traits = Traits(body.u8()?),
             tag::WIRE_SIZE => wire_size = Some(body.u64()?),
-            tag::LARGE => content = Some(Content::Large { id: body.u64()?, size: body.u64()? }),
+            tag::LARGE => {
+                let (id, size) = (body.u64()?, body.u64()?);
+                content = Some(Content::Large { id, size, sum: if body.is_empty() { None } else { Some(body.u32()?) } });
+            }
             tag::INLINE => content = Some(Content::Inline(body.0)),
             _ => {}
         }

@@ -63,9 +63,10 @@ impl Accept<'_> {
                 out.push(tag::INLINE);
                 out.extend_from_slice(&u32::try_from(bytes.len()).expect("an inline message over its limit").to_le_bytes());
             }
-            Content::Large { id, size } => put_field(&mut out, tag::LARGE, |out| {
+            Content::Large { id, size, sum } => put_field(&mut out, tag::LARGE, |out| {
                 out.extend_from_slice(&id.to_le_bytes());
                 out.extend_from_slice(&size.to_le_bytes());
+                out.extend(sum.iter().flat_map(|sum| sum.to_le_bytes()));
             }),
         }
         out

@@ -225,6 +225,8 @@ pub enum Content<'a> {
         id: u64,
         /// Its length in bytes.
         size: u64,
+        /// Its CRC-32; an earlier version wrote none.
+        sum: Option<u32>,
     },
 }
 

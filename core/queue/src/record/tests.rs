@@ -39,7 +39,9 @@ fn samples(mut each: impl FnMut(Record<'_>)) {
         ..Accept::default()
     };
     each(Record::Accept(accept));
-    each(Record::Accept(Accept { sender: None, trace: None, content: Content::Large { id: 5, size: 1 << 33 }, ..accept }));
+    for sum in [None, Some(7)] {
+        each(Record::Accept(Accept { sender: None, trace: None, content: Content::Large { id: 5, size: 1 << 33, sum }, ..accept }));
+    }
     each(Record::Accept(Accept { targets: Targets::new(&[]), content: Content::Inline(b""), ..accept }));
     let remotes = [
         Remote { recipient: "carol@example.net", ..Remote::default() },

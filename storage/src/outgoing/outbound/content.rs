@@ -1,6 +1,7 @@
 //! The content of a queued message as it goes over the wire.
 
 use crate::{disk::File, house::House, recover::decode};
+use crc32fast::Hasher;
 use queue::{Record, Traits};
 use smtp::client::Form;
 use std::io;
@@ -32,12 +33,40 @@ enum Source {
     File(Box<dyn File>),
 }
 
+impl House {
+    /// Whether the file of a large message is still what was written. What is in a record was looked at when it was read.
+    ///
+    /// # Errors
+    /// `InvalidData` if not; or it cannot be read.
+    pub(in crate::outgoing) fn is_as_written(&self, id: u64, content: &queue::Content<'_>) -> io::Result<()> {
+        let queue::Content::Large { size, sum, .. } = *content else { return Ok(()) };
+        let file = self.depot().open_large(self.spool(), id)?;
+        let Some(sum) = sum else { return Ok(()) };
+        let (mut hasher, mut at, mut chunk) = (Hasher::new(), 0, vec![0; CHUNK]);
+        while at < size {
+            match file.read_at(&mut chunk, at)? {
+                0 => break,
+                n => {
+                    hasher.update(&chunk[..n]);
+                    at += n as u64;
+                }
+            }
+        }
+        match hasher.finalize() == sum {
+            true => Ok(()),
+            false => Err(io::Error::new(io::ErrorKind::InvalidData, "the file of a large message is not what was written")),
+        }
+    }
+}
+
 impl Content {
     /// Opens the content of a message and says how many octets it has on the wire.
     ///
     /// # Errors
-    /// If it cannot be read, or not be encoded anew: of kind `Unsupported` then, and before anything was sent.
+    /// If it cannot be read, or is not what was written: `InvalidData`; or not be encoded anew: `Unsupported`; all before anything was sent.
     pub(super) fn open(house: &House, id: u64, record: &[u8], form: Form) -> io::Result<(Content, u64)> {
+        let Record::Accept(accept) = decode(record)? else { return Err(io::ErrorKind::InvalidData.into()) };
+        house.is_as_written(id, &accept.content)?;
         let (mut content, wire) = Content::at_start(house, id, record, form)?;
         if content.recoder.is_none() {
             return Ok((content, wire));

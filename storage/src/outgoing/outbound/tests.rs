@@ -114,3 +114,100 @@ fn a_raw_header_is_never_called_utf8_and_goes_encoded() {
     }
     std::fs::remove_dir_all(&at).unwrap();
 }
+
+/// A store, a house in it whose time stands still until somebody moves it, and a message in its queue.
+fn housed(name: &str, text: &[u8]) -> (std::path::PathBuf, Arc<AtomicU64>, Arc<House>, u64) {
+    let at = std::env::temp_dir().join(format!("hikyaku-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&at);
+    std::fs::create_dir(&at).unwrap();
+    let ms = Arc::new(AtomicU64::new(1000));
+    let hands = ms.clone();
+    let clock = Clock::new(Arc::new(|| 1_800_000_000_000_000_000), move || hands.load(Ordering::Relaxed));
+    let config = config::Config { domains: vec!["example.test".into()], store: at.clone(), ..config::Config::default() };
+    let house = House::open_at(config, Arc::new(Posix), clock, spool::Options::default()).unwrap();
+    let id = queue(&house, text);
+    (at, ms, house, id)
+}
+
+fn queue(house: &Arc<House>, text: &[u8]) -> u64 {
+    let to = Address::parse("one@[192.0.2.1]").unwrap().into();
+    let envelope = Envelope { sender: Address::parse("alice@[192.0.2.9]"), recipients: vec![to], ..Envelope::default() };
+    let feed = |intake: &mut crate::office::intake::Intake| {
+        for piece in text.chunks(50_000) {
+            intake.feed(piece);
+            if intake.is_full() {
+                intake.drain();
+            }
+        }
+        Ok(())
+    };
+    house.submit(envelope, "local", "a test", Leaving::default(), feed).unwrap()
+}
+
+fn flip(path: &std::path::Path, places: &[usize]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    places.iter().for_each(|&at| bytes[at] ^= 1);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_the_disk_has_garbled_is_not_sent_and_its_sender_is_told() {
+    let text = [&b"Subject: large\n\n"[..], &b"a line of a large message\n".repeat(20_000)].concat();
+    for parked in [false, true] {
+        let (at, _, house, id) = housed("garbled", &text);
+        if parked {
+            house.checkpoint().unwrap();
+            house.spool().garbage().unwrap();
+        }
+        flip(&at.join(if parked { "depot" } else { "spool" }).join(format!("large/{id:016x}")), &[300_000]);
+        let trip = house.next_trip(Tick(house.now_ms())).expect("an address needs no names");
+        let Load::Smtp(session, mut office) = trip.load else { panic!("{:?} is no mail server", trip.dial) };
+        office.next(Offer::default()).expect("a job");
+        assert_eq!(office.open(Form::AsIs), Err(Fault::Never), "parked: {parked}");
+        let reply = Reply { code: 554, status: (5, 6, 3), text: "it cannot be converted".into() };
+        office.report(Report { each: vec![Heard { fate: Fate::Failed, reply, by_peer: false }] });
+        house.next_trip(Tick(house.now_ms()));
+        let report = house.outgoing().inner().queue.list_after(None).map(|listed| listed.id).max().expect("a report");
+        assert!(report > id && !house.outgoing().holds(id));
+        let record = house.depot().read(house.spool(), report).unwrap();
+        let said = String::from_utf8_lossy(&record);
+        assert!(said.contains("Status: 5.3.0\n") && said.contains("<alice@[192.0.2.9]>"), "{said}");
+        assert!(!said.contains("a line of a large message"), "what is garbled is not told either");
+        assert_eq!(house.set_aside(), [format!("depot/{id:016x}-1.damaged")]);
+        drop((session, office));
+        std::fs::remove_dir_all(&at).unwrap();
+    }
+}
+
+#[test]
+fn a_message_that_is_lost_holds_up_nothing_and_comes_to_an_end() {
+    let (at, ms, house, lost) = housed("lost", b"Subject: lost\n\nlost\n");
+    let fine = queue(&house, b"Subject: fine\n\nfine\n");
+    house.checkpoint().unwrap();
+    let pack = at.join("depot/00000001.pack");
+    let bytes = std::fs::read(&pack).unwrap();
+    let found = memchr::memmem::find(&bytes, b"\nlost\n").unwrap();
+    // Once more behind it, where it could be made again.
+    flip(&pack, &[found, bytes.len() - 1]);
+    let trip = house.next_trip(Tick(house.now_ms())).expect("an address needs no names");
+    let Load::Smtp(session, mut office) = trip.load else { panic!("{:?} is no mail server", trip.dial) };
+    assert_eq!(office.next(Offer::default()).expect("a job").id, fine);
+    let reply = Reply { code: 250, status: (2, 0, 0), text: "so".into() };
+    office.report(Report { each: vec![Heard { fate: Fate::Delivered, reply, by_peer: true }] });
+    assert!(office.next(Offer::default()).is_none());
+    office.closed(*session, Why::Gone);
+    assert!(house.outgoing().holds(lost), "somebody may put the pack back");
+    assert_eq!(house.set_aside(), ["depot/00000001-1.damaged"]);
+    for _ in 0..200 {
+        ms.fetch_add(3_600_000, Ordering::Relaxed);
+        house.checkpoint().unwrap();
+        while let Some(trip) = house.next_trip(Tick(house.now_ms())) {
+            let Load::Smtp(session, mut office) = trip.load else { panic!("{:?} is no mail server", trip.dial) };
+            assert!(office.next(Offer::default()).is_none());
+            office.closed(*session, Why::Gone);
+        }
+    }
+    assert!(!house.outgoing().holds(lost) && house.depot().is_empty());
+    assert_eq!(house.set_aside(), ["depot/00000001-1.damaged"]);
+    std::fs::remove_dir_all(&at).unwrap();
+}

@@ -1,11 +1,9 @@
-//! A bit flips on the disk: no panic, no other record is lost, and it is said.
+//! The log: no other record is lost, and it is said.
 
+use super::{flipped, names};
 use hikyaku_tests::disk::Crashing;
 use std::{collections::BTreeSet, path::Path, sync::Arc};
-use storage::{
-    disk::{Disk as _, How},
-    spool::{Options, Spool, inspect},
-};
+use storage::spool::{Options, Spool, inspect};
 
 const DIR: &str = "/spool";
 
@@ -14,23 +12,6 @@ const MASKS: [u8; 3] = [1, 0x80, 0xff];
 
 fn options() -> Options {
     Options { segment: 4096, seed: 1, patience: None, ..Options::default() }
-}
-
-fn names(disk: &Crashing, dir: &str, kind: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    disk.list(Path::new(dir), &mut |name| names.push(format!("{dir}/{}", String::from_utf8_lossy(name)))).unwrap();
-    names.retain(|name| name.ends_with(kind));
-    names
-}
-
-/// The disk with one byte of a file changed.
-fn flipped(disk: &Crashing, path: &str, at: usize, mask: u8) -> Crashing {
-    let disk = disk.kill();
-    let file = disk.open(Path::new(path), How::Write).unwrap();
-    let mut byte = [0];
-    file.read_at(&mut byte, at as u64).unwrap();
-    file.write_at(&[byte[0] ^ mask], at as u64).unwrap();
-    disk
 }
 
 #[test]
