@@ -148,24 +148,31 @@ impl House {
         if self.undelivered().count() > undelivered::ALL_MAX {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "too many messages wait for their mailboxes"));
         }
-        let names = self.names_of(to.iter().map(|to| &*to.account));
-        let _stay = self.stay(&names).map_err(|_| io::Error::other("names of mailboxes are in doubt"))?;
+        let accounts: Vec<String> = to.iter().map(|to| to.account.name()).collect();
+        let names = self.names_of(accounts.iter().map(|account| &**account));
+        let stay = self.keep_names(&names);
+        if origin.is_none() && accounts.iter().any(|account| stay.is_stuck(account)) {
+            return Err(io::Error::other("names of mailboxes are in doubt"));
+        }
         // Its entry ends before names may change: what is delivered is not looked for under another.
         let mut taken = taken;
         let wire = taken.wire();
         let id = taken.entry.id();
         let bases: Vec<String> = (0..to.len()).map(|n| base_name(stamp, id, n, self.hostname(), taken.stored, wire)).collect();
         let names: Vec<MailboxName> = to.iter().map(|d| d.mailbox.name()).collect();
+        let called: Vec<Box<str>> = accounts.iter().zip(&names).map(|(account, name)| stay.called(account, name.as_str())).collect();
         let mut reserved = Vec::with_capacity(to.len());
-        for destination in to {
+        for (destination, account) in to.iter().zip(&accounts) {
             reserved.push(match destination.mailbox.reserve() {
+                // Nothing is delivered there before the log and the disk have the same name for it. It waits, and the others get theirs.
+                _ if stay.is_stuck(account) => None,
                 Ok(reserved) => Some(reserved),
                 // It cannot be read, so none of its numbers is used before it can be.
                 Err(Refusal::Fault(_)) if origin.is_some() => None,
                 Err(refusal) => return Err(io::Error::other(format!("{refusal:?}"))),
             });
         }
-        let head = head(&taken, stamp, origin, to, leaving, &names, &bases, &reserved);
+        let head = head(&taken, stamp, origin, to, leaving, &called, &bases, &reserved);
         let at = match &taken.content {
             intake::Content::Inline(bytes) => taken.entry.commit(&[&head, bytes])?,
             intake::Content::Large { .. } => taken.entry.commit(&[&head])?,
@@ -180,7 +187,7 @@ impl House {
         let left: Vec<Left> = to.iter().enumerate().map(left).collect();
         let leaves = !leaving.to.is_empty() || !leaving.nowhere.is_empty();
         let untold = Untold { leaves, settles: matches!(leaving.settles, Some((_, _, Tells::End))) };
-        let mut promise = Promise { house: self, entry: Some(entry), waiting: Waiting { at, id, left, untold } };
+        let mut promise = Promise { house: self, entry: Some(entry), waiting: Waiting { untold, ..Waiting::new(at, id, left) } };
         if let Some(file) = leaving.file {
             // Before the entry ends: the next checkpoint lets go of this record, and tells of the file again while it is there.
             self.folder().note(&file);
@@ -218,7 +225,7 @@ impl House {
             };
             // Each by itself: one mailbox in trouble is no reason for its fellows not to get theirs.
             let delivered = guarded("delivery", || {
-                // It could not be read before, so no number of it may be used yet.
+                // Its record has no numbers, so none of them may be used yet.
                 let reserved = reserved.as_ref().ok_or(Refusal::Fault(Fault::Later))?;
                 destination.mailbox.confirm(reserved);
                 destination.mailbox.deliver(&deposit)
@@ -319,17 +326,6 @@ impl House {
         }
         Ok(())
     }
-
-    /// Makes a record durable that asks for nothing to be done.
-    ///
-    /// # Errors
-    /// If it could not be made durable.
-    pub(crate) fn note(&self, record: &queue::Record<'_>) -> io::Result<()> {
-        let mut entry = self.spool().entry();
-        entry.commit(&[&record.encode()])?;
-        entry.delivered();
-        Ok(())
-    }
 }
 
 /// Removals that are durable. While this is held, no checkpoint lets go of their records; nobody was promised them yet, so nothing is owed when it is
@@ -362,7 +358,7 @@ fn head(
     origin: Option<&Origin<'_>>,
     to: &[Destination],
     leaving: &Leaving<'_>,
-    names: &[MailboxName],
+    names: &[Box<str>],
     bases: &[String],
     reserved: &[Option<Reserved>],
 ) -> Vec<u8> {
@@ -370,7 +366,7 @@ fn head(
     let targets: Vec<queue::Target<'_>> = (0..to.len())
         .map(|n| queue::Target {
             account: &accounts[n],
-            mailbox: names[n].as_str(),
+            mailbox: &names[n],
             base: &bases[n],
             recipient: &to[n].recipient,
             system: to[n].flags.system,

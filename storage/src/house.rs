@@ -251,7 +251,7 @@ impl House {
             registry: naming::Registry::default(),
             checkpoint: Mutex::default(),
         };
-        let recovered = house.recover(&replay).map_err(store(&dir))?;
+        let recovered = house.recover(&replay);
         if house.spool.lost() > 0 {
             house.skip_numbers(house.spool.lost());
         }
@@ -280,9 +280,7 @@ impl House {
         // One at a time: a second one would find nothing left to do in mailboxes that the first has not synced yet, and let go of their records.
         let _alone = self.alone();
         self.spool.look_at_fence()?;
-        if let Err(error) = self.carry_waiting() {
-            tracing::error!(%error, "what waits for its mailbox holds the log");
-        }
+        self.carry_waiting();
         let mark = self.spool.mark();
         self.depot.checkpoint(&self.spool, mark, &mut |put| self.outgoing.states(put))?;
         for failed in self.mailboxes.checkpoint(&self.waiting_places()) {
@@ -606,6 +604,11 @@ impl House {
     /// Bytes of the log that a start would read again.
     pub fn spool_bytes(&self) -> u64 {
         self.spool.live_bytes()
+    }
+
+    /// Records of the log that were lost in this run, because they could not be read when they were needed.
+    pub fn lost_records(&self) -> u64 {
+        self.undelivered.lost()
     }
 
     pub(crate) fn undelivered(&self) -> &Undelivered {

@@ -5,6 +5,7 @@
 mod accept;
 pub mod account;
 pub mod admin;
+mod carry;
 pub mod clock;
 pub mod control;
 pub mod depot;

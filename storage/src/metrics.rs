@@ -41,6 +41,7 @@ pub struct Metrics {
     flushes: Counter,
     panics: Family<Part, Counter>,
     lost_lines: Counter,
+    lost_records: Counter,
     started: Gauge,
 }
 
@@ -71,6 +72,8 @@ pub struct Levels {
     pub flushes: u64,
     /// Lines of the log that were lost because nobody read it.
     pub lost_lines: u64,
+    /// Records of the log that were lost because they could not be read.
+    pub lost_records: u64,
     /// Mailboxes that are set aside.
     pub aside: usize,
     /// Records of the log that wait for their mailboxes.
@@ -150,6 +153,7 @@ impl Default for Metrics {
             flushes: Counter::default(),
             panics: Family::default(),
             lost_lines: Counter::default(),
+            lost_records: Counter::default(),
             started: Gauge::default(),
         };
         // A series that is there from the start can be watched for its first increase.
@@ -196,6 +200,7 @@ impl Default for Metrics {
         r.register("mailboxes_set_aside", "Mailboxes that something is wrong with", m.aside.clone());
         r.register("undelivered", "Records of the log that wait for their mailboxes", m.undelivered.clone());
         r.register("panics", "Panics that were caught, by the part of the server they ended", m.panics.clone());
+        r.register("lost_records", "Records of the log that waited and could not be read any more", m.lost_records.clone());
         r.register("lost_log_lines", "Lines for the log on standard error that were lost because nobody read it", m.lost_lines.clone());
         r.register_with_unit("start_time", "When the server was ready, since 1970", Unit::Seconds, m.started.clone());
         metrics.registry = r;
@@ -279,6 +284,7 @@ impl Metrics {
         // Counted by the log itself; two who print at once must not count twice, so it is set and not added to.
         self.flushes.inner().store(levels.flushes, Relaxed);
         self.lost_lines.inner().store(levels.lost_lines, Relaxed);
+        self.lost_records.inner().store(levels.lost_records, Relaxed);
         for (part, count) in &levels.panics {
             self.panics.get_or_create(&Part { part }).inner().store(*count, Relaxed);
         }

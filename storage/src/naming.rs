@@ -8,55 +8,75 @@
 //! - an account has one change at a time that is not durable. Its `order` is held while the disk is synced, and what could not be made durable is owed:
 //!   no other name of the account changes before.
 //!
-//! Each account has its own, so nobody waits for another's disk.
+//! Each account has its own, so nobody waits for another's disk. Nor for its trouble: the log keeps the record of a change until that is durable, and where
+//! that takes long a record at its end says what is still to be done ([`queue::Doing::Still`]), so that it goes on. Such a record moves no mail in a replay,
+//! for whatever is written while a change is stuck has the names that the log knows ([`Stay::called`]), also where the disk has others.
 
-use crate::{account::Account, house::House, mailbox::Moves, spool::Lsn};
+use crate::{account::Account, control::SetAside, house::House, mailbox::Moves, spool::Lsn, supervise::guarded};
 use imap::Refusal;
 use mail::{MailboxName, SpecialUse};
-use queue::{Naming, Record, Replay};
+use queue::{Doing, Naming, Record, Replay};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError},
 };
 use wire::Fault;
 
-/// The names of one account.
+/// The names of one account, which may be away.
 pub(crate) struct Names {
     account: Box<str>,
-    maildir: PathBuf,
     order: Mutex<Option<Owed>>,
     told: RwLock<Option<Stuck>>,
 }
 
-/// An account and its Maildir.
-type Whose = (Box<str>, PathBuf);
-
 /// Those of all accounts that anybody asked for, and how many changes each made lately.
 #[derive(Default)]
 pub(crate) struct Registry {
-    accounts: Mutex<BTreeMap<Whose, Arc<Names>>>,
+    accounts: Mutex<BTreeMap<Box<str>, Arc<Names>>>,
     changes: Mutex<post::Rates>,
 }
 
-/// A change that is done and not durable. The log keeps its record.
+/// A change that is not durable. The log keeps its record.
 pub(crate) struct Owed {
     change: Naming,
     at: Lsn,
     id: u64,
+    /// Since when, in seconds since 1970.
+    since_s: i64,
 }
 
-/// The log has other names than the disk: nothing can be written into it that names a mailbox.
+/// The log has other names than the disk.
 pub(crate) enum Stuck {
     /// This could not be done, and neither taken back.
-    Back(Moves, Lsn, u64),
-    /// This has to be done again after a crash.
-    Forth(Owed),
+    Back(Moves, Owed),
+    /// These have to be done again after a crash, in their order.
+    Forth(Vec<Owed>),
 }
 
-/// Somebody tells the log names.
-pub(crate) type Stay<'a> = Vec<RwLockReadGuard<'a, Option<Stuck>>>;
+/// Mailboxes keep their names in the log.
+pub(crate) struct Stay<'a>(Vec<(&'a Names, RwLockReadGuard<'a, Option<Stuck>>)>);
+
+impl Stay<'_> {
+    /// Whether the mailboxes of this account have other names on the disk than in the log.
+    pub(crate) fn is_stuck(&self, account: &str) -> bool {
+        self.stuck(account).is_some()
+    }
+
+    /// What the log calls a mailbox that is called `mailbox` here.
+    pub(crate) fn called(&self, account: &str, mailbox: &str) -> Box<str> {
+        match self.stuck(account) {
+            // One that the log takes for removed is a new one of that name to it; both come together when the removal is taken back.
+            Some(Stuck::Back(_, owed)) => owed.change.follow(mailbox).unwrap_or_else(|| mailbox.into()),
+            Some(Stuck::Forth(_)) | None => mailbox.into(),
+        }
+    }
+
+    fn stuck(&self, account: &str) -> Option<&Stuck> {
+        self.0.iter().find(|(names, _)| *names.account == *account).and_then(|(_, told)| told.as_ref())
+    }
+}
 
 impl House {
     /// Makes a mailbox, durably.
@@ -64,7 +84,7 @@ impl House {
     /// # Errors
     /// As [`crate::mailbox::Mailboxes::create`], or an earlier change of names cannot be made durable.
     pub(crate) fn create_mailbox(&self, account: &Account, name: &MailboxName, special_use: Option<SpecialUse>) -> Result<(), Refusal> {
-        let names = self.names(account);
+        let names = self.names(&account.name());
         let mut owed = names.order();
         // Or a crash would take the new one for the one that is removed or renamed.
         self.pay(&names, &mut owed)?;
@@ -78,11 +98,11 @@ impl House {
     /// As [`crate::mailbox::Mailboxes::plan`], or a fault of the disk. If the disk could not be synced it is done for all to see, and becomes durable
     /// before any other name of the account changes.
     pub(crate) fn change_names(&self, account: &Account, change: Naming) -> Result<(), Refusal> {
-        let names = self.names(account);
+        let names = self.names(&account.name());
         let mut owed = names.order();
         self.pay(&names, &mut owed)?;
-        let moves = self.mailboxes().plan(&names.maildir, &change)?;
-        *owed = Some(self.tell_and_do(&names, change, moves)?);
+        let moves = self.mailboxes().plan(&account.maildir, &change)?;
+        *owed = Some(self.tell_and_do(&names, &account.maildir, change, moves)?);
         self.pay(&names, &mut owed)
     }
 
@@ -97,49 +117,48 @@ impl House {
     }
 
     /// The names of these accounts, in the order in which they are to be locked.
-    pub(crate) fn names_of<'a>(&self, accounts: impl IntoIterator<Item = &'a Account>) -> Vec<Arc<Names>> {
-        let each = accounts.into_iter().map(|account| ((account.name(), &account.maildir), account));
-        each.collect::<BTreeMap<_, _>>().into_values().map(|account| self.names(account)).collect()
+    pub(crate) fn names_of<'a>(&self, accounts: impl IntoIterator<Item = &'a str>) -> Vec<Arc<Names>> {
+        accounts.into_iter().collect::<BTreeSet<_>>().into_iter().map(|account| self.names(account)).collect()
     }
 
-    /// Mailboxes of these accounts keep their names while this is held: from the moment a record of the log names one until what it asks for is done.
-    /// Hold no other meanwhile.
+    /// Mailboxes of these accounts keep their names while this is held: from the moment a record of the log names one, as [`Stay::called`] says, until what it
+    /// asks for is done. Hold no other meanwhile. What is stuck is tried again; where it stays so, nothing can be done in the account's mailboxes.
+    pub(crate) fn keep_names<'a>(&self, names: &'a [Arc<Names>]) -> Stay<'a> {
+        let read = |names: &'a Names| names.told.read().unwrap_or_else(PoisonError::into_inner);
+        let told = names.iter().map(|names| {
+            let mut told = read(names);
+            if told.is_some() {
+                drop(told);
+                // Whether it can be done is seen then.
+                let _ = self.unstick(names, &mut names.told_alone());
+                told = read(names);
+            }
+            (&**names, told)
+        });
+        Stay(told.collect())
+    }
+
+    /// The same for who does it in the mailboxes at once, or not at all.
     ///
     /// # Errors
-    /// If what happened to an earlier change of names is not known to the log.
+    /// If they have other names in the log.
     pub(crate) fn stay<'a>(&self, names: &'a [Arc<Names>]) -> Result<Stay<'a>, Refusal> {
-        let mut stay = Vec::with_capacity(names.len());
-        for names in names {
-            loop {
-                let told = names.told.read().unwrap_or_else(PoisonError::into_inner);
-                if told.is_none() {
-                    stay.push(told);
-                    break;
-                }
-                drop(told);
-                self.unstick(names, &mut names.told_alone())?;
-            }
-        }
-        Ok(stay)
+        let stay = self.keep_names(names);
+        if stay.0.iter().any(|(_, told)| told.is_some()) { Err(Refusal::Fault(Fault::Later)) } else { Ok(stay) }
     }
 
-    /// The same for who can come again later; `None` if names are changed just now.
-    pub(crate) fn try_stay<'a>(&self, names: &'a [Arc<Names>]) -> Option<Stay<'a>> {
-        let mut stay = Vec::with_capacity(names.len());
-        for names in names {
-            if names.is_stuck() {
-                self.unstick(names, &mut names.told_alone()).ok()?;
-            }
-            match names.told.try_read() {
-                Ok(told) => stay.push(told),
-                Err(TryLockError::Poisoned(told)) => stay.push(told.into_inner()),
-                Err(TryLockError::WouldBlock) => return None,
-            }
-        }
-        Some(stay)
+    /// As [`House::keep_names`], for who can come again later: `None` if names are changed just now.
+    pub(crate) fn try_keep_names<'a>(&self, names: &'a [Arc<Names>]) -> Option<Stay<'a>> {
+        let told = names.iter().map(|names| match names.told.try_read() {
+            Ok(told) => Some((&**names, told)),
+            Err(TryLockError::Poisoned(told)) => Some((&**names, told.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        told.collect::<Option<_>>().map(Stay)
     }
 
-    /// Makes durable what could not be made durable before, and does what could not be done: the log keeps its record until then, whoever needs the room.
+    /// Makes durable what could not be made durable before, and does what could not be done. Where that still cannot be, the log need not keep its record
+    /// where it is for ever.
     pub(crate) fn pay_names(&self) {
         let all: Vec<Arc<Names>> = self.registry().accounts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for names in all {
@@ -149,28 +168,88 @@ impl House {
                 // Somebody is at it.
                 Err(TryLockError::WouldBlock) => continue,
             };
-            let stuck = if names.is_stuck() { self.unstick(&names, &mut names.told_alone()) } else { Ok(()) };
-            if let Err(refusal) = stuck.and_then(|()| self.pay(&names, &mut owed)) {
-                tracing::warn!(account = %names.account, ?refusal, "a change of names is not durable yet");
+            let stuck = || if names.is_stuck() { self.unstick(&names, &mut names.told_alone()) } else { Ok(()) };
+            let paid = guarded("names", || stuck().and_then(|()| self.pay(&names, &mut owed)));
+            match paid {
+                Some(Ok(())) => continue,
+                Some(Err(refusal)) => tracing::warn!(account = %names.account, ?refusal, "a change of names is not durable yet"),
+                None => {}
+            }
+            if let Err(error) = self.carry_names(&names, &mut owed) {
+                tracing::error!(account = %names.account, %error, "a change of names holds the log");
             }
         }
     }
 
-    /// Whether nothing can be written into the log that names a mailbox of this account.
+    /// Tells at the end of the log what is still to be done of a change of names, if it would hold too much of it otherwise.
+    fn carry_names(&self, names: &Names, owed: &mut Option<Owed>) -> io::Result<()> {
+        let mut told = names.told_alone();
+        let stuck = match &mut *told {
+            None => &mut [],
+            Some(Stuck::Back(_, owed)) => std::slice::from_mut(owed),
+            Some(Stuck::Forth(all)) => &mut **all,
+        };
+        for owed in owed.iter_mut().chain(stuck).filter(|owed| self.is_far_back(owed.at)) {
+            let mut entry = self.spool().entry();
+            entry.commit_removal(&[&owed.change.record(&names.account, Doing::Still).encode()])?;
+            let id = entry.id();
+            let at = entry.pin();
+            self.spool().unpin(owed.at, owed.id);
+            (owed.at, owed.id) = (at, id);
+        }
+        Ok(())
+    }
+
+    /// Changes of names that are not done, or not durable, for `status`.
+    pub(crate) fn names_in_doubt(&self) -> Vec<SetAside> {
+        let all: Vec<Arc<Names>> = self.registry().accounts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut found = Vec::new();
+        for names in all {
+            let mut tell = |owed: &Owed, why: &str| {
+                let mailbox = match &owed.change {
+                    Naming::Rename { from, to } => format!("{from} (now {to})"),
+                    Naming::Remove { mailbox } => format!("{mailbox} (removed)"),
+                };
+                let maildir = self.accounts().named(&names.account).map(|account| account.maildir.display().to_string());
+                found.push(SetAside {
+                    maildir: maildir.unwrap_or_else(|| names.account.to_string()),
+                    mailbox,
+                    why: why.into(),
+                    since: u64::try_from(owed.since_s).unwrap_or(0),
+                });
+            };
+            // Whoever is at it is soon done.
+            if let Ok(owed) = names.order.try_lock()
+                && let Some(owed) = &*owed
+            {
+                tell(owed, "its new name cannot be made durable");
+            }
+            match names.told.try_read().as_deref() {
+                Ok(Some(Stuck::Back(_, owed))) => tell(owed, "a change of its name cannot be taken back"),
+                Ok(Some(Stuck::Forth(all))) => all.iter().for_each(|owed| tell(owed, "a change of its name cannot be done again")),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Whether nothing can be done in the mailboxes of this account, because they have other names in the log.
     pub(crate) fn is_stuck(&self, account: &Account) -> bool {
-        self.names(account).is_stuck()
+        self.names(&account.name()).is_stuck()
     }
 
     /// Does what a crash may have come before.
     pub(crate) fn do_names_again(&self, replay: &Replay) {
         for unnamed in replay.unnamed() {
-            let Some(account) = self.accounts().named(&unnamed.account) else { continue };
-            let names = self.names(&account);
+            let names = self.names(&unnamed.account);
             // An id of the log's own, which no entry has.
-            let owed = Owed { change: unnamed.change.clone(), at: unnamed.at, id: 0 };
+            let owed = Owed { change: unnamed.change.clone(), at: unnamed.at, id: 0, since_s: self.now().seconds };
             self.spool().pin(owed.at, owed.id);
             let mut told = names.told_alone();
-            *told = Some(Stuck::Forth(owed));
+            match &mut *told {
+                Some(Stuck::Forth(all)) => all.push(owed),
+                other => *other = Some(Stuck::Forth(vec![owed])),
+            }
             if let Err(refusal) = self.unstick(&names, &mut told) {
                 tracing::error!(account = %unnamed.account, ?refusal, "a change of names cannot be done again; its mail waits");
             }
@@ -178,16 +257,17 @@ impl House {
     }
 
     /// Writes the record and does it, while nobody else tells the log a name of this account.
-    fn tell_and_do(&self, names: &Names, change: Naming, moves: Moves) -> Result<Owed, Refusal> {
+    fn tell_and_do(&self, names: &Names, maildir: &Path, change: Naming, moves: Moves) -> Result<Owed, Refusal> {
         let mut told = names.told_alone();
         self.unstick(names, &mut told)?;
         let mut entry = self.spool().entry();
-        entry.commit(&[&change.record(&names.account).encode()]).map_err(|error| refusal(&error))?;
+        entry.commit(&[&change.record(&names.account, Doing::Next).encode()]).map_err(|error| refusal(&error))?;
         let id = entry.id();
         let at = entry.pin();
         // Whatever ends this, and be it a panic, the next one finds what is left to do.
-        *told = Some(Stuck::Back(moves.clone(), at, id));
-        if let Err(refusal) = self.mailboxes().carry_out(&names.maildir, &moves) {
+        let since_s = self.now().seconds;
+        *told = Some(Stuck::Back(moves.clone(), Owed { change: change.clone(), at, id, since_s }));
+        if let Err(refusal) = self.mailboxes().carry_out(maildir, &moves) {
             if let Err(again) = self.unstick(names, &mut told) {
                 tracing::error!(account = %names.account, ?again, "names are not what the log says they are; the account's mail waits");
             }
@@ -197,24 +277,32 @@ impl House {
             self.spool().unpin(at, id);
         }
         *told = None;
-        Ok(Owed { change, at, id })
+        Ok(Owed { change, at, id, since_s })
     }
 
     /// Makes the names on the disk those that the log has.
     fn unstick(&self, names: &Names, told: &mut Option<Stuck>) -> Result<(), Refusal> {
-        match told {
-            None => return Ok(()),
-            Some(Stuck::Back(moves, at, id)) => {
-                self.mailboxes().take_back(&names.maildir, moves)?;
-                // The log must not say that nothing happened before the disk does.
-                let synced = self.disk().sync_dir(&names.maildir);
-                synced.map_err(|error| refusal(&error))?;
-                self.note(&Record::NotNamed { account: &names.account }).map_err(|error| refusal(&error))?;
-                self.spool().unpin(*at, *id);
+        let Some(stuck) = told else { return Ok(()) };
+        let account = self.accounts().named(&names.account);
+        match (stuck, account) {
+            // As its mail: both may be wanted when it is back.
+            (Stuck::Back(_, owed), None) => self.give_names_up(names, std::slice::from_ref(owed))?,
+            (Stuck::Forth(all), None) => self.give_names_up(names, all)?,
+            (Stuck::Back(moves, owed), Some(account)) => {
+                self.mailboxes().take_back(&account.maildir, moves)?;
+                if let Moves::Rename(_) = moves {
+                    // The log must not say that nothing happened before the disk does. What could not be removed was not touched.
+                    self.disk().sync_dir(&account.maildir).map_err(|error| refusal(&error))?;
+                }
+                self.note(&Record::NotNamed { account: &names.account })?;
+                self.spool().unpin(owed.at, owed.id);
             }
-            Some(Stuck::Forth(owed)) => {
-                self.mailboxes().do_again(&names.maildir, &owed.change)?;
-                self.settle(names, owed)?;
+            (Stuck::Forth(all), Some(account)) => {
+                for owed in &*all {
+                    self.mailboxes().do_again(&account.maildir, &owed.change)?;
+                    self.mailboxes().settle(&account.maildir, &owed.change)?;
+                }
+                self.end(names, all)?;
             }
         }
         *told = None;
@@ -223,26 +311,50 @@ impl House {
 
     /// Makes durable what is done.
     fn pay(&self, names: &Names, owed: &mut Option<Owed>) -> Result<(), Refusal> {
-        if let Some(done) = owed {
-            self.settle(names, done)?;
+        let Some(done) = owed else { return Ok(()) };
+        match self.accounts().named(&names.account) {
+            Some(account) => {
+                self.mailboxes().settle(&account.maildir, &done.change)?;
+                self.end(names, std::slice::from_ref(done))?;
+            }
+            None => self.give_names_up(names, std::slice::from_ref(done))?,
         }
         *owed = None;
         Ok(())
     }
 
-    fn settle(&self, names: &Names, done: &Owed) -> Result<(), Refusal> {
-        self.mailboxes().settle(&names.maildir, &done.change)?;
-        self.note(&Record::Named { account: &names.account }).map_err(|error| refusal(&error))?;
-        self.spool().unpin(done.at, done.id);
+    /// These are durable.
+    fn end(&self, names: &Names, done: &[Owed]) -> Result<(), Refusal> {
+        self.note(&Record::Named { account: &names.account })?;
+        done.iter().for_each(|owed| self.spool().unpin(owed.at, owed.id));
         Ok(())
     }
 
-    fn names(&self, account: &Account) -> Arc<Names> {
+    /// Nobody needs these any more if their account stays away.
+    fn give_names_up(&self, names: &Names, all: &[Owed]) -> Result<(), Refusal> {
+        if !self.gives_up_on_who_is_away() {
+            return Err(Refusal::Fault(Fault::Later));
+        }
+        tracing::error!(account = %names.account, "a change of names in an account that did not come back is given up");
+        self.end(names, all)
+    }
+
+    /// Makes a record durable that asks for nothing to be done. It makes room: the log need not keep that of the change any more.
+    fn note(&self, record: &Record<'_>) -> Result<(), Refusal> {
+        let mut entry = self.spool().entry();
+        entry.commit_removal(&[&record.encode()]).map_err(|error| refusal(&error))?;
+        entry.delivered();
+        Ok(())
+    }
+
+    fn names(&self, account: &str) -> Arc<Names> {
         let mut accounts = self.registry().accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (account, maildir): (Box<str>, _) = (account.name().into(), account.maildir.clone());
-        let make =
-            || Arc::new(Names { account: account.clone(), maildir: maildir.clone(), order: Mutex::default(), told: RwLock::default() });
-        accounts.entry((account.clone(), maildir.clone())).or_insert_with(make).clone()
+        if let Some(names) = accounts.get(account) {
+            return names.clone();
+        }
+        let names = Arc::new(Names { account: account.into(), order: Mutex::default(), told: RwLock::default() });
+        accounts.insert(account.into(), names.clone());
+        names
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     mailbox::{Content, Deposit, Mailbox, Owed, Reserved},
     spool::Lsn,
     supervise::guarded,
-    undelivered::{Left, Task, Untold, Waiting},
+    undelivered::{Left, Task, Waiting},
 };
 use imap::Refusal;
 use mail::{MailboxName, UidValidity};
@@ -18,11 +18,8 @@ use std::{collections::BTreeMap, io, num::NonZeroU32, sync::Arc};
 type Work = BTreeMap<Lsn, Vec<Left>>;
 
 impl House {
-    /// Does again what a replay of the log asks for. Returns how many records it delivered.
-    ///
-    /// # Errors
-    /// If the log itself cannot be read. A mailbox that cannot be written to keeps its records in the log and gets them later.
-    pub(crate) fn recover(&self, replay: &Replay) -> io::Result<usize> {
+    /// Does again what a replay of the log asks for. Returns how many records it delivered. What cannot be done now is kept in the log and done later.
+    pub(crate) fn recover(&self, replay: &Replay) -> usize {
         self.do_names_again(replay);
         let mut work = Work::new();
         for place in replay.places() {
@@ -38,15 +35,7 @@ impl House {
         }
         let count = work.len();
         for (at, lefts) in work {
-            let id = self.record_id(at)?;
-            let mut waits = Vec::new();
-            for left in lefts {
-                match guarded("recovery", || self.replay_one(at, id, &left)) {
-                    Some(Ok(true)) => {}
-                    Some(Err(error)) => return Err(error),
-                    Some(Ok(false)) | None => waits.push(left),
-                }
-            }
+            let (id, waits) = self.recover_record(at, lefts);
             if !waits.is_empty() {
                 tracing::error!(id = format!("{id:x}"), mailboxes = waits.len(), "accepted, but not delivered yet");
                 self.spool().pin(at, id);
@@ -54,10 +43,28 @@ impl House {
                 for left in &waits {
                     self.wait_for_mail(&left.account, &left.mailbox);
                 }
-                self.undelivered().note(Waiting { at, id, left: waits, untold: Untold::default() });
+                self.undelivered().note(Waiting::new(at, id, waits));
             }
         }
-        Ok(count)
+        count
+    }
+
+    /// Delivers one record again. Gives its id, 0 if it cannot be read, and where it cannot be delivered now.
+    fn recover_record(&self, at: Lsn, mut lefts: Vec<Left>) -> (u64, Vec<Left>) {
+        let read = self.spool().read(at);
+        let record = read.as_ref().map_err(io::Error::to_string).and_then(|bytes| decode(bytes).map_err(|error| error.to_string()));
+        match record {
+            Ok(record) => {
+                let id = if let Record::Accept(accept) = &record { accept.id } else { 0 };
+                lefts.retain(|left| guarded("recovery", || self.replay_one(at, id, &record, left)) != Some(true));
+                (id, lefts)
+            }
+            Err(error) => {
+                // It could be a moment ago.
+                tracing::error!(at = format!("{at:#x}"), %error, "a record of the log cannot be read; it is tried again");
+                (0, lefts)
+            }
+        }
     }
 
     /// Returns the messages that another program took away and that are there all the same: they came back, and are to be as they were promised.
@@ -99,39 +106,37 @@ impl House {
 
     /// What the log says of a mailbox that cannot be opened stays: which messages are gone from it, and which numbers were used.
     fn recover_later(&self, replay: &Replay, place: &Place) {
-        let wait = |at, id| {
+        let wait = |(at, id), task| {
             self.spool().pin(at, id);
-            let left = Left { task: Task::Remove, account: place.account.clone(), mailbox: place.mailbox.clone() };
-            self.undelivered().note(Waiting { at, id, left: vec![left], untold: Untold::default() });
+            let left = Left { task, account: place.account.clone(), mailbox: place.mailbox.clone() };
+            self.undelivered().note(Waiting::new(at, id, vec![left]));
         };
-        replay.removals(place).iter().for_each(|&at| wait(at, 0));
+        replay.removals(place).iter().for_each(|&at| wait((at, 0), Task::Remove));
         let Some(bounds) = replay.reserved(place) else { return };
         // Records that say it may be let go of, so one of its own does.
-        let bounds = queue::Gone { account: &place.account, mailbox: &place.mailbox, bases: queue::Bases::new(&[]), bounds: Some(bounds) };
-        let mut entry = self.spool().entry();
-        let id = entry.id();
-        match entry.commit(&[&bounds.encode()]) {
-            Ok(_) => wait(entry.pin(), id),
+        match self.say_numbers(place, bounds) {
+            Ok(key) => wait(key, Task::Remove),
             Err(error) => {
-                tracing::error!(%error, "the log cannot be written; all of it stays until the next start");
-                self.spool().pin(self.spool().mark(), 0);
+                tracing::error!(%error, "the log cannot be written; all of it stays until it can");
+                wait((self.spool().released(), self.spool().next_id()), Task::Number(bounds));
             }
         }
     }
 
     /// Does again what a record of the log asks for in one mailbox. A message that is there gets another file. False if it cannot be done now.
-    ///
-    /// # Errors
-    /// If the log cannot be read.
-    pub(crate) fn replay_one(&self, at: Lsn, id: u64, left: &Left) -> io::Result<bool> {
+    pub(crate) fn replay_one(&self, at: Lsn, id: u64, record: &Record<'_>, left: &Left) -> bool {
         let shown = format!("{id:x}");
-        let bytes = self.spool().read(at)?;
-        let (accept, n) = match (decode(&bytes)?, &left.task) {
+        let account = self.accounts().named(&left.account);
+        // Its mailboxes may not have their names yet.
+        if account.as_ref().is_some_and(|account| self.is_stuck(account)) {
+            return false;
+        }
+        let (accept, n) = match (record, &left.task) {
             (Record::Accept(accept), Task::Deliver { target, .. }) => (accept, *target),
-            (Record::Gone(gone), Task::Remove) => return Ok(self.replay_gone(&gone, Owed { at, id, target: None }, left)),
-            _ => return Err(io::ErrorKind::InvalidData.into()),
+            (Record::Gone(gone), Task::Remove) => return self.replay_gone(gone, Owed { at, id, target: None }, left),
+            _ => return false,
         };
-        let target = accept.targets.iter().nth(n).ok_or(io::ErrorKind::InvalidData)?;
+        let Some(target) = accept.targets.iter().nth(n) else { return false };
         let path;
         let pieces: [&[u8]; 1];
         let (content, size) = match accept.content {
@@ -140,28 +145,30 @@ impl House {
                 (Content::Bytes(&pieces), bytes.len() as u64)
             }
             queue::Content::Large { id, size, .. } => {
-                if !self.spool().has_large(id)? {
-                    // A record whose commit failed, so that its file was removed, and which the disk has all the same: nobody was promised it. Or
-                    // somebody removed the file; waiting brings nothing back, and would keep all further mail from its mailboxes.
-                    tracing::error!(id = shown, "the file of a large message is gone; it cannot be delivered again");
-                    return Ok(true);
+                match self.spool().has_large(id) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        // A record whose commit failed, so that its file was removed, and which the disk has all the same: nobody was promised it. Or
+                        // somebody removed the file; waiting brings nothing back, and would keep all further mail from its mailboxes.
+                        tracing::error!(id = shown, "the file of a large message is gone; it cannot be delivered again");
+                        return true;
+                    }
+                    Err(error) => {
+                        tracing::error!(id = shown, %error, "the file of a large message cannot be looked at");
+                        return false;
+                    }
                 }
                 path = self.spool().large_path(id);
                 (Content::Link(&path), size)
             }
         };
-        let account = self.accounts().named(&left.account);
-        // Its mailboxes may not have their names yet.
-        if account.as_ref().is_some_and(|account| self.is_stuck(account)) {
-            return Ok(false);
-        }
         if account.is_none() {
             if !self.times().gives_up(accept.stamp.seconds, self.queue_ms()) {
                 tracing::warn!(id = shown, account = %left.account, "the log has mail for an account that does not exist; it waits");
-                return Ok(false);
+                return false;
             }
             tracing::error!(id = shown, account = %left.account, "mail for an account that did not come back is given up");
-            return Ok(true);
+            return true;
         }
         let flags = target.flags();
         let deposit = Deposit {
@@ -182,13 +189,12 @@ impl House {
         if let Err(error) = &restored {
             tracing::warn!(id = shown, account = %left.account, ?error, "could not be delivered again");
         }
-        Ok(restored.is_ok())
+        restored.is_ok()
     }
 
     fn replay_gone(&self, gone: &queue::Gone<'_>, owed: Owed, left: &Left) -> bool {
         if self.accounts().named(&left.account).is_none() {
-            // As its mail; whether that is given up is known by its age, which this has not.
-            return self.times().gives_up(self.ready_at().cast_signed(), self.queue_ms());
+            return self.gives_up_on_who_is_away();
         }
         let bases: Vec<&[u8]> = gone.bases.iter().collect();
         let reserved = gone.bounds.and_then(bounds);
@@ -197,6 +203,11 @@ impl House {
             Ok(None) => true,
             Err(_) => false,
         }
+    }
+
+    /// Whether what waits for accounts that are not there is given up, as their mail is; whether that is known by its age, which nothing else has.
+    pub(crate) fn gives_up_on_who_is_away(&self) -> bool {
+        self.times().gives_up(self.ready_at().cast_signed(), self.queue_ms())
     }
 
     /// The mailbox of a record, made if its directory was lost and `make` says so; nothing if there is no such account any more.
@@ -250,13 +261,6 @@ impl House {
             }
         }
         tracing::warn!(bytes = lost, failed, "part of the log is lost: all mailboxes skip the UIDs that may have been in use");
-    }
-
-    fn record_id(&self, at: Lsn) -> io::Result<u64> {
-        match decode(&self.spool().read(at)?)? {
-            Record::Accept(accept) => Ok(accept.id),
-            _ => Ok(0),
-        }
     }
 }
 

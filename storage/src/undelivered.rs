@@ -8,7 +8,7 @@ use crate::{
     mailbox::{Failed, Owed},
     naming::Names,
     recover::decode,
-    spool::Lsn,
+    spool::{self, Lsn},
     supervise::guarded,
 };
 use mail::MailboxName;
@@ -16,8 +16,11 @@ use queue::{Naming, Record};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Entries that wait for their mailboxes, some hundred bytes of memory each, before nothing more is accepted: something is wrong with the disk then.
@@ -26,9 +29,15 @@ pub const ALL_MAX: usize = 100_000;
 /// As many for one account: beyond it, mail for several is not taken either that names this one by an alias.
 const ACCOUNT_MAX: usize = 1000;
 
-/// All that waits, by its place in the log.
+/// All that waits.
 #[derive(Default)]
-pub struct Undelivered(Mutex<BTreeMap<Lsn, Waiting>>);
+pub struct Undelivered {
+    list: Mutex<BTreeMap<Key, Waiting>>,
+    lost: AtomicU64,
+}
+
+/// How a record is pinned: its place in the log and the id of its entry.
+pub type Key = (Lsn, u64);
 
 /// A record that is not done everywhere.
 #[derive(Debug, Clone)]
@@ -41,7 +50,12 @@ pub struct Waiting {
     pub left: Vec<Left>,
     /// What the queue was not told.
     pub untold: Untold,
+    /// Since when it cannot be read, in monotonic milliseconds.
+    pub unread_ms: Option<u64>,
 }
+
+/// A record that cannot be read.
+pub(crate) struct Damaged;
 
 /// What of a record the queue was not told, because something panicked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,11 +84,13 @@ pub enum Task {
     Deliver {
         /// Which target of the record.
         target: usize,
-        /// The name of the message, so that its removal also ends this.
+        /// The name of the message, so that its removal also ends this; of a record that could not be read yet only its unique part.
         base: Box<str>,
     },
     /// To remove messages.
     Remove,
+    /// To note which numbers of the mailbox were used. No record says so: one is to be written before the log lets go of those that did.
+    Number(queue::Reserved),
 }
 
 impl Left {
@@ -82,9 +98,36 @@ impl Left {
     pub fn is_for(&self, n: usize) -> bool {
         matches!(self.task, Task::Deliver { target, .. } if target == n)
     }
+
+    /// Whether it is to deliver the message of this name.
+    fn brings(&self, name: &[u8]) -> bool {
+        let Task::Deliver { base, .. } = &self.task else { return false };
+        // A whole name begins with a time.
+        name == base.as_bytes() || base.starts_with('L') && name.split(|&byte| byte == b'.').nth(1) == Some(base.as_bytes())
+    }
 }
 
 impl Waiting {
+    /// A record that is not done in these mailboxes.
+    pub fn new(at: Lsn, id: u64, left: Vec<Left>) -> Waiting {
+        Waiting { at, id, left, untold: Untold::default(), unread_ms: None }
+    }
+
+    /// How it is pinned.
+    pub fn key(&self) -> Key {
+        (self.at, self.id)
+    }
+
+    /// Whether this record says what is to be done.
+    fn is_of(&self, record: &Record<'_>) -> bool {
+        let says = |left: &Left| match (record, &left.task) {
+            (Record::Accept(accept), Task::Deliver { target, .. }) => accept.targets.iter().nth(*target).is_some(),
+            (Record::Gone(_), Task::Remove) => true,
+            _ => false,
+        };
+        self.left.iter().all(says) && (self.untold == Untold::default() || matches!(record, Record::Accept(_)))
+    }
+
     /// Whether nothing is left of it.
     pub fn is_done(&self) -> bool {
         self.left.is_empty() && self.untold == Untold::default()
@@ -95,8 +138,7 @@ impl Undelivered {
     /// Notes a record that is not done everywhere. It is pinned in the log.
     pub fn note(&self, waiting: Waiting) {
         let mut list = self.list();
-        let none = Waiting { at: waiting.at, id: waiting.id, left: Vec::new(), untold: Untold::default() };
-        let known = list.entry(waiting.at).or_insert(none);
+        let known = list.entry(waiting.key()).or_insert_with(|| Waiting::new(waiting.at, waiting.id, Vec::new()));
         known.untold.leaves |= waiting.untold.leaves;
         known.untold.settles |= waiting.untold.settles;
         for left in waiting.left {
@@ -133,7 +175,7 @@ impl Undelivered {
     }
 
     /// The names of mailboxes change. Gives the records that have nothing else to do: all they waited for was removed.
-    pub fn follow(&self, account: &str, change: &Naming) -> Vec<(Lsn, u64)> {
+    pub fn follow(&self, account: &str, change: &Naming) -> Vec<Key> {
         let mut list = self.list();
         for waiting in list.values_mut() {
             waiting.left.retain_mut(|left| {
@@ -146,66 +188,82 @@ impl Undelivered {
                 stays
             });
         }
-        list.extract_if(.., |_, waiting| waiting.is_done()).map(|(at, waiting)| (at, waiting.id)).collect()
+        list.extract_if(.., |_, waiting| waiting.is_done()).map(|(key, _)| key).collect()
     }
 
     /// What waits here is for a mailbox that was renamed before it was noted.
-    fn correct(&self, at: Lsn, from: &str, to: &str) {
-        if let Some(waiting) = self.list().get_mut(&at) {
+    fn correct(&self, key: Key, from: &str, to: &str) {
+        if let Some(waiting) = self.list().get_mut(&key) {
             waiting.left.iter_mut().filter(|left| *left.mailbox == *from).for_each(|left| left.mailbox = to.into());
         }
     }
 
-    /// What waits at this place of the log, as its mailboxes are called now.
-    fn now(&self, at: Lsn) -> Option<Waiting> {
-        self.list().get(&at).cloned()
+    /// What waits of this record, as its mailboxes are called now.
+    pub fn now(&self, key: Key) -> Option<Waiting> {
+        self.list().get(&key).cloned()
     }
 
     /// Messages were removed: they are not delivered again. Gives the records that have nothing else to do.
-    fn cancel(&self, account: &str, mailbox: &str, bases: &[&[u8]]) -> Vec<(Lsn, u64)> {
+    fn cancel(&self, account: &str, mailbox: &str, bases: &[&[u8]]) -> Vec<Key> {
         let mut list = self.list();
-        let gone = |left: &Left| match &left.task {
-            Task::Deliver { base, .. } => *left.account == *account && *left.mailbox == *mailbox && bases.contains(&base.as_bytes()),
-            Task::Remove => false,
-        };
+        let gone = |left: &Left| *left.account == *account && *left.mailbox == *mailbox && bases.iter().any(|base| left.brings(base));
         list.values_mut().for_each(|waiting| waiting.left.retain(|left| !gone(left)));
-        list.extract_if(.., |_, waiting| waiting.is_done()).map(|(at, waiting)| (at, waiting.id)).collect()
+        list.extract_if(.., |_, waiting| waiting.is_done()).map(|(key, _)| key).collect()
     }
 
     /// Whether this is still to be done.
-    fn has(&self, at: Lsn, left: &Left) -> bool {
-        self.list().get(&at).is_some_and(|waiting| waiting.left.contains(left))
+    fn has(&self, key: Key, left: &Left) -> bool {
+        self.list().get(&key).is_some_and(|waiting| waiting.left.contains(left))
     }
 
     /// This was done. True if the record has nothing else to do.
-    fn done(&self, at: Lsn, left: &Left) -> bool {
+    fn done(&self, key: Key, left: &Left) -> bool {
         let mut list = self.list();
-        let Some(waiting) = list.get_mut(&at) else { return false };
+        let Some(waiting) = list.get_mut(&key) else { return false };
         waiting.left.retain(|other| other != left);
-        waiting.is_done() && list.remove(&at).is_some()
+        waiting.is_done() && list.remove(&key).is_some()
     }
 
     /// The queue was told. True if the record has nothing else to do.
-    fn told(&self, at: Lsn) -> bool {
+    fn told(&self, key: Key) -> bool {
         let mut list = self.list();
-        let Some(waiting) = list.get_mut(&at) else { return false };
+        let Some(waiting) = list.get_mut(&key) else { return false };
         waiting.untold = Untold::default();
-        waiting.is_done() && list.remove(&at).is_some()
+        waiting.is_done() && list.remove(&key).is_some()
     }
 
     /// A record has another place in the log now.
-    fn carried(&self, at: Lsn, to: Waiting) {
+    pub fn carried(&self, key: Key, to: Waiting) {
         let mut list = self.list();
-        list.remove(&at);
-        list.insert(to.at, to);
+        list.remove(&key);
+        list.insert(to.key(), to);
     }
 
-    fn all(&self) -> Vec<Waiting> {
+    /// Whether a record could be read.
+    fn seen(&self, key: Key, readable: bool, now_ms: u64) {
+        if let Some(waiting) = self.list().get_mut(&key) {
+            waiting.unread_ms = if readable { None } else { waiting.unread_ms.or(Some(now_ms)) };
+        }
+    }
+
+    /// A record is lost. Gives what waited for it.
+    pub fn lose(&self, key: Key) -> Option<Waiting> {
+        let waiting = self.list().remove(&key)?;
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        Some(waiting)
+    }
+
+    /// How many records were lost in this run, because they could not be read.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    pub fn all(&self) -> Vec<Waiting> {
         self.list().values().cloned().collect()
     }
 
-    fn list(&self) -> MutexGuard<'_, BTreeMap<Lsn, Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn list(&self) -> MutexGuard<'_, BTreeMap<Key, Waiting>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -220,7 +278,7 @@ impl House {
         // Each is given back to the mailbox unless it is kept here.
         while let Some(&Owed { at, id, target }) = failed.owed.last() {
             self.spool().pin(at, id);
-            let account = reader.read(at).and_then(|bytes| match (decode(&bytes)?, target) {
+            let read = reader.read(at).and_then(|bytes| match (decode(&bytes)?, target) {
                 (Record::Accept(accept), Some(n)) => {
                     let target = accept.targets.iter().nth(n as usize).ok_or(io::ErrorKind::InvalidData)?;
                     Ok((target.account.into(), Task::Deliver { target: n as usize, base: target.base.into() }))
@@ -231,28 +289,41 @@ impl House {
                 }
                 _ => Err(io::ErrorKind::InvalidData.into()),
             });
-            match account {
-                Ok((_, Task::Deliver { base, .. })) if removed.contains(base.as_bytes()) => {
-                    // Another of its mailboxes may wait for it.
-                    if self.undelivered().now(at).is_none() {
-                        self.spool().unpin(at, id);
-                    }
+            let is_known = read.is_ok();
+            let (account, task) = read.unwrap_or_else(|error| {
+                tracing::error!(id = format!("{id:x}"), %error, "a record of the log cannot be read; it is tried again");
+                let task = target.map_or(Task::Remove, |n| {
+                    let target = n as usize;
+                    Task::Deliver { target, base: maildir::log_unique(id, target).into() }
+                });
+                (self.account_at(failed.mailbox.maildir()), task)
+            });
+            let left = Left { task, account, mailbox: mailbox.as_str().into() };
+            let is_gone = match &left.task {
+                Task::Deliver { base, .. } if is_known => removed.contains(base.as_bytes()),
+                _ => removed.iter().any(|base| left.brings(base)),
+            };
+            if is_gone {
+                // Another of its mailboxes may wait for it.
+                if self.undelivered().now((at, id)).is_none() {
+                    self.spool().unpin(at, id);
                 }
-                Ok((account, task)) => {
-                    let left = Left { task, account, mailbox: mailbox.as_str().into() };
-                    self.undelivered().note(Waiting { at, id, left: vec![left], untold: Untold::default() });
-                    // A change of names before this was noted has not followed it.
-                    let now = failed.mailbox.name();
-                    if now != mailbox {
-                        self.undelivered().correct(at, mailbox.as_str(), now.as_str());
-                        mailbox = now;
-                    }
+            } else {
+                self.undelivered().note(Waiting::new(at, id, vec![left]));
+                // A change of names before this was noted has not followed it.
+                let now = failed.mailbox.name();
+                if now != mailbox {
+                    self.undelivered().correct((at, id), mailbox.as_str(), now.as_str());
+                    mailbox = now;
                 }
-                // Pinned all the same: the next start reads it again.
-                Err(error) => tracing::error!(id = format!("{id:x}"), %error, "a record of the log cannot be read; it stays"),
             }
             failed.owed.pop();
         }
+    }
+
+    /// Whose Maildir that is; nobody's if its account is gone.
+    fn account_at(&self, maildir: &Path) -> Box<str> {
+        self.accounts().all().iter().find(|account| account.maildir == maildir).map(|account| account.name().into()).unwrap_or_default()
     }
 
     /// Whether no more may wait for this account: what waits has no more than half of the log, so that it is never the reason to refuse others.
@@ -268,7 +339,7 @@ impl House {
             why: aside.why.into(),
             since: u64::try_from(aside.since_s).unwrap_or(0),
         });
-        told.collect()
+        told.chain(self.names_in_doubt()).collect()
     }
 
     /// Mailboxes for which something waits.
@@ -288,145 +359,109 @@ impl House {
     }
 
     /// The names of those whose mailboxes a record waits for.
-    fn names_of_left(&self, left: &[Left]) -> Vec<Arc<Names>> {
-        let accounts: Vec<_> = left.iter().filter_map(|left| self.accounts().named(&left.account)).collect();
-        self.names_of(accounts.iter().map(|account| &**account))
+    pub(crate) fn names_of_left(&self, left: &[Left]) -> Vec<Arc<Names>> {
+        self.names_of(left.iter().map(|left| &*left.account))
     }
 
     /// Tries again to do what was promised.
     pub fn deliver_again(&self) {
         let _alone = self.alone();
+        self.pay_names();
         let mut all = self.undelivered().all();
         // What says which numbers were used comes before what uses new ones.
-        all.sort_by_key(|waiting| !waiting.left.iter().any(|left| left.task == Task::Remove));
+        all.sort_by_key(|waiting| !waiting.left.iter().any(|left| matches!(left.task, Task::Remove | Task::Number(_))));
         for waiting in all {
-            let names = self.names_of_left(&waiting.left);
-            let Some(_stay) = self.try_stay(&names) else { continue };
-            // As their mailboxes are called now.
-            let Some(Waiting { at, id, left, untold }) = self.undelivered().now(waiting.at) else { continue };
-            let shown = format!("{id:x}");
-            let mut failed = 0;
-            let mut done = false;
-            if untold != Untold::default() {
-                match guarded("queue", || self.tell_queue(at, untold)) {
-                    Some(Ok(())) => done |= self.undelivered().told(at),
-                    Some(Err(error)) => {
-                        tracing::error!(id = shown, %error, "the log cannot be read, so the queue does not know of this message yet");
-                        failed += 1;
-                    }
-                    None => failed += 1,
-                }
+            guarded("delivery", || self.do_waiting(waiting.key()));
+        }
+        self.lose_what_cannot_be_read();
+    }
+
+    fn do_waiting(&self, key: Key) {
+        let Some(waiting) = self.undelivered().now(key) else { return };
+        let names = self.names_of_left(&waiting.left);
+        let Some(stay) = self.try_keep_names(&names) else { return };
+        // As their mailboxes are called now.
+        let Some(waiting) = self.undelivered().now(key) else { return };
+        if waiting.left.iter().any(|left| matches!(left.task, Task::Number(_))) {
+            if let Err(error) = self.carry_record(key, &stay) {
+                tracing::warn!(%error, "which numbers of a mailbox were used is not in the log yet");
             }
-            for left in left {
-                if !self.undelivered().has(at, &left) {
-                    continue;
-                }
-                match guarded("delivery", || self.replay_one(at, id, &left)) {
-                    Some(Ok(true)) => {
-                        self.not_after_all(at, &left);
-                        done |= self.undelivered().done(at, &left);
-                    }
-                    Some(Ok(false)) | None => failed += 1,
-                    Some(Err(error)) => {
-                        tracing::error!(id = shown, %error, "the log cannot be read");
-                        failed += 1;
-                    }
-                }
-            }
-            if done {
-                self.spool().unpin(at, id);
-                tracing::info!(id = shown, "done after all");
-            }
-            if failed > 0 {
-                tracing::warn!(id = shown, mailboxes = failed, "promised, and not done yet");
+            return;
+        }
+        let Some(Ok(bytes)) = self.read_waiting(&waiting) else { return };
+        let Ok(record) = decode(&bytes) else { return };
+        let Waiting { at, id, left, untold, .. } = waiting;
+        let shown = format!("{id:x}");
+        let mut failed = 0;
+        let mut done = false;
+        if untold != Untold::default() {
+            match guarded("queue", || self.tell_queue(at, &record, untold)) {
+                Some(()) => done |= self.undelivered().told(key),
+                None => failed += 1,
             }
         }
+        for left in left {
+            if !self.undelivered().has(key, &left) {
+                continue;
+            }
+            if guarded("delivery", || self.replay_one(at, id, &record, &left)) == Some(true) {
+                self.not_after_all(key, &left, &record);
+                done |= self.undelivered().done(key, &left);
+            } else {
+                failed += 1;
+            }
+        }
+        if done {
+            self.spool().unpin(at, id);
+            tracing::info!(id = shown, "done after all");
+        }
+        if failed > 0 {
+            tracing::warn!(id = shown, mailboxes = failed, "promised, and not done yet");
+        }
+    }
+
+    /// The record of what waits, or that it is damaged; nothing if that cannot be told now.
+    pub(crate) fn read_waiting(&self, waiting: &Waiting) -> Option<Result<Vec<u8>, Damaged>> {
+        let read = self.spool().read(waiting.at).and_then(|bytes| {
+            let is_it = waiting.is_of(&decode(&bytes)?);
+            if is_it { Ok(bytes) } else { Err(io::Error::new(io::ErrorKind::InvalidData, "this is another record")) }
+        });
+        let read = match read {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => {
+                tracing::error!(id = format!("{:x}", waiting.id), %error, "a record that waits for its mailbox cannot be read");
+                // If only a file more cannot be opened now, nothing is wrong with it.
+                if !spool::is_damage(&error) {
+                    return None;
+                }
+                Err(Damaged)
+            }
+        };
+        self.undelivered().seen(waiting.key(), read.is_ok(), self.now_ms());
+        Some(read)
     }
 
     /// Tells the queue what it was not told of a record.
-    fn tell_queue(&self, at: Lsn, untold: Untold) -> io::Result<()> {
-        let bytes = self.spool().read(at)?;
-        let Record::Accept(accept) = decode(&bytes)? else { return Err(io::ErrorKind::InvalidData.into()) };
-        self.outgoing().tell_again(self.depot(), self.queue_ms(), at, &accept, untold);
-        Ok(())
+    fn tell_queue(&self, at: Lsn, record: &Record<'_>, untold: Untold) {
+        if let Record::Accept(accept) = record {
+            self.outgoing().tell_again(self.depot(), self.queue_ms(), at, accept, untold);
+        }
     }
 
     /// Removes what was delivered again if its user removed it while that went on.
-    fn not_after_all(&self, at: Lsn, left: &Left) {
-        let Task::Deliver { base, .. } = &left.task else { return };
-        if self.undelivered().has(at, left) {
+    fn not_after_all(&self, key: Key, left: &Left, record: &Record<'_>) {
+        let (Task::Deliver { target, .. }, Record::Accept(accept)) = (&left.task, record) else { return };
+        if self.undelivered().has(key, left) {
             return;
         }
+        let Some(target) = accept.targets.iter().nth(*target) else { return };
         let Some(account) = self.accounts().named(&left.account) else { return };
         let removed = MailboxName::new(&left.mailbox).ok().map(|name| {
             let mailbox = self.mailboxes().open(&account.maildir, &name)?;
-            mailbox.bury(&[base.as_bytes()], &[])
+            mailbox.bury(&[target.base.as_bytes()], &[])
         });
         if !matches!(removed, Some(Ok(()))) {
-            tracing::error!(mailbox = %left.mailbox, base = %base, "a message that was removed came back");
+            tracing::error!(mailbox = %left.mailbox, base = %target.base, "a message that was removed came back");
         }
-    }
-
-    /// Moves what waits for its mailbox to the end of the log if it holds too much of it: a mailbox that cannot be written to for days must not
-    /// stop the mail of everybody.
-    ///
-    /// # Errors
-    /// If the log cannot be read or written.
-    pub(crate) fn carry_waiting(&self) -> io::Result<()> {
-        if !self.spool().is_half_full() {
-            return Ok(());
-        }
-        self.pay_names();
-        for waiting in self.undelivered().all() {
-            let names = self.names_of_left(&waiting.left);
-            // Their records must not say the old names behind that of the change: these stay where they are until the next time.
-            let Some(_stay) = self.try_stay(&names) else { continue };
-            let Some(Waiting { at, mut id, mut left, untold }) = self.undelivered().now(waiting.at) else { continue };
-            // What the queue was not told of has to stay as it is until it was.
-            if untold != Untold::default() {
-                continue;
-            }
-            let read = self.spool().read(at);
-            let decoded = read.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string())).and_then(|bytes| decode(bytes));
-            let record = match decoded {
-                Ok(record) => record,
-                Err(error) => {
-                    // It holds the log where it is; the others need not.
-                    tracing::error!(id = format!("{id:x}"), %error, "a record that waits for its mailbox cannot be read");
-                    continue;
-                }
-            };
-            let to = match record {
-                Record::Accept(accept) => {
-                    let mut targets = Vec::with_capacity(left.len());
-                    for left in &mut left {
-                        let Task::Deliver { target: n, .. } = &mut left.task else { continue };
-                        let target = accept.targets.iter().nth(*n).ok_or(io::ErrorKind::InvalidData)?;
-                        *n = targets.len();
-                        targets.push(queue::Target { mailbox: &left.mailbox, ..target });
-                    }
-                    // What leaves, and what it reports on, is known to the queue; told again, it would be sent again.
-                    let accept =
-                        queue::Accept { targets: queue::Targets::new(&targets), remotes: queue::Remotes::NONE, settles: None, ..accept };
-                    let head = accept.head();
-                    match accept.content {
-                        queue::Content::Inline(bytes) => self.spool().carry(at, id, &[&head, bytes])?,
-                        queue::Content::Large { .. } => self.spool().carry(at, id, &[&head])?,
-                    }
-                }
-                // A removal stays behind what it removes: a message that is carried has not been removed.
-                Record::Gone(gone) => {
-                    let mailbox = left.first().map_or(gone.mailbox, |left| &left.mailbox);
-                    let mut entry = self.spool().entry();
-                    entry.commit(&[&queue::Gone { mailbox, ..gone }.encode()])?;
-                    self.spool().unpin(at, id);
-                    id = entry.id();
-                    entry.pin()
-                }
-                _ => continue,
-            };
-            self.undelivered().carried(at, Waiting { at: to, id, left, untold });
-        }
-        Ok(())
     }
 }

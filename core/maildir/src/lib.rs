@@ -14,7 +14,6 @@ pub mod limits;
 mod reconcile;
 mod record;
 mod register;
-pub mod sealed;
 mod table;
 mod uids;
 

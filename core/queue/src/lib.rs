@@ -17,7 +17,7 @@ mod wire;
 pub use limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, REPLY_MAX, SITE_MAX, TARGETS_MAX, WORDS_MAX};
 pub use machine::{Action, BadState, Ended, Entry, Job, Lapse, Listed, Outcome, PartState, Queue, Retry, Settings, Ticket, Verdict};
 pub use record::{
-    Accept, Attempt, Attempts, Bases, Change, Changed, Content, Dropped, Fate, FileMark, Gone, Indexes, Keywords, NotRecord, Record,
+    Accept, Attempt, Attempts, Bases, Change, Changed, Content, Doing, Dropped, Fate, FileMark, Gone, Indexes, Keywords, NotRecord, Record,
     Remote, Remotes, Reserved, Settles, Target, Targets, Tells, Trace, Traits, Tried, Warned, Wishes,
 };
 pub use replay::{Naming, Place, Replay, Unnamed, Wanted};

@@ -3,7 +3,7 @@
 //! Feed it every live record in order, then do what it says; all of it can be done twice without harm. It keeps names only: the content
 //! is read from the log again when it is needed.
 
-use crate::record::{Accept, Gone, Record, Reserved};
+use crate::record::{Accept, Doing, Gone, Record, Reserved};
 use alloc::{boxed::Box, collections::BTreeMap, format, vec::Vec};
 use mail::MailboxName;
 
@@ -56,11 +56,11 @@ pub enum Naming {
 }
 
 impl Naming {
-    /// The record to write before it is done.
-    pub fn record<'a>(&'a self, account: &'a str) -> Record<'a> {
+    /// Its record.
+    pub fn record<'a>(&'a self, account: &'a str, doing: Doing) -> Record<'a> {
         match self {
-            Naming::Rename { from, to } => Record::Renamed { account, from: from.as_str(), to: to.as_str(), done: false },
-            Naming::Remove { mailbox } => Record::Removed { account, mailbox: mailbox.as_str(), done: false },
+            Naming::Rename { from, to } => Record::Renamed { account, from: from.as_str(), to: to.as_str(), doing },
+            Naming::Remove { mailbox } => Record::Removed { account, mailbox: mailbox.as_str(), doing },
         }
     }
 
@@ -120,18 +120,20 @@ impl Replay {
             Record::Gone(gone) => self.gone(at, gone),
             Record::Missed(gone) => self.turn(gone, |fate| if let Fate::Wanted(wanted) = fate { Fate::Missed(wanted) } else { fate }),
             Record::Back(gone) => self.turn(gone, |fate| if let Fate::Missed(wanted) = fate { Fate::Wanted(wanted) } else { fate }),
-            Record::Renamed { account, from, to, done } => {
-                self.rename(account, from, to);
+            Record::Renamed { account, from, to, doing } => {
+                if *doing != Doing::Still {
+                    self.rename(account, from, to);
+                }
                 // Nobody wrote a record of a name that is none.
-                if let (false, Ok(from), Ok(to)) = (*done, MailboxName::new(from), MailboxName::new(to)) {
-                    self.begin(at, account, Naming::Rename { from, to }, None);
+                if let (Ok(from), Ok(to)) = (MailboxName::new(from), MailboxName::new(to)) {
+                    self.begin(at, account, Naming::Rename { from, to }, *doing, None);
                 }
             }
-            Record::Removed { account, mailbox, done } => {
+            Record::Removed { account, mailbox, doing } => {
                 let place = Place { account: (*account).into(), mailbox: (*mailbox).into() };
-                let kept = self.mailboxes.remove(&place);
-                if let (false, Ok(mailbox)) = (*done, MailboxName::new(mailbox)) {
-                    self.begin(at, account, Naming::Remove { mailbox }, kept);
+                let kept = if *doing == Doing::Still { None } else { self.mailboxes.remove(&place) };
+                if let Ok(mailbox) = MailboxName::new(mailbox) {
+                    self.begin(at, account, Naming::Remove { mailbox }, *doing, kept);
                 }
             }
             Record::NotNamed { account } => self.take_back(account),
@@ -222,8 +224,13 @@ impl Replay {
         }
     }
 
-    fn begin(&mut self, at: u64, account: &str, change: Naming, kept: Option<Mailbox>) {
-        self.unnamed.push(Unnamed { at, account: account.into(), change, kept });
+    fn begin(&mut self, at: u64, account: &str, change: Naming, doing: Doing, kept: Option<Mailbox>) {
+        let mut known = self.unnamed.iter_mut().filter(|unnamed| *unnamed.account == *account && unnamed.change == change);
+        match (doing, known.next()) {
+            (Doing::Done, _) => {}
+            (Doing::Still, Some(known)) => known.at = at,
+            _ => self.unnamed.push(Unnamed { at, account: account.into(), change, kept }),
+        }
     }
 
     fn take_back(&mut self, account: &str) {
@@ -231,7 +238,13 @@ impl Replay {
         let Unnamed { account, change, kept, .. } = self.unnamed.remove(last);
         match (change, kept) {
             (Naming::Rename { from, to }, _) => self.rename(&account, to.as_str(), from.as_str()),
-            (Naming::Remove { mailbox }, Some(kept)) => self.put_back(Place { account, mailbox: mailbox.as_str().into() }, kept),
+            (Naming::Remove { mailbox }, Some(kept)) => {
+                // What was told of it meanwhile is the last word.
+                let place = Place { account, mailbox: mailbox.as_str().into() };
+                let since = self.mailboxes.remove(&place).unwrap_or_default();
+                self.put_back(place.clone(), kept);
+                self.put_back(place, since);
+            }
             (Naming::Remove { .. }, None) => {}
         }
     }
@@ -341,8 +354,8 @@ mod tests {
         accept(&mut replay, 1, "a", "1", 1);
         accept(&mut replay, 2, "a/b", "2", 1);
         accept(&mut replay, 3, "ab", "3", 1);
-        replay.add(4, &Record::Renamed { account: "alice", from: "a", to: "c", done: true });
-        replay.add(5, &Record::Removed { account: "alice", mailbox: "ab", done: true });
+        replay.add(4, &Record::Renamed { account: "alice", from: "a", to: "c", doing: Doing::Done });
+        replay.add(5, &Record::Removed { account: "alice", mailbox: "ab", doing: Doing::Done });
         assert_eq!(replay.places().map(|p| &*p.mailbox).collect::<Vec<_>>(), ["c", "c/b"]);
         accept(&mut replay, 6, "ab", "4", 1);
         assert_eq!(replay.wanted(&place("ab")).collect::<Vec<_>>(), [(&b"4"[..], Wanted { at: 6, target: 0 })]);
@@ -356,7 +369,7 @@ mod tests {
     #[test]
     fn mailboxes_change_places() {
         let rename = |replay: &mut Replay, from: &'static str, to: &'static str| {
-            replay.add(0, &Record::Renamed { account: "alice", from, to, done: false });
+            replay.add(0, &Record::Renamed { account: "alice", from, to, doing: Doing::Next });
             replay.add(0, &Record::Named { account: "alice" });
         };
         let mut replay = Replay::new();
@@ -381,8 +394,8 @@ mod tests {
         let mut replay = Replay::new();
         accept(&mut replay, 1, "a", "1", 1);
         accept(&mut replay, 2, "a/b", "2", 1);
-        replay.add(3, &Record::Renamed { account: "alice", from: "a", to: "c", done: false });
-        replay.add(4, &Record::Removed { account: "bob", mailbox: "c", done: false });
+        replay.add(3, &Record::Renamed { account: "alice", from: "a", to: "c", doing: Doing::Next });
+        replay.add(4, &Record::Removed { account: "bob", mailbox: "c", doing: Doing::Next });
         assert_eq!(names(&replay), ["c", "c/b"]);
         let told: Vec<_> = replay.unnamed().iter().map(|u| (u.at, &*u.account, u.change.clone())).collect();
         let name = |text| MailboxName::new(text).unwrap();
@@ -392,11 +405,54 @@ mod tests {
         assert_eq!(told[1].2.follow("c"), None);
         replay.add(5, &Record::NotNamed { account: "alice" });
         assert_eq!(names(&replay), ["a", "a/b"]);
-        replay.add(6, &Record::Removed { account: "alice", mailbox: "a", done: false });
+        replay.add(6, &Record::Removed { account: "alice", mailbox: "a", doing: Doing::Next });
         assert_eq!(names(&replay), ["a/b"]);
         replay.add(7, &Record::NotNamed { account: "alice" });
         assert_eq!(names(&replay), ["a", "a/b"]);
         replay.add(8, &Record::Named { account: "bob" });
         assert!(replay.unnamed().is_empty());
+    }
+    #[test]
+    fn what_is_told_again_moves_no_mail_again() {
+        let name = |text| MailboxName::new(text).unwrap();
+        let rename = Naming::Rename { from: name("a"), to: name("b") };
+        let remove = Naming::Remove { mailbox: name("x") };
+        // The log may have let go of all before any of these.
+        for begins in 0..5 {
+            let mut replay = Replay::new();
+            let mut at = 0;
+            let mut add = |replay: &mut Replay, write: &dyn Fn(&mut Replay, u64)| {
+                at += 1;
+                if at > begins {
+                    write(replay, at);
+                }
+            };
+            add(&mut replay, &|replay, at| accept(replay, at, "a", "1", 1));
+            add(&mut replay, &|replay, at| replay.add(at, &rename.record("alice", Doing::Next)));
+            add(&mut replay, &|replay, at| accept(replay, at, "b", "1", 1));
+            add(&mut replay, &|replay, at| replay.add(at, &rename.record("alice", Doing::Still)));
+            add(&mut replay, &|replay, at| replay.add(at, &rename.record("alice", Doing::Still)));
+            add(&mut replay, &|replay, at| accept(replay, at, "b/c", "2", 1));
+            let told: Vec<_> = replay.unnamed().iter().map(|u| (u.at, u.change.clone())).collect();
+            assert_eq!(told, [(5, rename.clone())], "{begins}");
+            let there: &[&str] = if begins < 3 { &["b", "b/c"] } else { &["b/c"] };
+            assert_eq!(names(&replay), there, "{begins}");
+            // A mailbox of the old name that came since stays where it is, unless it all was taken back.
+            let mut done = Replay::new();
+            accept(&mut done, 6, "a", "3", 1);
+            done.add(7, &rename.record("alice", Doing::Still));
+            assert_eq!(names(&done), ["a"]);
+            replay.add(7, &Record::NotNamed { account: "alice" });
+            assert!(replay.unnamed().is_empty());
+            assert_eq!(names(&replay), there.iter().map(|name| name.replace('b', "a")).collect::<Vec<_>>(), "{begins}");
+        }
+        let mut replay = Replay::new();
+        accept(&mut replay, 1, "x", "1", 1);
+        replay.add(2, &remove.record("alice", Doing::Next));
+        accept(&mut replay, 3, "x", "1", 1);
+        replay.add(4, &remove.record("alice", Doing::Still));
+        assert_eq!(replay.unnamed().iter().map(|u| u.at).collect::<Vec<_>>(), [4]);
+        replay.add(5, &Record::NotNamed { account: "alice" });
+        assert_eq!(replay.wanted(&place("x")).collect::<Vec<_>>(), [(&b"1"[..], Wanted { at: 3, target: 0 })]);
     }
 }

@@ -46,6 +46,9 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
     for missing in &status.not_closed_in {
         rows.push([String::new(), format!("without {missing}")]);
     }
+    if status.lost_records > 0 {
+        rows.push(["lost".into(), format!("{} records that waited in the log and could not be read any more", status.lost_records)]);
+    }
     if status.lost_log_lines > 0 {
         rows.push(["lost".into(), format!("{} lines of the log on standard error, which nobody read", status.lost_log_lines)]);
     }

@@ -132,6 +132,9 @@ pub struct Status {
     /// Lines of the log on standard error that were lost because nobody read it.
     #[serde(default)]
     pub lost_log_lines: u64,
+    /// Records that waited for their mailboxes, could not be read any more, and were lost since the start.
+    #[serde(default)]
+    pub lost_records: u64,
     /// Bytes that the disk of the store has left.
     #[serde(default)]
     pub free_bytes: Option<u64>,
@@ -156,7 +159,7 @@ pub struct Status {
     /// Seconds that the clock says have passed before the start and that make no queued mail older.
     #[serde(default)]
     pub uncounted: u64,
-    /// Mailboxes that are set aside: something is wrong with them, and what was promised to them waits.
+    /// Mailboxes that are set aside: something is wrong with them, and what was promised to them waits. Those too of which the log has another name than the disk.
     #[serde(default)]
     pub aside: Vec<SetAside>,
     /// How many records of the log wait for each account.

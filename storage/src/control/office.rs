@@ -183,6 +183,7 @@ impl Clerk {
             away: levels.away as u64,
             log_bytes: levels.log_bytes,
             lost_log_lines: levels.lost_lines,
+            lost_records: levels.lost_records,
             free_bytes: levels.free_space,
             memory: means::means().map(|means| Memory {
                 limit_bytes: means.limit,
@@ -325,6 +326,7 @@ impl House {
             log_bytes: self.spool().live_bytes(),
             flushes: self.spool().flushes(),
             lost_lines: logging::lost_lines(),
+            lost_records: self.lost_records(),
             aside: self.mailboxes().aside().len(),
             undelivered: self.undelivered().count(),
             panics: crate::supervise::panics(),

@@ -48,7 +48,6 @@ impl House {
             if now.saturating_sub(rounds.deliver_again) >= DELIVER_AGAIN_AFTER_MS {
                 rounds.deliver_again = now;
                 drop(rounds);
-                guarded("names", || self.pay_names());
                 self.deliver_again();
                 if !self.mailboxes.aside().is_empty()
                     && let Err(error) = self.checkpoint()

@@ -81,7 +81,7 @@ impl Desk {
             return Ok(Vec::new());
         }
         let bases: Vec<&[u8]> = doomed.iter().map(|d| &*d.base).collect();
-        let names = self.house.names_of([account]);
+        let names = self.house.names_of([&*account.name()]);
         let _stay = self.house.stay(&names)?;
         let buried = self.house.bury(account, &mailbox.name(), &bases).map_err(|error| {
             tracing::error!(conn = self.guest.number, %error, "messages cannot be removed now");

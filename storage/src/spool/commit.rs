@@ -34,6 +34,17 @@ const COMPANY: usize = 8;
 /// looks like company that never comes.
 const LONELY_MAX: u32 = 256;
 
+/// What room a record may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// What the log has.
+    Usual,
+    /// Some beyond its limit: the log lets go of more for it, but it is too long for what is in reserve on a full disk.
+    More,
+    /// That, and what is in reserve on a full disk: it is a removal, or short and makes room.
+    Last,
+}
+
 /// What all threads share.
 pub struct State {
     /// Frames of the group that is being filled. Their heads are sealed by the leader, who knows their places.
@@ -182,14 +193,13 @@ impl State {
 impl Spool {
     /// Commits a record of an entry; returns where it is. The entry is in flight then. `open` says whether the entry is counted among those that
     /// may still be committed, also if this ends in a panic.
-    /// One that `frees` is let in when the disk is full, and has some room beyond what others have: it makes room.
-    pub(super) fn commit_record(&self, id: u64, pieces: &[&[u8]], open: &mut bool, frees: bool) -> io::Result<Lsn> {
-        self.commit(Kind::Record, id, pieces, open, frees)
+    pub(super) fn commit_record(&self, id: u64, pieces: &[&[u8]], open: &mut bool, room: Room) -> io::Result<Lsn> {
+        self.commit(Kind::Record, id, pieces, open, room)
     }
 
     /// Commits a mark. The limit does not hold for it: it is what makes room.
     pub(super) fn commit_mark(&self, mark: Lsn) -> io::Result<()> {
-        self.commit(Kind::Mark, 0, &[&mark.to_le_bytes()], &mut false, true).map(drop)
+        self.commit(Kind::Mark, 0, &[&mark.to_le_bytes()], &mut false, Room::Last).map(drop)
     }
 
     /// Appends a record that nobody waits for.
@@ -274,7 +284,7 @@ impl Spool {
         Ok(FrameHead { len: len as u32, crc: checksum(pieces), at: 0, id, kind, durable: None })
     }
 
-    fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]], open: &mut bool, frees: bool) -> io::Result<Lsn> {
+    fn commit(&self, kind: Kind, id: u64, pieces: &[&[u8]], open: &mut bool, room: Room) -> io::Result<Lsn> {
         self.unfenced()?;
         let head = self.frame(kind, id, pieces)?;
         let size = FRAME_HEAD + head.len as usize;
@@ -285,8 +295,8 @@ impl Spool {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let live = state.end - state.mark + (state.queue.len() + size) as u64;
-        let limit = if frees { self.options.limit + self.options.limit / 8 } else { self.options.limit };
-        if kind == Kind::Record && (live > limit || (state.full && !frees)) {
+        let limit = if room == Room::Usual { self.options.limit } else { self.options.limit + self.options.limit / 8 };
+        if kind == Kind::Record && (live > limit || (state.full && room != Room::Last)) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
         }
         let offset = state.push(&head, pieces) - state.before;

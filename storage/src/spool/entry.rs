@@ -1,6 +1,6 @@
 //! An entry: something that is being accepted, from the first thought of it until it is delivered.
 
-use super::{Large, Lsn, Spool, segment};
+use super::{Large, Lsn, Spool, commit::Room, segment};
 use std::{io, ops::Deref};
 
 /// An entry of the spool.
@@ -45,7 +45,7 @@ impl<S: Deref<Target = Spool>> Entry<S> {
     /// # Panics
     /// If it has been committed already.
     pub fn commit(&mut self, record: &[&[u8]]) -> io::Result<Lsn> {
-        self.append(record, false)
+        self.append(record, Room::Usual)
     }
 
     /// The same for a removal, or what else makes room: also when the disk is full, as long as something in reserve lasts.
@@ -56,16 +56,16 @@ impl<S: Deref<Target = Spool>> Entry<S> {
     /// # Panics
     /// As [`Entry::commit`].
     pub fn commit_removal(&mut self, record: &[&[u8]]) -> io::Result<Lsn> {
-        match self.append(record, true) {
+        match self.append(record, Room::Last) {
             // Whoever finds out that there is no room fails, and what is in reserve is there for the next.
-            Err(error) if segment::is_full(&error) => self.append(record, true),
+            Err(error) if segment::is_full(&error) => self.append(record, Room::Last),
             done => done,
         }
     }
 
-    fn append(&mut self, record: &[&[u8]], frees: bool) -> io::Result<Lsn> {
+    fn append(&mut self, record: &[&[u8]], room: Room) -> io::Result<Lsn> {
         assert!(self.at.is_none(), "committed twice");
-        let at = self.spool.commit_record(self.id, record, &mut self.open, frees)?;
+        let at = self.spool.commit_record(self.id, record, &mut self.open, room)?;
         self.at = Some(at);
         if self.large {
             self.spool.state().large.insert(self.id, Some(at));

@@ -22,10 +22,10 @@ mod tests;
 pub use entry::Entry;
 pub use inspect::{Report, Seen, inspect};
 pub use large::Large;
-pub use salvage::{Aside, aside, salvage};
+pub use salvage::{Aside, aside, is_damage, salvage};
 
 use crate::disk::{Disk, File, How, Lock};
-use commit::State;
+use commit::{Room, State};
 use segment::Segment;
 pub(crate) use segment::read_full;
 use std::{
@@ -338,15 +338,6 @@ impl Spool {
         self.reader().read(at)
     }
 
-    /// Puts a copy of the segment aside that holds the record at `at`, for an operator: the record cannot be read any more.
-    ///
-    /// # Errors
-    /// If it cannot be copied.
-    pub fn put_aside(&self, at: Lsn) -> io::Result<()> {
-        let found = self.state().segments.find(at).ok_or(io::ErrorKind::NotFound)?;
-        mend::put_aside(&*self.disk, &self.dir, found.number, false)
-    }
-
     /// Reads many records, best in their order.
     pub fn reader(&self) -> Reader<'_> {
         Reader { spool: self, open: None }
@@ -362,14 +353,15 @@ impl Spool {
         self.state().pinned.remove(&(at, id));
     }
 
-    /// Commits the record at `at`, which is pinned, once more at the end of the log, as it is to be from now on. Returns where it is pinned then.
+    /// Commits the record of entry `id` once more at the end of the log, as it is to be from now on. It is pinned at `at` under the name `pinned`, and under `id`
+    /// at the place that is returned afterwards.
     ///
     /// # Errors
     /// As [`Entry::commit`]; it stays where it is then.
-    pub fn carry(&self, at: Lsn, id: u64, record: &[&[u8]]) -> io::Result<Lsn> {
+    pub fn carry(&self, at: Lsn, pinned: u64, id: u64, record: &[&[u8]]) -> io::Result<Lsn> {
         self.state().open += 1;
         let mut open = true;
-        let moved = self.commit_record(id, record, &mut open, false);
+        let moved = self.commit_record(id, record, &mut open, Room::More);
         let mut state = self.state();
         match moved {
             Ok(to) => {
@@ -378,7 +370,7 @@ impl Spool {
                 }
                 state.flight.remove(&(to, id));
                 state.pinned.insert((to, id));
-                state.pinned.remove(&(at, id));
+                state.pinned.remove(&(at, pinned));
             }
             Err(_) => state.open -= usize::from(open),
         }
@@ -388,6 +380,21 @@ impl Spool {
     /// Whether so much is not released that it is time to look who holds it.
     pub fn is_half_full(&self) -> bool {
         self.live_bytes() > self.options.limit / 2
+    }
+
+    /// Most bytes of log that are not released.
+    pub fn limit(&self) -> u64 {
+        self.options.limit
+    }
+
+    /// Bytes of log from this place on: what is kept there keeps so much.
+    pub fn behind(&self, at: Lsn) -> u64 {
+        self.state().end.saturating_sub(at)
+    }
+
+    /// Up to where everything is released: a start replays what is at or after this place.
+    pub fn released(&self) -> Lsn {
+        self.state().mark
     }
 
     /// Makes segment files in reserve, so that no commit has to: one for whoever comes, and others that only removals and the next start use, if the disk

@@ -1,6 +1,6 @@
 //! What can still be read of segments that were put aside.
 
-use super::{Lsn, scan, segment};
+use super::{Lsn, Spool, mend, scan, segment};
 use crate::disk::{Disk, File, How};
 use queue::frame::{FRAME_HEAD, Found as Head, Kind, SEGMENT_HEAD, checksum};
 use std::{collections::BTreeMap, io, path::Path};
@@ -38,6 +38,39 @@ pub fn aside(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<Aside>> {
         stat => Some(stat.map(|stat| Aside { name, bytes: stat.len })),
     });
     facts.collect()
+}
+
+/// Whether this is what comes of a record that the disk has no more: a sector that cannot be read, or other bytes than were written.
+pub fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) || error.raw_os_error() == Some(scan::EIO)
+}
+
+impl Spool {
+    /// The number of the segment that holds the record at `at`.
+    pub fn segment(&self, at: Lsn) -> Option<u64> {
+        self.state().segments.find(at).map(|segment| segment.number)
+    }
+
+    /// Puts a copy of the segment aside that holds the record at `at`, for an operator: the record cannot be read any more. Let nobody release it meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
+    pub fn put_aside(&self, at: Lsn) -> io::Result<()> {
+        let number = self.segment(at).ok_or(io::ErrorKind::NotFound)?;
+        let segment = format!("{number:016x}");
+        match self.disk.stat(&segment::live(&self.dir, number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::error!(segment, "a segment of the log is gone, so that nothing of it can be put aside");
+                return Ok(());
+            }
+            _ => mend::put_aside(&*self.disk, &self.dir, number, false)?,
+        }
+        tracing::error!(
+            segment,
+            "a copy of a segment of the log is put aside, for it has what cannot be read: see `hikyaku spool salvage`"
+        );
+        Ok(())
+    }
 }
 
 /// Gives `each` the place, the id and the bytes of every record that can be read of a segment, and says how many bytes cannot.

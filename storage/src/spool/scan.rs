@@ -13,7 +13,7 @@ use queue::frame::{FRAME_HEAD, FrameHead, Kind, SEGMENT_HEAD, SegmentHead, check
 use std::io;
 
 /// What a disk says of a sector that it cannot read.
-const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
+pub(super) const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
 
 /// The least that a disk reads.
 const SECTOR: usize = 512;

@@ -2,8 +2,6 @@
 
 mod depot;
 mod log;
-mod mailbox;
-mod store;
 
 use hikyaku_tests::disk::Crashing;
 use std::path::Path;

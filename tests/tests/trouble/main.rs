@@ -3,9 +3,11 @@
 mod aside;
 mod doubt;
 mod full;
+mod held;
 mod left;
 mod others;
 mod stage;
+mod unread;
 
 use imap::Office as _;
 use mail::MailboxName;

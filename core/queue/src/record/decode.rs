@@ -1,9 +1,9 @@
 //! Bytes to a record. They passed a checksum, but a checksum is no proof of anything: whatever they are, this gives a record or says why not.
 
 use super::{
-    ACCEPT, Accept, BACK, Bases, CHANGED, Content, Dropped, FileMark, GONE, Gone, Keywords, MISSED, NAMED, NOT_NAMED, NotRecord, REMOVED,
-    REMOVING, RENAMED, RENAMING, Record, Remotes, Reserved, SKIP, TAKEN, TRIED, Target, Targets, Trace, Traits, WARNED, Wishes,
-    decode_leave as leave, tag,
+    ACCEPT, Accept, BACK, Bases, CHANGED, Content, Doing, Dropped, FileMark, GONE, Gone, Keywords, MISSED, NAMED, NOT_NAMED, NotRecord,
+    REMOVED, REMOVING, RENAMED, RENAMING, Record, Remotes, Reserved, SKIP, STILL_REMOVING, STILL_RENAMING, TAKEN, TRIED, Target, Targets,
+    Trace, Traits, WARNED, Wishes, decode_leave as leave, tag,
 };
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
@@ -23,7 +23,7 @@ impl<'a> Record<'a> {
             GONE => gone(rest).map(Record::Gone),
             MISSED => gone(rest).map(Record::Missed),
             BACK => gone(rest).map(Record::Back),
-            kind @ (RENAMED | RENAMING) => {
+            kind @ (RENAMED | RENAMING | STILL_RENAMING) => {
                 let (mut place_seen, mut to_seen) = (None, None);
                 while !rest.is_empty() {
                     match field(&mut rest)? {
@@ -33,9 +33,14 @@ impl<'a> Record<'a> {
                     }
                 }
                 let (account, from) = place_seen.ok_or(NotRecord::Missing)?;
-                Ok(Record::Renamed { account, from, to: to_seen.ok_or(NotRecord::Missing)?, done: kind == RENAMED })
+                let doing = match kind {
+                    RENAMED => Doing::Done,
+                    RENAMING => Doing::Next,
+                    _ => Doing::Still,
+                };
+                Ok(Record::Renamed { account, from, to: to_seen.ok_or(NotRecord::Missing)?, doing })
             }
-            kind @ (REMOVED | REMOVING | NOT_NAMED | NAMED) => {
+            kind @ (REMOVED | REMOVING | STILL_REMOVING | NOT_NAMED | NAMED) => {
                 let mut seen = None;
                 while !rest.is_empty() {
                     if let (tag::PLACE, body) = field(&mut rest)? {
@@ -46,7 +51,9 @@ impl<'a> Record<'a> {
                 Ok(match kind {
                     NOT_NAMED => Record::NotNamed { account },
                     NAMED => Record::Named { account },
-                    _ => Record::Removed { account, mailbox, done: kind == REMOVED },
+                    REMOVED => Record::Removed { account, mailbox, doing: Doing::Done },
+                    REMOVING => Record::Removed { account, mailbox, doing: Doing::Next },
+                    _ => Record::Removed { account, mailbox, doing: Doing::Still },
                 })
             }
             TRIED => leave::tried(rest).map(Record::Tried),

@@ -1,8 +1,8 @@
 //! A record to bytes.
 
 use super::{
-    ACCEPT, Accept, BACK, Content, Dropped, GONE, Gone, MISSED, NAMED, NOT_NAMED, REMOVED, REMOVING, RENAMED, RENAMING, Record, TAKEN,
-    Target, Traits, Wishes, encode_leave as leave, tag,
+    ACCEPT, Accept, BACK, Content, Doing, Dropped, GONE, Gone, MISSED, NAMED, NOT_NAMED, REMOVED, REMOVING, RENAMED, RENAMING, Record,
+    STILL_REMOVING, STILL_RENAMING, TAKEN, Target, Traits, Wishes, encode_leave as leave, tag,
 };
 use crate::{
     limits::{ADDRESS_MAX, BASES_MAX, KEYWORDS_MAX, NAME_MAX, REMOTES_MAX, TARGETS_MAX},
@@ -121,16 +121,24 @@ impl Record<'_> {
             Record::Gone(gone) => gone.encode(),
             Record::Missed(gone) => gone.encode_as(MISSED),
             Record::Back(gone) => gone.encode_as(BACK),
-            Record::Renamed { account, from, to, done } => {
+            Record::Renamed { account, from, to, doing } => {
                 let mut out = Vec::new();
-                out.push(if *done { RENAMED } else { RENAMING });
+                out.push(match doing {
+                    Doing::Done => RENAMED,
+                    Doing::Next => RENAMING,
+                    Doing::Still => STILL_RENAMING,
+                });
                 put_place(&mut out, account, from);
                 put_field(&mut out, tag::TO, |out| put_bytes(out, to.as_bytes(), NAME_MAX));
                 out
             }
-            Record::Removed { account, mailbox, done } => {
+            Record::Removed { account, mailbox, doing } => {
                 let mut out = Vec::new();
-                out.push(if *done { REMOVED } else { REMOVING });
+                out.push(match doing {
+                    Doing::Done => REMOVED,
+                    Doing::Next => REMOVING,
+                    Doing::Still => STILL_REMOVING,
+                });
                 put_place(&mut out, account, mailbox);
                 out
             }

@@ -30,6 +30,8 @@ const RENAMING: u8 = 16;
 const REMOVING: u8 = 17;
 const NOT_NAMED: u8 = 18;
 const NAMED: u8 = 19 | SKIP;
+const STILL_RENAMING: u8 = 20;
+const STILL_REMOVING: u8 = 21;
 
 /// Without them a message that another program removed comes again, which an older version could not have known either.
 const MISSED: u8 = 9 | SKIP;
@@ -84,9 +86,8 @@ pub enum Record<'a> {
         from: &'a str,
         /// The name it has.
         to: &'a str,
-        /// Whether that was done when the record was written, as versions of long ago had it. Otherwise it is done afterwards, and a crash may have
-        /// come first.
-        done: bool,
+        /// When that is done.
+        doing: Doing,
     },
     /// A mailbox was removed with all that was in it, but not those below it.
     Removed {
@@ -94,8 +95,8 @@ pub enum Record<'a> {
         account: &'a str,
         /// Its name, levels joined by `/`.
         mailbox: &'a str,
-        /// As for [`Record::Renamed`].
-        done: bool,
+        /// When that is done.
+        doing: Doing,
     },
     /// The last change of names of this account could not be done, and its mailboxes are called what they were called before.
     NotNamed {
@@ -125,6 +126,18 @@ pub enum Record<'a> {
         /// Whether nothing is lost by not knowing it. If not, do not go on: mail may hang on it.
         skip: bool,
     },
+}
+
+/// When a change of names is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// It was done when the record was written, as versions of long ago had it.
+    Done,
+    /// It is done afterwards, and a crash may have come first.
+    Next,
+    /// It could not be done since a record said so that the log need not keep any longer. Whatever was written behind that one has the names that follow
+    /// from it: only the directories are still to be renamed or removed.
+    Still,
 }
 
 /// A message that was accepted. Once such a record is durable the client has been promised that the message is in these mailboxes, and that each

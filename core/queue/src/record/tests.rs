@@ -81,9 +81,9 @@ fn samples(mut each: impl FnMut(Record<'_>)) {
     each(Record::Gone(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[b"a", b"", b"\xff"]), bounds: None }));
     let bounds = Some(Reserved { uid_validity: 7, uid_upto: 8, mod_seq_upto: 1 << 40 });
     each(Record::Gone(Gone { account: "alice@example.test", mailbox: "INBOX", bases: Bases::new(&[]), bounds }));
-    for done in [true, false] {
-        each(Record::Renamed { account: "alice@example.test", from: "a", to: "b/c", done });
-        each(Record::Removed { account: "alice@example.test", mailbox: "a", done });
+    for doing in [Doing::Done, Doing::Next, Doing::Still] {
+        each(Record::Renamed { account: "alice@example.test", from: "a", to: "b/c", doing });
+        each(Record::Removed { account: "alice@example.test", mailbox: "a", doing });
     }
     each(Record::NotNamed { account: "alice@example.test" });
     each(Record::Named { account: "alice@example.test" });
