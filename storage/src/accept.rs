@@ -312,9 +312,12 @@ impl House {
         let accounts = self.accounts().all();
         for run in missed.chunk_by(|a, b| (&a.maildir, &a.mailbox, a.is_back) == (&b.maildir, &b.mailbox, b.is_back)) {
             let live = |m: &&Missed| maildir::log_id(&m.base).is_some_and(|id| self.spool().is_live(id));
-            let bases: Vec<&[u8]> = run.iter().filter(live).map(|m| &*m.base).collect();
+            let live: Vec<&[u8]> = run.iter().filter(live).map(|m| &*m.base).collect();
             // One Maildir may be that of several accounts, and the log knows only their names.
             for account in accounts.iter().filter(|account| account.maildir == run[0].maildir) {
+                // What is delivered again was not taken away: it never came, or a disk lost it.
+                let bases: Vec<&[u8]> =
+                    live.iter().copied().filter(|base| !self.undelivered().has_message(&account.name(), base)).collect();
                 for bases in bases.chunks(queue::BASES_MAX) {
                     let account = account.name();
                     let gone =

@@ -153,6 +153,13 @@ impl Undelivered {
         self.list().values().any(|waiting| waiting.left.iter().any(|left| *left.account == *account))
     }
 
+    /// Whether this message waits for a mailbox of this account.
+    pub fn has_message(&self, account: &str, base: &[u8]) -> bool {
+        let is_it =
+            |left: &Left| matches!(&left.task, Task::Deliver { base: of, .. } if *left.account == *account && of.as_bytes() == base);
+        self.list().values().any(|waiting| waiting.left.iter().any(is_it))
+    }
+
     /// Whether no more may wait for this account.
     pub fn is_full_for(&self, account: &str) -> bool {
         let list = self.list();

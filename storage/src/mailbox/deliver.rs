@@ -172,6 +172,7 @@ impl Locked<'_> {
         let bits = bits.set(Bits::ODD, false).set(Bits::SIZED, true).set(Bits::DATED, true);
         self.put(&Record::Add(Add { uid: uid_now, mod_seq, marks, bits, facts, base: deposit.base.as_bytes(), info: odd(bits, b"") }));
         self.total = self.total.saturating_add(deposit.size);
+        self.is_back(deposit.base.as_bytes());
         self.owe(deposit.record.as_slice());
         self.flush();
         self.after(place, before);
@@ -255,9 +256,31 @@ fn create(disk: &dyn Disk, dir: &Path, path: &Path) -> io::Result<Box<dyn File>>
 /// Gives a file another name, or copies it where that cannot be: to another file system, or with too many names already.
 pub(super) fn link_or_copy(disk: &dyn Disk, from: &Path, to: &Path, dir: &Path, base: &str) -> io::Result<()> {
     match disk.link(from, to) {
-        Err(e) if matches!(e.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::TooManyLinks | io::ErrorKind::Unsupported) => {}
-        other => return other,
+        Err(e) if must_copy(&e) => disk.rename(&copy(disk, from, dir, base)?, to),
+        other => other,
     }
+}
+
+/// The same for what takes the place of a file: that is there until the other is.
+pub(super) fn link_or_copy_over(disk: &dyn Disk, from: &Path, to: &Path, dir: &Path, base: &str) -> io::Result<()> {
+    let draft = dir.join("tmp").join(base);
+    let linked = match disk.link(from, &draft) {
+        // Left by a crash in the middle of the same delivery.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => disk.unlink(&draft).and_then(|()| disk.link(from, &draft)),
+        other => other,
+    };
+    match linked {
+        Err(e) if must_copy(&e) => disk.rename(&copy(disk, from, dir, base)?, to),
+        other => other.and_then(|()| disk.rename(&draft, to)),
+    }
+}
+
+fn must_copy(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::TooManyLinks | io::ErrorKind::Unsupported)
+}
+
+/// A copy in `tmp/`.
+fn copy(disk: &dyn Disk, from: &Path, dir: &Path, base: &str) -> io::Result<PathBuf> {
     let draft = dir.join("tmp").join(base);
     let source = disk.open(from, How::Read)?;
     let target = create(disk, dir, &draft)?;
@@ -274,6 +297,5 @@ pub(super) fn link_or_copy(disk: &dyn Disk, from: &Path, to: &Path, dir: &Path, 
     }
     // A copy is as durable as what it was made from.
     target.sync()?;
-    drop(target);
-    disk.rename(&draft, to)
+    Ok(draft)
 }

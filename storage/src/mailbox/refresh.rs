@@ -179,6 +179,10 @@ impl Locked<'_> {
 
     /// The file of a message is not there any more. If the spool still has the message, it must not deliver it again.
     fn miss(&mut self, uid: u32) {
+        // After a crash: it may never have reached the disk.
+        if self.slot.floor.is_some() {
+            return;
+        }
         let Some(base) = self.index.entry(uid).map(|entry| self.index.base(entry)) else { return };
         if maildir::log_id(base).is_none() || self.missed.len() >= limits::MISSED {
             return;
@@ -186,6 +190,13 @@ impl Locked<'_> {
         let base: Box<[u8]> = base.into();
         self.missed.insert(base.clone());
         self.say_missed(base, false);
+    }
+
+    /// A message has a file again.
+    pub fn is_back(&mut self, base: &[u8]) {
+        if self.missed.remove(base) {
+            self.say_missed(base.into(), true);
+        }
     }
 
     fn say_missed(&self, base: Box<[u8]>, is_back: bool) {
@@ -220,9 +231,7 @@ impl Locked<'_> {
         let facts = Facts { size: stat.len, date: date_of(stat), ..Facts::default() };
         let bits = bits(marks, name.info, place).set(Bits::DATED, true);
         self.total = self.total.saturating_add(facts.size);
-        if self.missed.remove(name.base) {
-            self.say_missed(name.base.into(), true);
-        }
+        self.is_back(name.base);
         self.put(&Record::Add(Add { uid, mod_seq, marks, bits, facts, base: name.base, info: odd(bits, name.info) }));
     }
 

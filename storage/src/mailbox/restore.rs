@@ -1,7 +1,7 @@
 //! Delivering again what a crash may have damaged.
 
 use super::{
-    deliver::{Content, Deposit, Placed, link_or_copy},
+    deliver::{Content, Deposit, Placed, link_or_copy_over},
     limits,
     load::higher,
     shelf::Mailboxes,
@@ -88,7 +88,7 @@ impl Mailbox {
             (Some(draft), _) => disk.rename(&draft.path, &path),
             // The file of a large message was synced before it was promised, so only its name here can be wrong.
             (None, Content::Link(from)) if is_same(disk, from, &path)? => Ok(()),
-            (None, Content::Link(from)) => disk.unlink(&path).and_then(|()| link_or_copy(disk, from, &path, &dir, deposit.base)),
+            (None, Content::Link(from)) => link_or_copy_over(disk, from, &path, &dir, deposit.base),
             (None, Content::Bytes(_)) => unreachable!("bytes were written into a draft"),
         };
         // The time is the message's, for other programs.
