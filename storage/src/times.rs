@@ -2,8 +2,9 @@
 //! hours between them and now does not believe that all of that has passed: a wrong clock must not give mail up.
 
 use crate::disk::{Disk, How};
+use maildir::sealed::{self, Seal};
 use queue::Lapse;
-use std::{io, path::Path};
+use std::{borrow::Cow, io, path::Path};
 
 /// The longest such file: three numbers and their checksum.
 const LEN_MAX: usize = 120;
@@ -46,22 +47,24 @@ impl Times {
                 return None;
             }
         };
-        let times = Times::parse(&text);
-        if times.is_none() {
-            tracing::warn!(path = %path.display(), "this is no time of the last run; the clock is believed");
+        let (times, seal) = Times::parse(&text);
+        match (times, seal) {
+            (Some(_), Seal::Whole) => {}
+            (Some(_), _) => tracing::warn!(path = %path.display(), "the time of the last run is damaged, and known all the same"),
+            (None, _) => tracing::warn!(path = %path.display(), "this is no time of the last run; the clock is believed"),
         }
         times
     }
 
-    fn parse(text: &[u8]) -> Option<Times> {
+    fn parse(text: &[u8]) -> (Option<Times>, Seal) {
         // A wrong number would give mail up.
-        let (text, check) = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split_once(" check ")?;
-        if check != check_of(text) {
-            return None;
-        }
-        let mut numbers = text.split(' ').map(|word| word.parse().ok());
-        let times = Times { wall: numbers.next()??, queue: numbers.next()??, orphans: numbers.next()?? };
-        numbers.next().is_none().then_some(times)
+        let (text, seal) = sealed::open(text, sealed::LINE);
+        let times = |text: Cow<'_, str>| {
+            let mut numbers = text.split(' ').map(|word| word.parse().ok());
+            let times = Times { wall: numbers.next()??, queue: numbers.next()??, orphans: numbers.next()?? };
+            numbers.next().is_none().then_some(times)
+        };
+        (text.and_then(times), seal)
     }
 
     /// Keeps them for the next run.
@@ -70,7 +73,7 @@ impl Times {
     /// If they cannot be written; those before stay.
     pub(crate) fn write(&self, disk: &dyn Disk, store: &Path) -> io::Result<()> {
         let text = format!("{} {} {}", self.wall, self.queue, self.orphans);
-        let text = format!("{text} check {}\n", check_of(&text));
+        let text = sealed::seal(&text, sealed::LINE) + "\n";
         let (path, fresh) = (store.join("clock"), store.join("clock.tmp"));
         match disk.unlink(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -109,11 +112,6 @@ impl Times {
         let set_ms = between(self.queue, self.wall);
         Lapse { age_ms: gap - counts + set_ms, set_ms, stamp_ms: gap - counts }
     }
-}
-
-/// What stands behind the numbers: the checksum of the log's records.
-fn check_of(text: &str) -> String {
-    format!("{:08x}", queue::frame::checksum(&[text.as_bytes()]))
 }
 
 fn content(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
@@ -240,21 +238,25 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_not_believed() {
-        let line = |text: &str| format!("{text} check {}\n", check_of(text));
+        let line = |text: &str| sealed::seal(text, sealed::LINE) + "\n";
         let good = Times { wall: 1_795_502_247_000, queue: 1_795_502_247_123, orphans: 3 };
         let text = line("1795502247000 1795502247123 3");
-        assert_eq!(Times::parse(text.as_bytes()), Some(good));
+        assert_eq!(Times::parse(text.as_bytes()), (Some(good), Seal::Whole));
         for bad in ["1 2", "1 2 3 4", "1 2 x", "-1 2 3", "1 2 3\n"] {
-            assert_eq!(Times::parse(line(bad).as_bytes()), None, "{bad:?}");
+            assert_eq!(Times::parse(line(bad).as_bytes()).0, None, "{bad:?}");
         }
         for bad in ["", "1 2 3\n", "1 2 3 check \n"] {
-            assert_eq!(Times::parse(bad.as_bytes()), None, "{bad:?}");
+            assert_eq!(Times::parse(bad.as_bytes()).0, None, "{bad:?}");
         }
         for at in 0..text.len() {
             for bit in 0..8 {
                 let mut flipped = text.clone().into_bytes();
                 flipped[at] ^= 1 << bit;
-                assert_eq!(Times::parse(&flipped), None, "byte {at}, bit {bit}: mail would be given up by a wrong number");
+                assert_eq!(
+                    Times::parse(&flipped),
+                    (Some(good), Seal::Mended),
+                    "byte {at}, bit {bit}: mail would be given up by a wrong number"
+                );
             }
         }
     }

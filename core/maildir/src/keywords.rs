@@ -1,13 +1,15 @@
 //! Which keyword each letter of a file name stands for: the file `hikyaku.keywords`.
 
-use crate::{Marks, limits};
-use alloc::{collections::BTreeSet, string::String};
-use core::fmt::Write;
+use crate::{
+    Marks, limits,
+    sealed::{self, Seal},
+};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use mail::{Flags, Keyword};
 
 /// Letters and keywords of one mailbox. `$Forwarded` has the letter `P` of its own, as other Maildir programs use it.
 ///
-/// The file has a line `NUMBER KEYWORD` for each, 0 for `a` to 25 for `z`. Dovecot's `dovecot-keywords` has the same form.
+/// The file has a line `NUMBER KEYWORD` for each, 0 for `a` to 25 for `z`, and their checksum. Dovecot's `dovecot-keywords` has the same form, without that.
 #[derive(Debug, Clone, Default)]
 pub struct Keywords {
     letters: [Option<Keyword>; limits::KEYWORDS],
@@ -16,7 +18,16 @@ pub struct Keywords {
 const FORWARDED: &str = "$Forwarded";
 
 impl Keywords {
-    /// Reads the file. Lines that make no sense are skipped; the first of two lines of one letter counts.
+    /// Reads the file, and says how it was found. If it is not what was written, no letter has a keyword: it might be another's.
+    pub fn load(text: &[u8]) -> (Keywords, Seal) {
+        match sealed::open(text, sealed::FILE) {
+            (Some(text), seal) => (Keywords::parse(text.as_bytes()), seal),
+            (None, Seal::Missing) => (Keywords::parse(text), Seal::Missing),
+            (None, seal) => (Keywords::default(), seal),
+        }
+    }
+
+    /// Reads the lines. Those that make no sense are skipped; the first of two lines of one letter counts.
     pub fn parse(text: &[u8]) -> Keywords {
         let mut keywords = Keywords::default();
         for line in text.split(|&b| b == b'\n') {
@@ -31,13 +42,9 @@ impl Keywords {
 
     /// Prints the file.
     pub fn print(&self) -> String {
-        let mut text = String::new();
-        for (i, keyword) in self.letters.iter().enumerate() {
-            if let Some(keyword) = keyword {
-                let _ = writeln!(text, "{i} {keyword}");
-            }
-        }
-        text
+        let named = self.letters.iter().enumerate().filter_map(|(i, keyword)| Some(format!("{i} {}", keyword.as_ref()?)));
+        let lines: Vec<String> = named.collect();
+        sealed::seal(&lines.join("\n"), sealed::FILE) + "\n"
     }
 
     /// Whether no letter has a keyword.
@@ -101,7 +108,6 @@ fn is_forwarded(keyword: &Keyword) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::format;
     use mail::System;
 
     fn set(names: &[&str]) -> BTreeSet<Keyword> {
@@ -113,7 +119,11 @@ mod tests {
         let table = Keywords::parse(b"0 $Label1\n2 Junk\n99 Far\nx y\n2 Twice\n");
         let flags = table.flags(Marks { system: System::SEEN, keywords: 0b111 });
         assert_eq!(flags.keywords, set(&["$Label1", "junk"]));
-        assert_eq!(table.print(), "0 $Label1\n2 Junk\n");
+        assert_eq!(table.print(), "0 $Label1\n2 Junk\ncheck b2a634b5\n");
+        assert_eq!(Keywords::load(table.print().as_bytes()).0.print(), table.print());
+        assert_eq!(Keywords::load(b"0 Junk\n").0.names().count(), 2, "one of an earlier version");
+        assert_eq!(Keywords::load(b"0 Junk\ncheck 00000000\n").0.names().count(), 1);
+        assert_eq!(Keywords::load(Keywords::default().print().as_bytes()).1, Seal::Whole);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod limits;
 mod reconcile;
 mod record;
 mod register;
+pub mod sealed;
 mod table;
 mod uids;
 

@@ -1,14 +1,18 @@
 //! What an account says about its mailboxes beyond their being there: the file `hikyaku.mailboxes` in its Maildir.
 
-use crate::limits;
+use crate::{
+    limits,
+    sealed::{self, Seal},
+};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    format,
     string::String,
+    vec::Vec,
 };
-use core::fmt::Write;
 use mail::{MailboxName, SpecialUse};
 
-/// Subscriptions and special uses. A line for each: `subscribed NAME`, `\Drafts NAME`.
+/// Subscriptions and special uses. A line for each: `subscribed NAME`, `\Drafts NAME`; and their checksum.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Register {
     /// Names that are subscribed to, whether there is such a mailbox or not.
@@ -23,7 +27,13 @@ impl Register {
         Register { subscribed: [MailboxName::inbox()].into(), uses: BTreeMap::new() }
     }
 
-    /// Reads the file. Lines that make no sense are skipped.
+    /// Reads the file, and says how it was found. If it is not what was written, its lines count that make sense: who subscribed sees what is wrong.
+    pub fn load(text: &[u8]) -> (Register, Seal) {
+        let (opened, seal) = sealed::open(text, sealed::FILE);
+        (Register::parse(opened.as_deref().map_or(text, str::as_bytes)), seal)
+    }
+
+    /// Reads the lines. Those that make no sense are skipped.
     pub fn parse(text: &[u8]) -> Register {
         let mut register = Register::default();
         for line in text.split(|&b| b == b'\n') {
@@ -40,14 +50,10 @@ impl Register {
 
     /// Prints the file.
     pub fn print(&self) -> String {
-        let mut text = String::new();
-        for name in &self.subscribed {
-            let _ = writeln!(text, "subscribed {name}");
-        }
-        for (name, special_use) in &self.uses {
-            let _ = writeln!(text, "{} {name}", special_use.name());
-        }
-        text
+        let subscribed = self.subscribed.iter().map(|name| format!("subscribed {name}"));
+        let uses = self.uses.iter().map(|(name, special_use)| format!("{} {name}", special_use.name()));
+        let lines: Vec<String> = subscribed.chain(uses).collect();
+        sealed::seal(&lines.join("\n"), sealed::FILE) + "\n"
     }
 
     /// Whether nothing more may be added.
@@ -72,6 +78,7 @@ mod tests {
         let mut register = Register::fresh();
         register.uses.insert(MailboxName::new("Entwürfe").unwrap(), SpecialUse::Drafts);
         register.subscribed.insert(MailboxName::new("a b/c").unwrap());
+        assert_eq!(Register::load(register.print().as_bytes()), (register.clone(), Seal::Whole));
         assert_eq!(Register::parse(register.print().as_bytes()), register);
         assert_eq!(Register::parse(b"subscribed a//b\nnonsense\n\\None x\n\xff"), Register::default());
     }

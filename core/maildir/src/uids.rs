@@ -1,8 +1,10 @@
 //! The file `hikyaku.uids`: whose UIDs these are, and below which bounds they may have been used.
 
-use crate::limits;
-use alloc::string::String;
-use core::fmt::Write;
+use crate::{
+    limits,
+    sealed::{self, Seal},
+};
+use alloc::{format, string::String};
 
 /// A line of the file. The last whole line counts.
 ///
@@ -21,15 +23,24 @@ pub struct Bounds {
 impl Bounds {
     /// Reads the file: its last line with a true checksum; `None` if there is none.
     pub fn parse(text: &[u8]) -> Option<Bounds> {
-        text.split(|&b| b == b'\n').rev().find_map(Bounds::parse_line)
+        Bounds::load(text).0
     }
 
-    fn parse_line(line: &[u8]) -> Option<Bounds> {
-        let line = core::str::from_utf8(line).ok()?;
-        let (front, sum) = line.rsplit_once(" check ")?;
-        if u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(front.as_bytes()) {
-            return None;
+    /// The same, and whether the last line is as it was written. If only a bit of it is another, the line counts all the same: the one before it may allow UIDs
+    /// that were given out.
+    pub fn load(text: &[u8]) -> (Option<Bounds>, bool) {
+        let mut whole = true;
+        for line in text.split(|&b| b == b'\n').rev().filter(|line| !line.is_empty()) {
+            let (front, seal) = sealed::open(line, sealed::LINE);
+            whole &= seal == Seal::Whole;
+            if let Some(bounds) = front.and_then(|front| Bounds::parse_line(&front)) {
+                return (Some(bounds), whole);
+            }
         }
+        (None, whole)
+    }
+
+    fn parse_line(front: &str) -> Option<Bounds> {
         let mut words = front.split(' ');
         let mut after = |name: &str| name.split(' ').all(|w| words.next() == Some(w)).then(|| words.next()).flatten();
         let uid_validity = after("uidvalidity")?.parse().ok().filter(|v| *v != 0)?;
@@ -42,11 +53,8 @@ impl Bounds {
     /// Prints a line. It begins with a line end, so that it is whole even behind a torn one.
     pub fn print(&self) -> String {
         let Bounds { uid_validity, uid_upto, mod_seq_upto } = self;
-        let mut line = String::with_capacity(96);
-        let _ = write!(line, "\nuidvalidity {uid_validity} uids below {uid_upto} changes below {mod_seq_upto}");
-        let sum = crc32fast::hash(&line.as_bytes()[1..]);
-        let _ = writeln!(line, " check {sum:08x}");
-        line
+        let line = format!("uidvalidity {uid_validity} uids below {uid_upto} changes below {mod_seq_upto}");
+        format!("\n{}\n", sealed::seal(&line, sealed::LINE))
     }
 }
 

@@ -4,7 +4,10 @@ use super::{limits, shelf::Common, trouble};
 use crate::disk::{Disk, File, How};
 use imap::Refusal;
 use mail::MailboxName;
-use maildir::Register;
+use maildir::{
+    Register,
+    sealed::{self, Seal},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -167,7 +170,8 @@ impl Account {
         let last = read_validity(&*self.common.disk, &path).map_err(|e| trouble("read", &path, &e))?;
         let now = u32::try_from(self.common.now_s()).unwrap_or(1).max(1);
         let next = now.max(last.saturating_add(1)).max(self.common.options.uidvalidity);
-        write_file(&*self.common.disk, &path, format!("{next}\n").as_bytes(), sync).map_err(|e| trouble("write", &path, &e))?;
+        write_file(&*self.common.disk, &path, (sealed::seal(&next.to_string(), sealed::LINE) + "\n").as_bytes(), sync)
+            .map_err(|e| trouble("write", &path, &e))?;
         Ok(next)
     }
 
@@ -175,7 +179,15 @@ impl Account {
     pub fn register(&self) -> Result<Register, Refusal> {
         let path = self.root.join(REGISTER);
         let text = read_file(&*self.common.disk, &path, limits::REGISTER).map_err(|e| trouble("read", &path, &e))?;
-        Ok(text.map_or_else(Register::fresh, |text| Register::parse(&text)))
+        let Some(text) = text else { return Ok(Register::fresh()) };
+        let (register, seal) = Register::load(&text);
+        if matches!(seal, Seal::Mended | Seal::Broken) {
+            tracing::error!(path = %path.display(), ?seal, "subscriptions are damaged; what can be read of them is written anew");
+            if let Err(error) = self.write_register(&register) {
+                tracing::warn!(path = %path.display(), ?error, "subscriptions cannot be written anew");
+            }
+        }
+        Ok(register)
     }
 
     /// Keeps the register, durably.
@@ -214,7 +226,20 @@ pub(crate) fn last_validity(disk: &Arc<dyn Disk>, maildirs: impl Iterator<Item =
 /// What was given out last; 0 if there is no file that says so.
 fn read_validity(disk: &dyn Disk, path: &Path) -> io::Result<u32> {
     let text = read_file(disk, path, limits::SMALL_BOOK)?.unwrap_or_default();
-    Ok(std::str::from_utf8(&text).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0))
+    let number = |text: &str| text.trim().parse().unwrap_or(0);
+    Ok(match sealed::open(&text, sealed::LINE) {
+        (Some(text), Seal::Whole) => number(&text),
+        (Some(text), _) => {
+            tracing::warn!(path = %path.display(), "the last UIDVALIDITY is damaged, and known all the same");
+            number(&text)
+        }
+        // Of an earlier version.
+        (None, Seal::Missing) => std::str::from_utf8(&text).map_or(0, number),
+        (None, _) => {
+            tracing::error!(path = %path.display(), "the last UIDVALIDITY is damaged; the clock stands in for it");
+            0
+        }
+    })
 }
 
 /// A whole file of ours; `None` if there is none, or what is there cannot be ours: a link, a FIFO, more bytes than it can have. It is written anew then.

@@ -257,6 +257,10 @@ fn read_blobs(disk: &dyn Disk, dir: &Path, numbering: u32, blobs: &[(usize, Uid,
         let frame = run.get((blob.at - run_at) as usize..).and_then(|rest| rest.get(..blob.len as usize));
         found.push(frame.and_then(|frame| blob_payload(numbering, id.get(), frame)).and_then(mime::Structure::decode));
     }
+    let lost = found.iter().zip(blobs).filter(|(found, (.., blob))| found.is_none() && usable(blob)).count();
+    if lost > 0 {
+        tracing::warn!(dir = %dir.display(), lost, "structures in the cache are not what they should be; they are found out again");
+    }
     found
 }
 

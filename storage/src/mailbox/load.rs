@@ -1,7 +1,7 @@
 //! Reading a mailbox from disk.
 
 use super::{
-    account::{is_foreign, read_file, read_index},
+    account::{is_foreign, read_file, read_index, write_file},
     device::Device,
     limits,
     state::{INDEX, KEYWORDS, Life, Locked, Mailbox, Slot, State, UIDS},
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::disk::{Disk, How};
 use imap::Refusal;
-use maildir::{Bounds, Index, Keywords, Record};
+use maildir::{Bounds, Index, Keywords, Record, sealed::Seal};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
@@ -70,7 +70,11 @@ impl Mailbox {
     fn read_state(&self, dir: &Path, floor: Option<Bounds>, device: Arc<Device>) -> io::Result<State> {
         let disk = &*self.common.disk;
         let bytes = read_index(disk, &dir.join(INDEX))?;
-        let mut bounds = read_file(disk, &dir.join(UIDS), limits::SMALL_BOOK)?.and_then(|text| Bounds::parse(&text));
+        let text = read_file(disk, &dir.join(UIDS), limits::SMALL_BOOK)?;
+        let (mut bounds, bounds_are_whole) = text.map_or((None, true), |text| Bounds::load(&text));
+        if !bounds_are_whole {
+            tracing::warn!(dir = %dir.display(), "the last line of {UIDS} is damaged, or a crash cut it short; it is written anew");
+        }
         if let Some(floor) = floor {
             bounds = Some(bounds.map_or(floor, |bounds| higher(bounds, floor)));
         }
@@ -97,7 +101,18 @@ impl Mailbox {
             bounds = Some(Bounds { uid_validity: index.uid_validity, uid_upto: index.uid_next, mod_seq_upto: index.mod_seq + 1 });
         }
         let keywords = match read_file(disk, &dir.join(KEYWORDS), limits::SMALL_BOOK)? {
-            Some(text) => Keywords::parse(&text),
+            Some(text) => {
+                let (keywords, seal) = Keywords::load(&text);
+                if matches!(seal, Seal::Mended | Seal::Broken) {
+                    tracing::error!(dir = %dir.display(), ?seal, "{KEYWORDS} is damaged");
+                }
+                if seal == Seal::Mended
+                    && let Err(error) = write_file(disk, &dir.join(KEYWORDS), keywords.print().as_bytes(), true)
+                {
+                    tracing::warn!(dir = %dir.display(), %error, "{KEYWORDS} cannot be written anew");
+                }
+                keywords
+            }
             None => read_file(disk, &dir.join(DOVECOT_KEYWORDS), limits::SMALL_BOOK)?
                 .map_or_else(Keywords::default, |text| Keywords::parse(&text)),
         };
@@ -111,7 +126,7 @@ impl Mailbox {
             keywords,
             durable,
             // What was read may be what a flush that failed left in memory, so the first checkpoint after a crash writes it again.
-            written: if floor.is_some() { Bounds { uid_validity: 0, uid_upto: 0, mod_seq_upto: 0 } } else { durable },
+            written: if floor.is_some() || !bounds_are_whole { Bounds { uid_validity: 0, uid_upto: 0, mod_seq_upto: 0 } } else { durable },
             log: Vec::new(),
             index_len,
             known,

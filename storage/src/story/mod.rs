@@ -13,7 +13,9 @@ pub use trace::{Query, Tale};
 
 use crate::disk::{Disk, How};
 use mail::Stamp;
+use maildir::sealed::{self, Seal};
 use std::{
+    borrow::Cow,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -52,16 +54,15 @@ impl Story {
     /// Notes what happened to a message. Never waits for a disk; if too much waits already, it is not told.
     pub fn tell(&self, at_ms: u64, id: u64, deed: Deed) {
         let told = Told { at: at_ms, id: format!("{id:x}"), deed };
-        let mut line = match serde_json::to_vec(&told) {
-            Ok(line) => line,
+        let line = match serde_json::to_string(&told) {
+            Ok(line) => seal(&line),
             Err(error) => return tracing::error!(%error, "what happened cannot be told"),
         };
-        line.push(b'\n');
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.lines.len() + line.len() > WAITING_MAX {
             waiting.lost += 1;
         } else {
-            waiting.lines.extend_from_slice(&line);
+            waiting.lines.extend_from_slice(line.as_bytes());
         }
     }
 
@@ -122,6 +123,27 @@ impl Story {
 
     fn dir(&self) -> &Path {
         &self.dir
+    }
+}
+
+/// What stands between what a line tells and its checksum: the checksum is its last field, and of what comes before.
+const SUM: &str = ",\"sum\":\"";
+
+/// What stands behind the checksum.
+const END: &[u8] = b"\"}";
+
+/// A line, its checksum added.
+fn seal(line: &str) -> String {
+    sealed::seal(line.strip_suffix('}').unwrap_or(line), SUM) + "\"}\n"
+}
+
+/// A line as it was written, without its checksum; nothing if that cannot be known. One of an earlier version has none.
+fn open(line: &[u8]) -> (Option<Cow<'_, [u8]>>, Seal) {
+    let (front, end) = line.split_at(line.len().saturating_sub(END.len()));
+    match sealed::open(front, SUM) {
+        (Some(text), seal) => (Some([text.as_bytes(), b"}"].concat().into()), if end == END { seal } else { Seal::Mended }),
+        (None, Seal::Missing) => (Some(line.into()), Seal::Missing),
+        (None, seal) => (None, seal),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Deed, Story, Told};
 use crate::disk::{File, How};
+use maildir::sealed::Seal;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io};
 
@@ -82,7 +83,12 @@ impl Story {
         let mut order: Vec<String> = Vec::new();
         for day in self.days()? {
             let file = self.disk.open(&self.dir().join(format!("{day}.log")), How::Read)?;
+            let mut damaged = 0u64;
             lines(&*file, &mut |line| {
+                let (line, seal) = super::open(line);
+                damaged += u64::from(matches!(seal, Seal::Mended | Seal::Broken));
+                // Nobody is told what did not happen.
+                let Some(line) = line.as_deref() else { return };
                 // The id stands at the same place in each line, so no line has to be understood for it.
                 let known = id_of(line).is_some_and(|id| tales.contains_key(id));
                 if !known && !queries.iter().any(|q| q.may_find(line)) {
@@ -107,6 +113,13 @@ impl Story {
                     tale.cut = true;
                 }
             })?;
+            if damaged > 0 {
+                tracing::warn!(
+                    day,
+                    damaged,
+                    "lines of the story are not what was written; they are told only if it is known what that was"
+                );
+            }
         }
         Ok(order.iter().filter_map(|id| tales.remove(id)).collect())
     }

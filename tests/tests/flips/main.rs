@@ -2,6 +2,8 @@
 
 mod depot;
 mod log;
+mod mailbox;
+mod store;
 
 use hikyaku_tests::disk::Crashing;
 use std::path::Path;
