@@ -74,6 +74,6 @@ fn number(name: &str) -> Option<u32> {
 /// If the file cannot be read.
 pub fn salvage(disk: &dyn Disk, path: &Path, each: &mut dyn FnMut(u64, &[u8])) -> io::Result<u64> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let Some(number) = number(&name) else { return Ok(0) };
+    let Some(number) = number(&name) else { return disk.stat(path).map(|_| 0) };
     Reader::open_at(disk, path, number)?.all(&mut |id, _, record| each(id, record))
 }

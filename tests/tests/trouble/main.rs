@@ -1,6 +1,7 @@
 //! A house on a disk that fails and crashes: what was promised stays, what was removed stays away, and one mailbox in trouble is nobody else's.
 
 mod aside;
+mod damage;
 mod doubt;
 mod full;
 mod held;
