@@ -1,8 +1,7 @@
 //! What is done about damage: what was lost is said, and what it was lost from is put aside for an operator.
 
 use super::pack::Reader;
-use crate::disk::Disk;
-use rustix::io::Errno;
+use crate::{disk::Disk, spool};
 use std::{io, path::Path};
 
 /// What stands behind the dot in the name of a file that was put aside.
@@ -10,15 +9,12 @@ const ASIDE: &str = "damaged";
 
 /// Whether an error says that what was written cannot be read any more, rather than that it cannot be read now.
 pub fn is(error: &io::Error) -> bool {
-    match error.raw_os_error() {
-        Some(code) => code == Errno::IO.raw_os_error(),
-        None => matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
-    }
+    is_lost(error) && error.kind() != io::ErrorKind::NotFound
 }
 
 /// Whether an error of who read a queued message says that it is lost, rather than that it cannot be read now.
 pub fn is_lost(error: &io::Error) -> bool {
-    is(error) || error.kind() == io::ErrorKind::NotFound
+    spool::is_damage(error) || error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// Gives a file another name besides its own, under which it stays when it is not used any more.

@@ -70,7 +70,7 @@ impl Depot {
         for found in due {
             let to = match reader.read(found.at) {
                 Ok(record) => writer.put(found.id, &record)?,
-                Err(error) if (damage::is(&error) || error.kind() == io::ErrorKind::NotFound) && self.state().strike(found.id) => {
+                Err(error) if damage::is_lost(&error) && self.state().strike(found.id) => {
                     // The log would never end.
                     let id = format!("{:x}", found.id);
                     tracing::error!(id, at = format!("{:#x}", found.at), %error, "the record of a queued message is damaged in the log; it cannot be sent");
