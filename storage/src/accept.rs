@@ -80,9 +80,10 @@ impl Drop for Promise<'_> {
             return entry.delivered();
         }
         tracing::error!(id = format!("{:x}", self.waiting.id), "accepted, but not delivered yet");
-        // First: once it is noted, somebody may do it and let go of it.
-        entry.pin();
+        // First: once it is noted, somebody may do it and let go of it. Before the entry ends it is noted: a checkpoint asks what the queue was not told.
+        self.house.spool().pin(self.waiting.at, self.waiting.id);
         self.house.undelivered().note(self.waiting.clone());
+        entry.delivered();
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     recover::decode,
     serve::Door,
     space::Space,
-    spool::{self, Spool},
+    spool::{self, Lsn, Spool},
     story::{Deed, Story},
     times::Times,
     tls::{self, TlsError},
@@ -44,6 +44,7 @@ use wire::{Ring, Tick, Tls};
 
 mod reception;
 mod restored;
+mod times;
 pub use restored::Restored;
 
 use reception::{protocol, refusal};
@@ -65,6 +66,8 @@ pub struct House {
     rates: Mutex<post::Rates>,
     /// What monotonic milliseconds count from, as the time of day said when the house was opened: the queue's time never goes back.
     start_ms: u64,
+    /// Where in the log this run began.
+    begun: Lsn,
     /// What the next start is told of the clocks, as it was written last.
     times: Mutex<Times>,
     undelivered: Undelivered,
@@ -231,6 +234,7 @@ impl House {
             source: OnceLock::new(),
             accounts,
             mailboxes,
+            begun: spool.ended(),
             spool: Arc::new(spool),
             depot,
             folder,
@@ -282,7 +286,7 @@ impl House {
         self.spool.look_at_fence()?;
         self.carry_waiting();
         let mark = self.spool.mark();
-        self.depot.checkpoint(&self.spool, mark, &mut |put| self.outgoing.states(put))?;
+        self.keep_queue()?;
         for failed in self.mailboxes.checkpoint(&self.waiting_places()) {
             self.keep(failed);
         }
@@ -293,6 +297,14 @@ impl House {
         self.spool.flush()?;
         // What was kept is before the mark.
         self.spool.release(mark.min(self.spool.mark()))
+    }
+
+    /// Makes durable what the queue knows, and parks what has ended in the log: what waits there for a mailbox does not keep messages for others from it, for a
+    /// message that is only in the log is as old as the time of day says.
+    fn keep_queue(&self) -> io::Result<()> {
+        let upto = self.spool.ended();
+        let upto = self.undelivered.untold_from().map_or(upto, |untold| upto.min(untold));
+        self.depot.checkpoint(&self.spool, upto, &mut |put| self.outgoing.states(put))
     }
 
     /// The end: call it when the last connection is gone. The next start has nothing to recover.
@@ -551,35 +563,6 @@ impl House {
 
     pub(crate) fn depot(&self) -> &Depot {
         &self.depot
-    }
-
-    /// The time of the queue: milliseconds since 1970, as far as the time of day was right when the house was opened. Never goes back.
-    pub(crate) fn queue_ms(&self) -> u64 {
-        self.start_ms + self.clock.ms()
-    }
-
-    /// What the next start will be told of the clocks.
-    pub(crate) fn times(&self) -> Times {
-        *self.times.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells the next start what the clocks say now.
-    fn keep_times(&self) {
-        let wall = u64::try_from(self.clock.wall_ns() / 1_000_000).unwrap_or(0);
-        let times = Times { wall, queue: self.queue_ms(), ..self.times() };
-        *self.times.lock().unwrap_or_else(PoisonError::into_inner) = times;
-        if let Err(error) = times.write(&*self.disk, &self.config().store) {
-            tracing::warn!(%error, "the time is not kept for the next start");
-        }
-    }
-
-    /// When that is by the queue's time: somebody who names a moment means the time of day, which may have been set since the house was opened.
-    pub(crate) fn queue_ms_at(&self, seconds: u64) -> u64 {
-        let (queue_ms, wall_ms) = (i128::from(self.queue_ms()), self.clock.wall_ns() / 1_000_000);
-        let set_ms = queue_ms - wall_ms;
-        // By less than a second it was not set: the two were only rounded or read one after the other, and a moment that is named stays what it is.
-        let set_ms = if set_ms.abs() < 1000 { 0 } else { set_ms };
-        u64::try_from((i128::from(seconds) * 1000 + set_ms).max(0)).unwrap_or(u64::MAX)
     }
 
     /// Takes a message from what somebody may send; false if there is not so much left.

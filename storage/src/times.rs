@@ -134,9 +134,13 @@ mod tests {
     use crate::{accept::Leaving, clock::Clock, control::Operator as _, disk::Posix, house::House, spool};
     use config::Config;
     use mail::{Address, Envelope};
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+    use queue::{Place, Reserved};
+    use std::{
+        path::PathBuf,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
     };
 
     const HOUR: i64 = 3_600_000;
@@ -175,65 +179,128 @@ mod tests {
     }
 
     /// Houses in one store, one after the other, each at a time of day that its clock has then.
-    #[test]
-    fn a_wrong_clock_bounces_no_queue() {
-        let at = std::env::temp_dir().join(format!("hikyaku-times-{}", std::process::id()));
-        let (day, start) = (86_400_000, 1_000_000);
-        let wall = Arc::new(AtomicU64::new(0));
-        let ticks = Arc::new(AtomicU64::new(start));
-        let open = |wall_ms: u64| {
-            wall.store(wall_ms, Ordering::Relaxed);
-            let (wall, ticks) = (wall.clone(), ticks.clone());
+    struct Street {
+        at: PathBuf,
+        wall: Arc<AtomicU64>,
+        ticks: Arc<AtomicU64>,
+    }
+
+    const DAY: u64 = 86_400_000;
+
+    impl Street {
+        fn new(name: &str) -> Street {
+            let at = std::env::temp_dir().join(format!("hikyaku-times-{name}-{}", std::process::id()));
+            let street = Street { at, wall: Arc::default(), ticks: Arc::new(1_000_000.into()) };
+            street.clear();
+            street
+        }
+
+        fn clear(&self) {
+            let _ = std::fs::remove_dir_all(&self.at);
+            std::fs::create_dir(&self.at).unwrap();
+        }
+
+        fn open(&self, wall_ms: u64) -> Arc<House> {
+            self.wall.store(wall_ms, Ordering::Relaxed);
+            let (wall, ticks) = (self.wall.clone(), self.ticks.clone());
             let clock =
                 Clock::new(Arc::new(move || i128::from(wall.load(Ordering::Relaxed)) * 1_000_000), move || ticks.load(Ordering::Relaxed));
-            let config = Config { domains: vec!["example.test".into()], store: at.clone(), ..Config::default() };
+            let config = Config { domains: vec!["example.test".into()], store: self.at.clone(), ..Config::default() };
             House::open_at(config, Arc::new(Posix), clock, spool::Options::default()).unwrap()
-        };
-        let send = |house: &Arc<House>| {
-            let to = Address::parse("one@far.test").unwrap().into();
-            let envelope = Envelope { sender: Address::parse("alice@far.test"), recipients: vec![to], ..Envelope::default() };
-            let fed = house.submit(envelope, "test", "a test", Leaving::default(), |intake| {
-                intake.feed(b"Subject: hello\n\nhello\n");
-                Ok(())
-            });
-            fed.unwrap()
-        };
-        let left_ms = |house: &Arc<House>, id: u64| (house.show(id).unwrap().gives_up.unwrap() * 1000).saturating_sub(house.queue_ms());
+        }
+    }
+
+    impl Drop for Street {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.at);
+        }
+    }
+
+    fn send(house: &Arc<House>) -> u64 {
+        let to = Address::parse("one@far.test").unwrap().into();
+        let envelope = Envelope { sender: Address::parse("alice@far.test"), recipients: vec![to], ..Envelope::default() };
+        let fed = house.submit(envelope, "test", "a test", Leaving::default(), |intake| {
+            intake.feed(b"Subject: hello\n\nhello\n");
+            Ok(())
+        });
+        fed.unwrap()
+    }
+
+    fn left_ms(house: &Arc<House>, id: u64) -> u64 {
+        (house.show(id).unwrap().gives_up.unwrap() * 1000).saturating_sub(house.queue_ms())
+    }
+
+    #[test]
+    fn a_wrong_clock_bounces_no_queue() {
+        let street = Street::new("wrong");
         // From when to when the clock goes, whether the server is stopped in order, and what the clock is set to before that.
         for (first, second, closes, set) in [
-            (NOW, NOW + 6 * day, false, None),
-            (NOW, NOW + 6 * day, true, None),
-            (NOW + 6 * day, NOW, false, None),
-            (NOW + 6 * day, NOW, true, None),
-            (day, NOW, false, None),
-            (day, NOW, true, None),
-            (NOW, day, true, None),
-            (day, NOW, false, Some(NOW)),
-            (day, NOW, true, Some(NOW)),
-            (NOW + 6 * day, NOW, true, Some(NOW)),
+            (NOW, NOW + 6 * DAY, false, None),
+            (NOW, NOW + 6 * DAY, true, None),
+            (NOW + 6 * DAY, NOW, false, None),
+            (NOW + 6 * DAY, NOW, true, None),
+            (DAY, NOW, false, None),
+            (DAY, NOW, true, None),
+            (NOW, DAY, true, None),
+            (DAY, NOW, false, Some(NOW)),
+            (DAY, NOW, true, Some(NOW)),
+            (NOW + 6 * DAY, NOW, true, Some(NOW)),
         ] {
-            let what = format!("{first} {second} {closes} {set:?}");
-            let _ = std::fs::remove_dir_all(&at);
-            std::fs::create_dir(&at).unwrap();
-            let house = open(first);
+            // Also if something holds the log since before.
+            for held in [false, true] {
+                let what = format!("{first} {second} {closes} {set:?}, held: {held}");
+                street.clear();
+                let house = street.open(first);
+                if held {
+                    let place = Place { account: "away@example.test".into(), mailbox: "INBOX".into() };
+                    house.say_numbers(&place, Reserved { uid_validity: 1, uid_upto: 1, mod_seq_upto: 1 }).unwrap();
+                }
+                let id = send(&house);
+                if let Some(set) = set {
+                    street.wall.store(set, Ordering::Relaxed);
+                    street.ticks.fetch_add(2 * KEPT_MS, Ordering::Relaxed);
+                    house.chores();
+                }
+                if closes {
+                    house.close();
+                }
+                drop(house);
+                for again in 0..3 {
+                    let house = street.open(second + again * 60_000);
+                    let left = left_ms(&house, id);
+                    assert!((5 * DAY - 10 * KEPT_MS..=5 * DAY).contains(&left), "{what}, start {again}: {left}");
+                    drop(house);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_trusted_stays_so_after_a_crash() {
+        for held in [false, true] {
+            let street = Street::new("trusted");
+            let house = street.open(NOW);
+            if held {
+                let place = Place { account: "away@example.test".into(), mailbox: "INBOX".into() };
+                house.say_numbers(&place, Reserved { uid_validity: 1, uid_upto: 1, mod_seq_upto: 1 }).unwrap();
+            }
             let id = send(&house);
-            if let Some(set) = set {
-                wall.store(set, Ordering::Relaxed);
-                ticks.fetch_add(2 * KEPT_MS, Ordering::Relaxed);
-                house.chores();
-            }
-            if closes {
-                house.close();
-            }
+            house.close();
             drop(house);
-            for again in 0..2 {
-                let house = open(second + again * 60_000);
-                let left = left_ms(&house, id);
-                assert!((5 * day - 10 * KEPT_MS..=5 * day).contains(&left), "{what}: {left}");
+            let house = street.open(NOW + 6 * DAY);
+            assert!(left_ms(&house, id) > 4 * DAY);
+            let young = send(&house);
+            assert_eq!(house.trust_clock().unwrap(), 6 * DAY / 1000);
+            assert!(left_ms(&house, id) <= 3_600_000);
+            drop(house);
+            for again in 1..3 {
+                let house = street.open(NOW + 6 * DAY + again * 60_000);
+                assert!(left_ms(&house, id) <= 3_600_000, "held: {held}, start {again}: {}", left_ms(&house, id));
+                assert!(left_ms(&house, young) > 4 * DAY);
+                assert_eq!(house.uncounted_s(), 0);
                 drop(house);
             }
         }
-        std::fs::remove_dir_all(&at).unwrap();
     }
 
     #[test]

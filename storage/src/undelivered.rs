@@ -148,6 +148,11 @@ impl Undelivered {
         }
     }
 
+    /// From where on the log has what the queue was not told of; nothing if it was told of everything.
+    pub fn untold_from(&self) -> Option<Lsn> {
+        self.list().values().find(|waiting| waiting.untold != Untold::default()).map(|waiting| waiting.at)
+    }
+
     /// Whether something waits for this account.
     pub fn waits_for(&self, account: &str) -> bool {
         self.list().values().any(|waiting| waiting.left.iter().any(|left| *left.account == *account))

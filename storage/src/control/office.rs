@@ -131,7 +131,9 @@ impl Clerk {
             ["sessions"] => json(&self.sessions()),
             ["clock"] => {
                 wants(true)?;
-                let seconds = self.house.trust_clock();
+                let trusted = self.house.trust_clock();
+                let seconds =
+                    trusted.map_err(|error| trouble(503, &format!("it counts now, and a crash would forget that; try again: {error}")))?;
                 tracing::info!(who, seconds, "the clock is trusted");
                 json(&Uncounted { seconds })
             }

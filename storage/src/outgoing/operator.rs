@@ -183,11 +183,10 @@ impl House {
         self.outgoing().inner().queue.lapse().age_ms.max(0).unsigned_abs() / 1000
     }
 
-    /// An operator says that the clock was right: counts them after all, and says how many they were.
-    pub(crate) fn trust_clock(&self) -> u64 {
+    /// Counts them after all, and says how many they were.
+    pub(crate) fn count_lapse(&self) -> u64 {
         let (now_ms, first) = (self.queue_ms(), self.spool().first_id());
-        let inner = &mut *self.outgoing().inner();
-        let seconds = inner.queue.trust(now_ms, first) / 1000;
+        let seconds = self.outgoing().inner().queue.trust(now_ms, first) / 1000;
         self.outgoing().ring();
         seconds
     }

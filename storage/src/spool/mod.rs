@@ -255,6 +255,12 @@ impl Spool {
         self.state().mark_now()
     }
 
+    /// Up to where every entry has ended: what its record asks for was done, or waits and has an owner who pinned it.
+    pub fn ended(&self) -> Lsn {
+        let state = self.state();
+        state.flight.first().map_or(state.end, |&(at, _)| at)
+    }
+
     /// Lets go of everything before `mark`: it will not be replayed. Durable on return.
     ///
     /// # Errors
