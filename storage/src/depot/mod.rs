@@ -92,17 +92,30 @@ pub fn check(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<String>> {
         match pack::Reader::open(disk, dir, number).and_then(|reader| reader.is_whole(pack.size)) {
             Ok(true) => {}
             Ok(false) => drop(bad.insert(number)),
-            // The server may have done with it meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // The server may have done with it meanwhile; then the snapshot of now does not name it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if found::read(disk, dir, &mut |_, _, _| {})?.packs.contains_key(&number) {
+                    wrong.push(format!("pack {number:08x} is gone, and {} messages of it are queued", pack.alive));
+                }
+            }
             Err(error) => return Err(error),
         }
     }
+    // What came one after the other lies together.
+    let mut open: Option<(u32, io::Result<pack::Reader>)> = None;
     for &(id, place) in &found.parked {
         let number = (place >> 32) as u32;
-        let read = pack::Reader::open(disk, dir, number).and_then(|mut reader| reader.read(place as u32, id));
+        let (_, reader) = match open.take().filter(|(other, _)| *other == number) {
+            Some(same) => open.insert(same),
+            None => open.insert((number, pack::Reader::open(disk, dir, number))),
+        };
+        let read = match reader {
+            Ok(reader) => reader.read(place as u32, id),
+            Err(error) => Err(error.kind().into()),
+        };
         match read {
             Ok(_) => {}
-            // The server may have moved it meanwhile.
+            // Of a pack that is not there all is said, unless the server has moved what was in it meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound && number != state::NOWHERE => {}
             Err(error) => wrong.push(format!("message {id:x} cannot be read: {error}")),
         }

@@ -295,6 +295,11 @@ fn a_record_that_is_lost_is_one_message_and_is_put_aside() {
     assert_eq!(aside(&Posix, &dir).unwrap(), ["00000002-1.damaged"]);
     let told = check(&Posix, &dir).unwrap();
     assert!(told.len() == 2 && told[0].contains(&format!("message {:x} cannot be read", lost[0])), "{told:?}");
+    let kept = std::fs::read(&pack).unwrap();
+    std::fs::remove_file(&pack).unwrap();
+    let told = check(&Posix, &dir).unwrap();
+    assert!(told.len() == 1 && told[0].contains("pack 00000002 is gone"), "{told:?}");
+    std::fs::write(&pack, kept).unwrap();
     // Until somebody says that it is done with, it is queued.
     checkpoint(&spool, &depot, &queued);
     assert!(depot.holds(lost[0]) && pack.exists());

@@ -107,6 +107,11 @@ impl Crashing {
         self.world().spoil(path, piece)
     }
 
+    /// What is said to be left on the file systems of this disk; nothing if nobody knows. It holds nobody back who writes.
+    pub fn set_free(&self, bytes: Option<u64>) {
+        self.world().free = bytes;
+    }
+
     /// From operation number `op` on everything fails, as if the power were off.
     pub fn stop(&self, op: u64) {
         self.world().stop = Some(op);
@@ -250,6 +255,10 @@ impl Disk for Crashing {
         let device = world.find(path).map(|ino| world.device(ino))?;
         let known = world.device_failures(device).known().into();
         Ok(Box::new(Whole { disk: self.clone(), device, known }))
+    }
+
+    fn free_space(&self, _: &Path) -> io::Result<u64> {
+        self.world().free.ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     fn set_modified(&self, path: &Path, seconds: i64) -> io::Result<()> {

@@ -39,6 +39,8 @@ pub struct World {
     pub(super) ops: u64,
     pub(super) faults: BTreeMap<u64, i32>,
     pub(super) stop: Option<u64>,
+    /// What is said to be left.
+    pub(super) free: Option<u64>,
     /// Pieces of files that the disk does not give any more.
     spoiled: Vec<(usize, Range<usize>)>,
     /// What the time would have been before the first operation.
@@ -81,6 +83,7 @@ impl World {
             ops: 0,
             faults: BTreeMap::new(),
             stop: None,
+            free: None,
             spoiled: Vec::new(),
             dawn_ns: DAWN * 1_000_000_000,
         }

@@ -7,6 +7,7 @@ mod full;
 mod held;
 mod left;
 mod others;
+mod room;
 mod stage;
 mod unread;
 

@@ -122,6 +122,9 @@ impl Disk for Ruled {
         self.ask("volume", path)?;
         Ok(Box::new(Whole { disk: self.clone(), path: path.into(), volume: self.disk.volume(path)? }))
     }
+    fn free_space(&self, path: &Path) -> std::io::Result<u64> {
+        self.disk.free_space(path)
+    }
     fn set_modified(&self, path: &Path, seconds: i64) -> std::io::Result<()> {
         self.disk.set_modified(path, seconds)
     }
