@@ -176,7 +176,7 @@ impl Default for Metrics {
         r.register("stressed_listeners", "Listeners whose places are short", m.stressed.clone());
         r.register_with_unit(
             "free_space",
-            "What the disk of the store has left, 0 if the system does not tell",
+            "What the disk of the store has left, -1 if the system does not tell",
             Unit::Bytes,
             m.free_space.clone(),
         );
@@ -274,7 +274,7 @@ impl Metrics {
         set(&self.oldest, queue.oldest.map_or(0, |oldest| levels.now.saturating_sub(oldest)));
         set(&self.sessions, levels.sessions as u64);
         set(&self.stressed, levels.stressed as u64);
-        set(&self.free_space, levels.free_space.unwrap_or(0));
+        self.free_space.set(levels.free_space.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)));
         set(&self.incoming_disk, levels.incoming_disk);
         set(&self.incoming_memory, levels.incoming_memory);
         set(&self.away, levels.away as u64);

@@ -20,6 +20,9 @@ const PAUSE_MS: i64 = 4 * 3_600_000;
 /// By how much a clock may go back without anybody minding.
 const BACK_MS: i64 = 60_000;
 
+/// By how much the time of day and the monotonic clock differ at least if somebody set the former, in milliseconds.
+const SET_MS: i64 = 60_000;
+
 /// How often the times are written while something waits, and while nothing does.
 const KEPT_MS: u64 = 60_000;
 const KEPT_IDLE_MS: u64 = 3_600_000;
@@ -109,7 +112,8 @@ impl Times {
         let between = |from: u64, to: u64| to.cast_signed().wrapping_sub(from.cast_signed());
         let gap = between(self.wall, wall_ms);
         let counts = if (-BACK_MS..=PAUSE_MS).contains(&gap) { gap } else { 0 };
-        let set_ms = between(self.queue, self.wall);
+        // Between two readings of the clocks some time always passes.
+        let set_ms = Some(between(self.queue, self.wall)).filter(|set_ms| set_ms.abs() >= SET_MS).unwrap_or(0);
         Lapse { age_ms: gap - counts + set_ms, set_ms, stamp_ms: gap - counts }
     }
 }
@@ -154,6 +158,7 @@ mod tests {
         };
         assert_eq!(lapse(-3 * HOUR, 0), Lapse::default(), "an evening off");
         assert_eq!(lapse(30_000, 0), Lapse::default(), "put right by a little");
+        assert_eq!(lapse(-HOUR, 58), Lapse::default(), "two clocks are never read at once");
         let six_days = 144 * HOUR;
         assert_eq!(lapse(-six_days, 0), Lapse { age_ms: six_days, set_ms: 0, stamp_ms: six_days });
         assert_eq!(lapse(six_days, 0), Lapse { age_ms: -six_days, set_ms: 0, stamp_ms: -six_days });

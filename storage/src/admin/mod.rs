@@ -167,6 +167,8 @@ fn obey(program: &'static str, needs: Needs, cli: Cli, console: &mut Console<'_>
         Command::Man { dir } => pages::man(program, &dir)?,
         Command::Completions { shell } => pages::completions(program, shell, console)?,
         Command::Restored => restored::restored(&opened(file)?, console)?,
+        // Writes nothing in the store, and what it reads may be meant for a place of root's.
+        Command::Spool(command @ cli::Spool::Salvage { .. }) => spool::obey(command, &Source::File(find(file)?).read()?, console)?,
         Command::Spool(command) => spool::obey(command, &opened(file)?, console)?,
         Command::Sessions(command) => sessions::obey(command, &client(socket, file)?, console)?,
         Command::Queue(command) => queue::obey(command, &client(socket, file)?, console)?,
