@@ -103,7 +103,7 @@ fn run(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
         match told(CHORES) {
             Ok(Some(Signal::Hup)) => drop(guarded("reload", || serve::reload(&house))),
             Ok(Some(signal)) => break signal,
-            Ok(None) => house.chores(),
+            Ok(None) => chores(&house),
             Err(error) => tracing::error!(%error, "signals"),
         }
     };
@@ -129,6 +129,15 @@ fn run(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
 /// Threads that drive sessions.
 fn executors() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Does what is due, on a thread of its own: it may wait for a disk, and signals do not.
+fn chores(house: &Arc<House>) {
+    if let Some(shift) = house.tick()
+        && let Err(error) = thread::Builder::new().name("chores".into()).spawn(|| shift.work())
+    {
+        tracing::error!(%error, "there is no thread for the chores");
+    }
 }
 
 /// Does what goes on until it is dropped, and begins it again if it ends before that.

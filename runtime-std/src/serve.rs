@@ -97,7 +97,7 @@ fn run(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
         match told.recv_timeout(CHORES) {
             Ok(SIGHUP) => drop(guarded("reload", || serve::reload(&house))),
             Ok(signal) => break signal,
-            Err(RecvTimeoutError::Timeout) => house.chores(),
+            Err(RecvTimeoutError::Timeout) => chores(&house),
             Err(RecvTimeoutError::Disconnected) => unreachable!("the thread of signals runs until it is told to end"),
         }
     };
@@ -123,6 +123,15 @@ fn run(boot: Boot, disk: Arc<dyn Disk>) -> Result<(), ServeError> {
     let _ = listener.join();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Does what is due, on a thread of its own: it may wait for a disk, and signals do not.
+fn chores(house: &Arc<House>) {
+    if let Some(shift) = house.tick()
+        && let Err(error) = thread::Builder::new().name("chores".into()).spawn(|| shift.work())
+    {
+        tracing::error!(%error, "there is no thread for the chores");
+    }
 }
 
 /// Does what goes on until `stop` is closed, and begins it again if it ends before that.

@@ -3,7 +3,7 @@
 use crate::{
     account::Account,
     house::House,
-    mailbox::{Content, Deposit, Mailbox, Missed, Owed, Placed, Reserved},
+    mailbox::{Charge, Content, Deposit, Mailbox, Missed, Owed, Placed, Reserved},
     office::intake::{self, Taken},
     outgoing::Admission,
     spool::{Entry, Lsn, Spool},
@@ -68,22 +68,52 @@ pub(crate) struct Leaving<'a> {
 /// an early return, it notes what is left: that is done later in this run, and the log keeps it for the next.
 struct Promise<'a> {
     house: &'a House,
-    /// Until it is dropped.
+    /// Until the mailboxes owe the record, each for itself.
     entry: Option<Entry<Arc<Spool>>>,
+    /// A debt of each mailbox: another one's may never come to an end, or not before a disk answers.
+    charges: Vec<(Arc<Mailbox>, Charge)>,
     waiting: Waiting,
+}
+
+impl Promise<'_> {
+    /// The mailboxes owe the record from now on. What the queue was not told waits.
+    fn leave_to_mailboxes(&mut self) {
+        let Some(entry) = self.entry.take() else { return };
+        let untold = std::mem::take(&mut self.waiting.untold);
+        if untold != Untold::default() {
+            let Waiting { at, id, .. } = self.waiting;
+            self.note(Waiting { untold, ..Waiting::new(at, id, Vec::new()) });
+        }
+        entry.delivered();
+    }
+
+    /// The log keeps this, before the entry ends: a checkpoint asks what the queue was not told.
+    fn note(&self, waiting: Waiting) {
+        tracing::error!(id = format!("{:x}", waiting.id), "accepted, but not delivered yet");
+        let _still = self.house.undelivered().still();
+        // First: once it is noted, somebody may do it and let go of it.
+        self.house.spool().pin(waiting.at, waiting.id);
+        self.house.undelivered().note(waiting);
+    }
 }
 
 impl Drop for Promise<'_> {
     fn drop(&mut self) {
-        let Some(entry) = self.entry.take() else { return };
-        if self.waiting.is_done() {
+        let Waiting { at, id, .. } = self.waiting;
+        if let Some(entry) = self.entry.take() {
+            if !self.waiting.is_done() {
+                self.note(self.waiting.clone());
+            }
             return entry.delivered();
         }
-        tracing::error!(id = format!("{:x}", self.waiting.id), "accepted, but not delivered yet");
-        // First: once it is noted, somebody may do it and let go of it. Before the entry ends it is noted: a checkpoint asks what the queue was not told.
-        self.house.spool().pin(self.waiting.at, self.waiting.id);
-        self.house.undelivered().note(self.waiting.clone());
-        entry.delivered();
+        for left in std::mem::take(&mut self.waiting.left) {
+            let Task::Deliver { target, .. } = left.task else { continue };
+            let (mailbox, charge) = &self.charges[target];
+            // If somebody has taken it over, it is noted.
+            let Some(mut failed) = mailbox.fail_charge(charge) else { continue };
+            self.note(Waiting::new(at, id, vec![left]));
+            failed.next_is_kept();
+        }
     }
 }
 
@@ -128,9 +158,12 @@ impl House {
     /// # Errors
     /// `Later` if mail waits for it, or its Maildir is not to be used.
     pub(crate) fn check_waiting(&self, account: &Account) -> Result<(), Refusal> {
-        self.mailboxes().guard(&account.maildir)?;
         let waits = self.undelivered().waits_for(&account.name()) || self.mailboxes().is_aside(&account.maildir) || self.is_stuck(account);
-        if waits { Err(Refusal::Fault(Fault::Later)) } else { Ok(()) }
+        // Nor while its disk does not answer: whoever brings mail would wait, one after the other, until nobody else's place is left.
+        if waits || self.mailboxes().is_late(&account.maildir) {
+            return Err(Refusal::Fault(Fault::Later));
+        }
+        self.mailboxes().guard(&account.maildir)
     }
 
     /// Makes a message durable and delivers it. When this returns without an error the promise is given; a mailbox that could not take the file now
@@ -150,30 +183,33 @@ impl House {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "too many messages wait for their mailboxes"));
         }
         let accounts: Vec<String> = to.iter().map(|to| to.account.name()).collect();
-        let names = self.names_of(accounts.iter().map(|account| &**account));
-        let stay = self.keep_names(&names);
-        if origin.is_none() && accounts.iter().any(|account| stay.is_stuck(account)) {
-            return Err(io::Error::other("names of mailboxes are in doubt"));
+        // An inbox keeps its name, so nobody who changes others waits until it has its mail, nor do its fellow recipients.
+        let named = to.iter().zip(&accounts).filter(|(to, _)| !to.mailbox.name().is_inbox());
+        let names = self.names_of(named.map(|(_, account)| &**account));
+        let in_doubt = || io::Error::other("names of mailboxes are in doubt");
+        let _stay = self.stay(&names).map_err(|_| in_doubt())?;
+        let stuck: Vec<bool> = to.iter().map(|to| self.is_stuck(&to.account)).collect();
+        if origin.is_none() && stuck.contains(&true) {
+            return Err(in_doubt());
         }
-        // Its entry ends before names may change: what is delivered is not looked for under another.
+        // It is delivered before names may change: it is not looked for under another.
         let mut taken = taken;
         let wire = taken.wire();
         let id = taken.entry.id();
         let bases: Vec<String> = (0..to.len()).map(|n| base_name(stamp, id, n, self.hostname(), taken.stored, wire)).collect();
         let names: Vec<MailboxName> = to.iter().map(|d| d.mailbox.name()).collect();
-        let called: Vec<Box<str>> = accounts.iter().zip(&names).map(|(account, name)| stay.called(account, name.as_str())).collect();
         let mut reserved = Vec::with_capacity(to.len());
-        for (destination, account) in to.iter().zip(&accounts) {
+        for (destination, stuck) in to.iter().zip(stuck) {
             reserved.push(match destination.mailbox.reserve() {
-                // Nothing is delivered there before the log and the disk have the same name for it. It waits, and the others get theirs.
-                _ if stay.is_stuck(account) => None,
+                // Nothing is delivered there before the log and the disk have the same names. It waits, and the others get theirs.
+                _ if stuck => None,
                 Ok(reserved) => Some(reserved),
                 // It cannot be read, so none of its numbers is used before it can be.
                 Err(Refusal::Fault(_)) if origin.is_some() => None,
                 Err(refusal) => return Err(io::Error::other(format!("{refusal:?}"))),
             });
         }
-        let head = head(&taken, stamp, origin, to, leaving, &called, &bases, &reserved);
+        let head = head(&taken, stamp, origin, to, leaving, &names, &bases, &reserved);
         let at = match &taken.content {
             intake::Content::Inline(bytes) => taken.entry.commit(&[&head, bytes])?,
             intake::Content::Large { .. } => taken.entry.commit(&[&head])?,
@@ -188,7 +224,11 @@ impl House {
         let left: Vec<Left> = to.iter().enumerate().map(left).collect();
         let leaves = !leaving.to.is_empty() || !leaving.nowhere.is_empty();
         let untold = Untold { leaves, settles: matches!(leaving.settles, Some((_, _, Tells::End))) };
-        let mut promise = Promise { house: self, entry: Some(entry), waiting: Waiting { untold, ..Waiting::new(at, id, left) } };
+        let waiting = Waiting { untold, ..Waiting::new(at, id, left) };
+        let mut promise = Promise { house: self, entry: Some(entry), charges: Vec::new(), waiting };
+        promise.charges.extend(to.iter().zip(&bases).enumerate().map(|(n, (to, base))| {
+            (to.mailbox.clone(), to.mailbox.charge(Owed { at, id, target: u32::try_from(n).ok() }, base.as_bytes()))
+        }));
         if let Some(file) = leaving.file {
             // Before the entry ends: the next checkpoint lets go of this record, and tells of the file again while it is there.
             self.folder().note(&file);
@@ -203,6 +243,7 @@ impl House {
             // Before the entry ends as well: a snapshot that still had them would be believed, and they be reported twice.
             promise.waiting.untold.settles = guarded("queue", || self.settled(about, recipients)).is_none();
         }
+        promise.leave_to_mailboxes();
         let path = self.spool().large_path(id);
         let pieces: [&[u8]; 1];
         let content = match &content {
@@ -222,7 +263,7 @@ impl House {
                 size: stored,
                 wire,
                 structure: Some(&structure),
-                record: Some(Owed { at, id, target: u32::try_from(target).ok() }),
+                record: promise.charges.get(target).map(|(_, charge)| charge),
             };
             // Each by itself: one mailbox in trouble is no reason for its fellows not to get theirs.
             let delivered = guarded("delivery", || {
@@ -238,7 +279,7 @@ impl House {
                 Err(error) if origin.is_none() => {
                     tracing::error!(id = format!("{id:x}"), ?error, "could not be appended");
                     promise.waiting.left.clear();
-                    guarded("delivery", || self.take_back(destination, &names[target], base));
+                    guarded("delivery", || self.take_back(destination, base));
                 }
                 Err(error) => {
                     let account = destination.account.name();
@@ -251,11 +292,10 @@ impl House {
     }
 
     /// Lets nothing appear later of what could not be appended.
-    fn take_back(&self, from: &Destination, mailbox: &MailboxName, base: &str) {
-        let buried = self.bury(&from.account, mailbox, &[base.as_bytes()]);
+    fn take_back(&self, from: &Destination, base: &str) {
+        let buried = self.bury(&from.account, &from.mailbox, &[base.as_bytes()]);
         // If it panicked, the file may be there already.
-        let owed = buried.as_ref().map(Buried::owed).unwrap_or_default();
-        let gone = from.mailbox.bury(&[base.as_bytes()], &owed);
+        let gone = from.mailbox.bury(&[base.as_bytes()], buried.as_deref().unwrap_or_default());
         if let Err(error) = buried {
             tracing::error!(base, %error, "what could not be appended may appear after a crash");
         }
@@ -276,20 +316,26 @@ impl House {
     }
 
     /// Makes it durable that messages are gone from a mailbox: no crash brings them back. Call it before their files are removed, and keep what it
-    /// returns until the mailbox knows of it: a checkpoint in between would let go of the record while the files are there.
+    /// returns until the mailbox has removed them: a checkpoint in between would let go of the record while the files are there. Nobody was promised that
+    /// they go, so nothing is owed if it does not.
     ///
     /// # Errors
     /// If it could not be made durable. Remove nothing then.
-    pub(crate) fn bury(&self, account: &Account, mailbox: &MailboxName, bases: &[&[u8]]) -> io::Result<Buried<'_>> {
-        let mut buried = Buried(Vec::new());
+    pub(crate) fn bury(&self, account: &Account, mailbox: &Mailbox, bases: &[&[u8]]) -> io::Result<Vec<Charge>> {
+        let (owner, name) = (account.name(), mailbox.name());
+        // What waits for its mailbox is not moved behind this, or it would be delivered all the same.
+        let _still = self.undelivered().still();
+        let mut charges = Vec::new();
         for some in bases.chunks(queue::BASES_MAX) {
-            let gone = queue::Gone { account: &account.name(), mailbox: mailbox.as_str(), bases: queue::Bases::new(some), bounds: None };
+            let gone = queue::Gone { account: &owner, mailbox: name.as_str(), bases: queue::Bases::new(some), bounds: None };
             let mut entry = self.spool().entry();
-            entry.commit_removal(&[&gone.encode()])?;
-            buried.0.push(entry);
+            let at = entry.commit_removal(&[&gone.encode()])?;
+            charges.push(mailbox.charge(Owed { at, id: entry.id(), target: None }, b""));
+            // The mailbox owes it now.
+            entry.delivered();
         }
-        self.cancel(&account.name(), mailbox, bases);
-        Ok(buried)
+        self.cancel(&owner, &name, bases);
+        Ok(charges)
     }
 
     /// Tells the log what other programs took away from mailboxes or brought back, as far as it has these messages: after a crash it would deliver them again.
@@ -332,23 +378,6 @@ impl House {
     }
 }
 
-/// Removals that are durable. While this is held, no checkpoint lets go of their records; nobody was promised them yet, so nothing is owed when it is
-/// dropped.
-pub(crate) struct Buried<'a>(Vec<Entry<&'a Spool>>);
-
-impl Buried<'_> {
-    /// The records, for the mailbox that they are about.
-    pub fn owed(&self) -> Vec<Owed> {
-        self.0.iter().filter_map(|entry| Some(Owed { at: entry.at()?, id: entry.id(), target: None })).collect()
-    }
-}
-
-impl Drop for Buried<'_> {
-    fn drop(&mut self) {
-        self.0.drain(..).for_each(Entry::delivered);
-    }
-}
-
 /// The Maildir name of target `n` of an entry. The same at every attempt, so that a message is never delivered twice.
 fn base_name(stamp: Stamp, id: u64, n: usize, host: &str, size: u64, wire: u64) -> String {
     maildir::base_name(stamp.seconds, &maildir::log_unique(id, n), host, size, wire)
@@ -362,7 +391,7 @@ fn head(
     origin: Option<&Origin<'_>>,
     to: &[Destination],
     leaving: &Leaving<'_>,
-    names: &[Box<str>],
+    names: &[MailboxName],
     bases: &[String],
     reserved: &[Option<Reserved>],
 ) -> Vec<u8> {
@@ -370,7 +399,7 @@ fn head(
     let targets: Vec<queue::Target<'_>> = (0..to.len())
         .map(|n| queue::Target {
             account: &accounts[n],
-            mailbox: &names[n],
+            mailbox: names[n].as_str(),
             base: &bases[n],
             recipient: &to[n].recipient,
             system: to[n].flags.system,

@@ -6,7 +6,6 @@
 
 use crate::{
     house::House,
-    naming::Stay,
     recover::decode,
     spool::Lsn,
     supervise::guarded,
@@ -24,13 +23,9 @@ impl House {
         if !self.spool().is_half_full() {
             return;
         }
-        self.pay_names();
         for waiting in self.undelivered().all().into_iter().filter(|waiting| self.is_far_back(waiting.at)) {
-            let names = self.names_of_left(&waiting.left);
-            // Who changes names just now is soon done, and there is a next time.
-            let Some(stay) = self.try_keep_names(&names) else { continue };
             // Each by itself: one record in trouble is nobody else's.
-            if let Some(Err(error)) = guarded("delivery", || self.carry_record(waiting.key(), &stay)) {
+            if let Some(Err(error)) = guarded("delivery", || self.carry_record(waiting.key())) {
                 tracing::error!(%error, "what waits for its mailbox holds the log, which cannot be written");
                 break;
             }
@@ -48,10 +43,12 @@ impl House {
     ///
     /// # Errors
     /// If the log cannot be written.
-    pub(crate) fn carry_record(&self, key: Key, stay: &Stay<'_>) -> io::Result<()> {
+    pub(crate) fn carry_record(&self, key: Key) -> io::Result<()> {
+        // No name changes in the log meanwhile.
+        let _moving = self.undelivered().moving();
         let Some(mut waiting) = self.undelivered().now(key) else { return Ok(()) };
         if let [Left { task: Task::Number(reserved), account, mailbox }] = &*waiting.left {
-            let place = Place { account: account.clone(), mailbox: stay.called(account, mailbox) };
+            let place = Place { account: account.clone(), mailbox: self.called(account, mailbox) };
             let (at, id) = self.say_numbers(&place, *reserved)?;
             self.spool().unpin(key.0, key.1);
             let left = Left { task: Task::Remove, account: account.clone(), mailbox: mailbox.clone() };
@@ -61,7 +58,7 @@ impl House {
         let Some(Ok(bytes)) = self.read_waiting(&waiting) else { return Ok(()) };
         match decode(&bytes) {
             Ok(Record::Accept(accept)) => {
-                let called: Vec<Box<str>> = waiting.left.iter().map(|left| stay.called(&left.account, &left.mailbox)).collect();
+                let called: Vec<Box<str>> = waiting.left.iter().map(|left| self.called(&left.account, &left.mailbox)).collect();
                 let mut targets = Vec::with_capacity(called.len());
                 for (left, called) in waiting.left.iter_mut().zip(&called) {
                     let Task::Deliver { target: n, .. } = &mut left.task else { continue };
@@ -85,7 +82,7 @@ impl House {
             }
             // A removal stays behind what it removes: a message that is carried has not been removed.
             Ok(Record::Gone(gone)) => {
-                let called = waiting.left.first().map_or_else(|| gone.mailbox.into(), |left| stay.called(&left.account, &left.mailbox));
+                let called = waiting.left.first().map_or_else(|| gone.mailbox.into(), |left| self.called(&left.account, &left.mailbox));
                 (waiting.at, waiting.id) = self.pin_removal(&queue::Gone { mailbox: &called, ..gone })?;
                 self.spool().unpin(key.0, key.1);
             }

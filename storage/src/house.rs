@@ -44,11 +44,14 @@ use wire::{Ring, Tick, Tls};
 
 mod reception;
 mod restored;
+mod shifts;
 mod times;
 pub use restored::Restored;
+pub use shifts::Shift;
 
 use reception::{protocol, refusal};
 use restored::new_validity;
+use shifts::Shifts;
 
 /// What all connections share.
 pub struct House {
@@ -81,6 +84,7 @@ pub struct House {
     ready_at: u64,
     hostname: Box<str>,
     rounds: Mutex<Rounds>,
+    shifts: Shifts,
     checkpoint: Mutex<()>,
     registry: naming::Registry,
 }
@@ -252,6 +256,7 @@ impl House {
             clock,
             hostname,
             rounds: Mutex::new(Rounds { checkpoint: now, kept: 0, deliver_again: now }),
+            shifts: Shifts::default(),
             registry: naming::Registry::default(),
             checkpoint: Mutex::default(),
         };
@@ -281,22 +286,30 @@ impl House {
     /// # Errors
     /// A fault of the disk; the log keeps everything then.
     pub fn checkpoint(&self) -> io::Result<()> {
-        // One at a time: a second one would find nothing left to do in mailboxes that the first has not synced yet, and let go of their records.
-        let _alone = self.alone();
         self.spool.look_at_fence()?;
-        self.carry_waiting();
-        let mark = self.spool.mark();
-        self.keep_queue()?;
-        for failed in self.mailboxes.checkpoint(&self.waiting_places()) {
+        if self.spool.is_half_full() {
+            self.pay_names();
+        }
+        let mark = {
+            let _alone = self.alone();
+            self.carry_waiting();
+            let mark = self.spool.mark();
+            self.keep_queue()?;
+            mark
+        };
+        // Nothing is held that others wait for: the disk of a mailbox may never answer.
+        for failed in self.mailboxes.checkpoint(&|| self.waiting_places()) {
             self.keep(failed);
         }
+        let _alone = self.alone();
         for file in self.folder.taken() {
             // The log lets go of the record that says so, and the file may be there.
             self.spool.jot(&[&Record::Taken { file: file.as_record() }.encode()])?;
         }
         self.spool.flush()?;
-        // What was kept is before the mark.
-        self.spool.release(mark.min(self.spool.mark()))
+        // In this order: what a mailbox owes is pinned before it owes it no more, and unpinned only where this waits for that.
+        let owed = self.mailboxes.owes_from().unwrap_or(mark);
+        self.spool.release(mark.min(owed).min(self.spool.mark()))
     }
 
     /// Makes durable what the queue knows, and parks what has ended in the log: what waits there for a mailbox does not keep messages for others from it, for a
@@ -309,6 +322,7 @@ impl House {
 
     /// The end: call it when the last connection is gone. The next start has nothing to recover.
     pub fn close(&self) {
+        self.shifts.wait();
         if let Err(error) = self.write_story() {
             tracing::warn!(%error, "the story of what happened is not written");
         }
@@ -539,7 +553,7 @@ impl House {
         &self.mailboxes
     }
 
-    /// For who moves records of the log about: checkpoints, and those who deliver what waits.
+    /// For who moves records of the log about, lets go of them, or unpins what was delivered after all. No mailbox is waited for meanwhile.
     pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
         self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,9 +8,10 @@
 //! - an account has one change at a time that is not durable. Its `order` is held while the disk is synced, and what could not be made durable is owed:
 //!   no other name of the account changes before.
 //!
-//! Each account has its own, so nobody waits for another's disk. Nor for its trouble: the log keeps the record of a change until that is durable, and where
-//! that takes long a record at its end says what is still to be done ([`queue::Doing::Still`]), so that it goes on. Such a record moves no mail in a replay,
-//! for whatever is written while a change is stuck has the names that the log knows ([`Stay::called`]), also where the disk has others.
+//! Each account has its own, so nobody waits for another's disk; and an inbox keeps its name, so whoever delivers to inboxes waits for none. Nor does anybody
+//! wait for an account's trouble: the log keeps the record of a change until that is durable, and where that takes long, whatever it is that whoever makes the
+//! change waits for, a record at its end says what is still to be done ([`queue::Doing::Still`]), so that it goes on. Such a record moves no mail in a replay, for
+//! whatever is written while a change is under way or stuck has the names that the log knows ([`House::called`]), also where the disk has others.
 
 use crate::{account::Account, control::SetAside, house::House, mailbox::Moves, spool::Lsn, supervise::guarded};
 use imap::Refusal;
@@ -29,6 +30,17 @@ pub(crate) struct Names {
     account: Box<str>,
     order: Mutex<Option<Owed>>,
     told: RwLock<Option<Stuck>>,
+    /// The records of its changes that the log keeps, in their order. Whoever is at one may wait for a disk that never answers, and the log has to go on.
+    pinned: Mutex<Vec<Pinned>>,
+}
+
+/// The record of a change that the log keeps.
+struct Pinned {
+    change: Arc<Naming>,
+    at: Lsn,
+    id: u64,
+    /// Whether the log has the new names and nobody else has.
+    is_ahead: bool,
 }
 
 /// Those of all accounts that anybody asked for, and how many changes each made lately.
@@ -39,10 +51,9 @@ pub(crate) struct Registry {
 }
 
 /// A change that is not durable. The log keeps its record.
+#[derive(Clone)]
 pub(crate) struct Owed {
-    change: Naming,
-    at: Lsn,
-    id: u64,
+    change: Arc<Naming>,
     /// Since when, in seconds since 1970.
     since_s: i64,
 }
@@ -55,28 +66,8 @@ pub(crate) enum Stuck {
     Forth(Vec<Owed>),
 }
 
-/// Mailboxes keep their names in the log.
-pub(crate) struct Stay<'a>(Vec<(&'a Names, RwLockReadGuard<'a, Option<Stuck>>)>);
-
-impl Stay<'_> {
-    /// Whether the mailboxes of this account have other names on the disk than in the log.
-    pub(crate) fn is_stuck(&self, account: &str) -> bool {
-        self.stuck(account).is_some()
-    }
-
-    /// What the log calls a mailbox that is called `mailbox` here.
-    pub(crate) fn called(&self, account: &str, mailbox: &str) -> Box<str> {
-        match self.stuck(account) {
-            // One that the log takes for removed is a new one of that name to it; both come together when the removal is taken back.
-            Some(Stuck::Back(_, owed)) => owed.change.follow(mailbox).unwrap_or_else(|| mailbox.into()),
-            Some(Stuck::Forth(_)) | None => mailbox.into(),
-        }
-    }
-
-    fn stuck(&self, account: &str) -> Option<&Stuck> {
-        self.0.iter().find(|(names, _)| *names.account == *account).and_then(|(_, told)| told.as_ref())
-    }
-}
+/// Mailboxes keep their names.
+pub(crate) type Stay<'a> = Vec<RwLockReadGuard<'a, Option<Stuck>>>;
 
 impl House {
     /// Makes a mailbox, durably.
@@ -121,40 +112,34 @@ impl House {
         accounts.into_iter().collect::<BTreeSet<_>>().into_iter().map(|account| self.names(account)).collect()
     }
 
-    /// Mailboxes of these accounts keep their names while this is held: from the moment a record of the log names one, as [`Stay::called`] says, until what it
-    /// asks for is done. Hold no other meanwhile. What is stuck is tried again; where it stays so, nothing can be done in the account's mailboxes.
-    pub(crate) fn keep_names<'a>(&self, names: &'a [Arc<Names>]) -> Stay<'a> {
-        let read = |names: &'a Names| names.told.read().unwrap_or_else(PoisonError::into_inner);
-        let told = names.iter().map(|names| {
-            let mut told = read(names);
-            if told.is_some() {
-                drop(told);
-                // Whether it can be done is seen then.
-                let _ = self.unstick(names, &mut names.told_alone());
-                told = read(names);
-            }
-            (&**names, told)
-        });
-        Stay(told.collect())
-    }
-
-    /// The same for who does it in the mailboxes at once, or not at all.
+    /// Mailboxes of these accounts keep their names while this is held: from the moment a record of the log names one until what it asks for is done. Hold no
+    /// other meanwhile. What is stuck is tried again.
     ///
     /// # Errors
     /// If they have other names in the log.
     pub(crate) fn stay<'a>(&self, names: &'a [Arc<Names>]) -> Result<Stay<'a>, Refusal> {
-        let stay = self.keep_names(names);
-        if stay.0.iter().any(|(_, told)| told.is_some()) { Err(Refusal::Fault(Fault::Later)) } else { Ok(stay) }
+        let mut stay = Vec::with_capacity(names.len());
+        for names in names {
+            loop {
+                let told = names.told.read().unwrap_or_else(PoisonError::into_inner);
+                if told.is_none() {
+                    stay.push(told);
+                    break;
+                }
+                drop(told);
+                self.unstick(names, &mut names.told_alone())?;
+            }
+        }
+        Ok(stay)
     }
 
-    /// As [`House::keep_names`], for who can come again later: `None` if names are changed just now.
-    pub(crate) fn try_keep_names<'a>(&self, names: &'a [Arc<Names>]) -> Option<Stay<'a>> {
-        let told = names.iter().map(|names| match names.told.try_read() {
-            Ok(told) => Some((&**names, told)),
-            Err(TryLockError::Poisoned(told)) => Some((&**names, told.into_inner())),
-            Err(TryLockError::WouldBlock) => None,
-        });
-        told.collect::<Option<_>>().map(Stay)
+    /// What the log calls a mailbox that is called `mailbox` here. Hold [`crate::undelivered::Undelivered::moving`] until that is written.
+    pub(crate) fn called(&self, account: &str, mailbox: &str) -> Box<str> {
+        let names = self.names(account);
+        let pinned = names.pinned();
+        // One that the log takes for removed is a new one of that name to it; both come together when the removal is taken back.
+        let new = pinned.iter().find(|pinned| pinned.is_ahead).and_then(|pinned| pinned.change.follow(mailbox));
+        new.unwrap_or_else(|| mailbox.into())
     }
 
     /// Makes durable what could not be made durable before, and does what could not be done. Where that still cannot be, the log need not keep its record
@@ -162,41 +147,61 @@ impl House {
     pub(crate) fn pay_names(&self) {
         let all: Vec<Arc<Names>> = self.registry().accounts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for names in all {
-            let mut owed = match names.order.try_lock() {
-                Ok(owed) => owed,
-                Err(TryLockError::Poisoned(owed)) => owed.into_inner(),
-                // Somebody is at it.
-                Err(TryLockError::WouldBlock) => continue,
-            };
-            let stuck = || if names.is_stuck() { self.unstick(&names, &mut names.told_alone()) } else { Ok(()) };
-            let paid = guarded("names", || stuck().and_then(|()| self.pay(&names, &mut owed)));
-            match paid {
-                Some(Ok(())) => continue,
-                Some(Err(refusal)) => tracing::warn!(account = %names.account, ?refusal, "a change of names is not durable yet"),
-                None => {}
+            let is_late = self.accounts().named(&names.account).is_some_and(|account| self.mailboxes().is_late(&account.maildir));
+            if !is_late {
+                match guarded("names", || self.try_to_pay(&names)) {
+                    Some(Ok(())) => {}
+                    Some(Err(refusal)) => tracing::warn!(account = %names.account, ?refusal, "a change of names is not durable yet"),
+                    None => {}
+                }
             }
-            if let Err(error) = self.carry_names(&names, &mut owed) {
+            if let Err(error) = self.carry_names(&names) {
                 tracing::error!(account = %names.account, %error, "a change of names holds the log");
             }
         }
     }
 
-    /// Tells at the end of the log what is still to be done of a change of names, if it would hold too much of it otherwise.
-    fn carry_names(&self, names: &Names, owed: &mut Option<Owed>) -> io::Result<()> {
-        let mut told = names.told_alone();
-        let stuck = match &mut *told {
-            None => &mut [],
-            Some(Stuck::Back(_, owed)) => std::slice::from_mut(owed),
-            Some(Stuck::Forth(all)) => &mut **all,
+    fn try_to_pay(&self, names: &Names) -> Result<(), Refusal> {
+        let mut owed = match names.order.try_lock() {
+            Ok(owed) => owed,
+            Err(TryLockError::Poisoned(owed)) => owed.into_inner(),
+            // Somebody is at it.
+            Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        for owed in owed.iter_mut().chain(stuck).filter(|owed| self.is_far_back(owed.at)) {
+        if names.is_stuck() {
+            self.unstick(names, &mut names.told_alone())?;
+        }
+        self.pay(names, &mut owed)
+    }
+
+    /// Tells at the end of the log what is still to be done of a change of names, if it would hold too much of it otherwise.
+    fn carry_names(&self, names: &Names) -> io::Result<()> {
+        for pinned in names.pinned().iter_mut().filter(|pinned| self.is_far_back(pinned.at)) {
             let mut entry = self.spool().entry();
-            entry.commit_removal(&[&owed.change.record(&names.account, Doing::Still).encode()])?;
+            entry.commit_removal(&[&pinned.change.record(&names.account, Doing::Still).encode()])?;
             let id = entry.id();
             let at = entry.pin();
-            self.spool().unpin(owed.at, owed.id);
-            (owed.at, owed.id) = (at, id);
+            self.spool().unpin(pinned.at, pinned.id);
+            (pinned.at, pinned.id) = (at, id);
         }
+        Ok(())
+    }
+
+    /// The log keeps the record of a change, which is pinned, until [`House::end_names`].
+    fn owe_names(&self, names: &Names, change: Naming, at: Lsn, id: u64, is_ahead: bool) -> Owed {
+        let change = Arc::new(change);
+        names.pinned().push(Pinned { change: change.clone(), at, id, is_ahead });
+        Owed { change, since_s: self.now().seconds }
+    }
+
+    /// Writes how changes ended, and lets the log go of them.
+    fn end_names(&self, names: &Names, ended: &[Owed], how: &Record<'_>) -> Result<(), Refusal> {
+        // Held meanwhile: neither may be told behind this what is still to be done, nor a name that is taken back.
+        let _still = self.undelivered().still();
+        let mut pinned = names.pinned();
+        self.note(how)?;
+        let is_ended = |pinned: &mut Pinned| ended.iter().any(|owed| Arc::ptr_eq(&pinned.change, &owed.change));
+        pinned.extract_if(.., is_ended).for_each(|pinned| self.spool().unpin(pinned.at, pinned.id));
         Ok(())
     }
 
@@ -206,7 +211,7 @@ impl House {
         let mut found = Vec::new();
         for names in all {
             let mut tell = |owed: &Owed, why: &str| {
-                let mailbox = match &owed.change {
+                let mailbox = match &*owed.change {
                     Naming::Rename { from, to } => format!("{from} (now {to})"),
                     Naming::Remove { mailbox } => format!("{mailbox} (removed)"),
                 };
@@ -243,8 +248,8 @@ impl House {
         for unnamed in replay.unnamed() {
             let names = self.names(&unnamed.account);
             // An id of the log's own, which no entry has.
-            let owed = Owed { change: unnamed.change.clone(), at: unnamed.at, id: 0, since_s: self.now().seconds };
-            self.spool().pin(owed.at, owed.id);
+            self.spool().pin(unnamed.at, 0);
+            let owed = self.owe_names(&names, unnamed.change.clone(), unnamed.at, 0, false);
             let mut told = names.told_alone();
             match &mut *told {
                 Some(Stuck::Forth(all)) => all.push(owed),
@@ -260,24 +265,31 @@ impl House {
     fn tell_and_do(&self, names: &Names, maildir: &Path, change: Naming, moves: Moves) -> Result<Owed, Refusal> {
         let mut told = names.told_alone();
         self.unstick(names, &mut told)?;
-        let mut entry = self.spool().entry();
-        entry.commit(&[&change.record(&names.account, Doing::Next).encode()]).map_err(|error| refusal(&error))?;
-        let id = entry.id();
-        let at = entry.pin();
+        let owed = {
+            let _still = self.undelivered().still();
+            let mut entry = self.spool().entry();
+            entry.commit(&[&change.record(&names.account, Doing::Next).encode()]).map_err(|error| refusal(&error))?;
+            let id = entry.id();
+            let at = entry.pin();
+            self.owe_names(names, change, at, id, true)
+        };
         // Whatever ends this, and be it a panic, the next one finds what is left to do.
-        let since_s = self.now().seconds;
-        *told = Some(Stuck::Back(moves.clone(), Owed { change: change.clone(), at, id, since_s }));
+        *told = Some(Stuck::Back(moves.clone(), owed.clone()));
         if let Err(refusal) = self.mailboxes().carry_out(maildir, &moves) {
             if let Err(again) = self.unstick(names, &mut told) {
                 tracing::error!(account = %names.account, ?again, "names are not what the log says they are; the account's mail waits");
             }
             return Err(refusal);
         }
-        for (at, id) in self.undelivered().follow(&names.account, &change) {
-            self.spool().unpin(at, id);
+        {
+            let _still = self.undelivered().still();
+            names.pinned().iter_mut().for_each(|pinned| pinned.is_ahead = false);
+            for (at, id) in self.undelivered().follow(&names.account, &owed.change) {
+                self.spool().unpin(at, id);
+            }
         }
         *told = None;
-        Ok(Owed { change, at, id, since_s })
+        Ok(owed)
     }
 
     /// Makes the names on the disk those that the log has.
@@ -292,10 +304,9 @@ impl House {
                 self.mailboxes().take_back(&account.maildir, moves)?;
                 if let Moves::Rename(_) = moves {
                     // The log must not say that nothing happened before the disk does. What could not be removed was not touched.
-                    self.disk().sync_dir(&account.maildir).map_err(|error| refusal(&error))?;
+                    self.mailboxes().sync_names(&account.maildir)?;
                 }
-                self.note(&Record::NotNamed { account: &names.account })?;
-                self.spool().unpin(owed.at, owed.id);
+                self.end_names(names, std::slice::from_ref(owed), &Record::NotNamed { account: &names.account })?;
             }
             (Stuck::Forth(all), Some(account)) => {
                 for owed in &*all {
@@ -325,9 +336,7 @@ impl House {
 
     /// These are durable.
     fn end(&self, names: &Names, done: &[Owed]) -> Result<(), Refusal> {
-        self.note(&Record::Named { account: &names.account })?;
-        done.iter().for_each(|owed| self.spool().unpin(owed.at, owed.id));
-        Ok(())
+        self.end_names(names, done, &Record::Named { account: &names.account })
     }
 
     /// Nobody needs these any more if their account stays away.
@@ -352,7 +361,7 @@ impl House {
         if let Some(names) = accounts.get(account) {
             return names.clone();
         }
-        let names = Arc::new(Names { account: account.into(), order: Mutex::default(), told: RwLock::default() });
+        let names = Arc::new(Names { account: account.into(), order: Mutex::default(), told: RwLock::default(), pinned: Mutex::default() });
         accounts.insert(account.into(), names.clone());
         names
     }
@@ -361,6 +370,10 @@ impl House {
 impl Names {
     fn order(&self) -> MutexGuard<'_, Option<Owed>> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pinned(&self) -> MutexGuard<'_, Vec<Pinned>> {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn told_alone(&self) -> RwLockWriteGuard<'_, Option<Stuck>> {
@@ -374,6 +387,16 @@ impl Names {
             Err(TryLockError::WouldBlock) => false,
         }
     }
+}
+
+/// As [`House::stay`], for who can come again later: `None` if names are changed just now. They may be stuck.
+pub(crate) fn try_stay(names: &[Arc<Names>]) -> Option<Stay<'_>> {
+    let told = names.iter().map(|names| match names.told.try_read() {
+        Ok(told) => Some(told),
+        Err(TryLockError::Poisoned(told)) => Some(told.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    });
+    told.collect()
 }
 
 fn refusal(error: &io::Error) -> Refusal {

@@ -4,7 +4,7 @@
 
 use crate::{
     house::House,
-    mailbox::{Content, Deposit, Mailbox, Owed, Reserved},
+    mailbox::{Charge, Content, Deposit, Mailbox, Owed, Reserved},
     spool::Lsn,
     supervise::guarded,
     undelivered::{Left, Task, Waiting},
@@ -56,7 +56,7 @@ impl House {
         match record {
             Ok(record) => {
                 let id = if let Record::Accept(accept) = &record { accept.id } else { 0 };
-                lefts.retain(|left| guarded("recovery", || self.replay_one(at, id, &record, left)) != Some(true));
+                lefts.retain(|left| guarded("recovery", || self.replay_one(at, id, &record, left, &|| true)) != Some(true));
                 (id, lefts)
             }
             Err(error) => {
@@ -81,8 +81,9 @@ impl House {
         if let Some(mailbox) = self.open_for_replay(&place.account, &place.mailbox, reserved, make)? {
             let unwanted: Vec<&[u8]> = replay.unwanted(place).collect();
             if !unwanted.is_empty() {
-                let owed: Vec<Owed> = replay.removals(place).iter().map(|&at| Owed { at, id: 0, target: None }).collect();
-                mailbox.bury(&unwanted, &owed)?;
+                let removals = replay.removals(place).iter();
+                let charges: Vec<Charge> = removals.map(|&at| mailbox.charge(Owed { at, id: 0, target: None }, b"")).collect();
+                mailbox.bury(&unwanted, &charges)?;
             }
             let mut back = Vec::new();
             for (base, wanted) in replay.missed(place) {
@@ -123,8 +124,9 @@ impl House {
         }
     }
 
-    /// Does again what a record of the log asks for in one mailbox. A message that is there gets another file. False if it cannot be done now.
-    pub(crate) fn replay_one(&self, at: Lsn, id: u64, record: &Record<'_>, left: &Left) -> bool {
+    /// Does again what a record of the log asks for in one mailbox. A message that is there gets another file. False if it cannot be done now. Nothing is done
+    /// that is not `wanted` any more.
+    pub(crate) fn replay_one(&self, at: Lsn, id: u64, record: &Record<'_>, left: &Left, wanted: &dyn Fn() -> bool) -> bool {
         let shown = format!("{id:x}");
         let account = self.accounts().named(&left.account);
         // Its mailboxes may not have their names yet.
@@ -171,18 +173,26 @@ impl House {
             return true;
         }
         let flags = target.flags();
-        let deposit = Deposit {
-            base: target.base,
-            content,
-            flags: &flags,
-            date: target.date,
-            size,
-            wire: accept.wire_size,
-            structure: None,
-            record: Some(Owed { at, id, target: u32::try_from(n).ok() }),
+        let restore = |mailbox: &Mailbox| {
+            let charge = mailbox.charge(Owed { at, id, target: u32::try_from(n).ok() }, target.base.as_bytes());
+            // Looked at behind the charge: who removes the message from now on takes that away.
+            if !wanted() {
+                return Ok(());
+            }
+            let deposit = Deposit {
+                base: target.base,
+                content,
+                flags: &flags,
+                date: target.date,
+                size,
+                wire: accept.wire_size,
+                structure: None,
+                record: Some(&charge),
+            };
+            mailbox.restore(&deposit).map(drop)
         };
         let restored = match self.open_for_replay(&left.account, &left.mailbox, None, true) {
-            Ok(Some(mailbox)) => mailbox.restore(&deposit).map(drop),
+            Ok(Some(mailbox)) => restore(&mailbox),
             Ok(None) => Ok(()),
             Err(refusal) => Err(refusal),
         };
@@ -199,7 +209,7 @@ impl House {
         let bases: Vec<&[u8]> = gone.bases.iter().collect();
         let reserved = gone.bounds.and_then(bounds);
         match self.open_for_replay(&left.account, &left.mailbox, reserved, false) {
-            Ok(Some(mailbox)) => mailbox.bury(&bases, &[owed]).is_ok(),
+            Ok(Some(mailbox)) => mailbox.bury(&bases, &[mailbox.charge(owed, b"")]).is_ok(),
             Ok(None) => true,
             Err(_) => false,
         }

@@ -6,7 +6,7 @@ use crate::{
     control::SetAside,
     house::House,
     mailbox::{Failed, Owed},
-    naming::Names,
+    naming::{Names, try_stay},
     recover::decode,
     spool::{self, Lsn},
     supervise::guarded,
@@ -18,7 +18,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -33,6 +33,9 @@ const ACCOUNT_MAX: usize = 1000;
 #[derive(Default)]
 pub struct Undelivered {
     list: Mutex<BTreeMap<Key, Waiting>>,
+    /// Held by who moves a record to another place, from reading what waits for it until it waits elsewhere, and shared by who adds to that or takes from it
+    /// because of something else that is in the log.
+    places: RwLock<()>,
     lost: AtomicU64,
 }
 
@@ -277,6 +280,17 @@ impl Undelivered {
     fn list(&self) -> MutexGuard<'_, BTreeMap<Key, Waiting>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// No record gets another place while this is held. Hold it for a record at a time; and hold it while names change in the log, and where what waits
+    /// follows that: what is written in another place has the names that the log knows there.
+    pub fn still(&self) -> RwLockReadGuard<'_, ()> {
+        self.places.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Only who has this moves one.
+    pub fn moving(&self) -> RwLockWriteGuard<'_, ()> {
+        self.places.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl House {
@@ -285,10 +299,9 @@ impl House {
         let mut reader = self.spool().reader();
         let mut mailbox = failed.mailbox.name();
         let mut removed: BTreeSet<Box<[u8]>> = BTreeSet::new();
-        // Removals first: what was removed is not delivered again.
-        failed.owed.sort_by_key(|owed| std::cmp::Reverse((owed.target.is_some(), owed.at)));
-        // Each is given back to the mailbox unless it is kept here.
-        while let Some(&Owed { at, id, target }) = failed.owed.last() {
+        // Each is owed by the mailbox until it is kept here.
+        while let Some(Owed { at, id, target }) = failed.next() {
+            let _still = self.undelivered().still();
             self.spool().pin(at, id);
             let read = reader.read(at).and_then(|bytes| match (decode(&bytes)?, target) {
                 (Record::Accept(accept), Some(n)) => {
@@ -329,7 +342,7 @@ impl House {
                     mailbox = now;
                 }
             }
-            failed.owed.pop();
+            failed.next_is_kept();
         }
     }
 
@@ -372,12 +385,13 @@ impl House {
 
     /// The names of those whose mailboxes a record waits for.
     pub(crate) fn names_of_left(&self, left: &[Left]) -> Vec<Arc<Names>> {
-        self.names_of(left.iter().map(|left| &*left.account))
+        // An inbox keeps its name.
+        let named = left.iter().filter(|left| MailboxName::new(&left.mailbox).is_ok_and(|name| !name.is_inbox()));
+        self.names_of(named.map(|left| &*left.account))
     }
 
-    /// Tries again to do what was promised.
+    /// Tries again to do what was promised. Another may come by while one waits for the disk of a mailbox.
     pub fn deliver_again(&self) {
-        let _alone = self.alone();
         self.pay_names();
         let mut all = self.undelivered().all();
         // What says which numbers were used comes before what uses new ones.
@@ -385,50 +399,67 @@ impl House {
         for waiting in all {
             guarded("delivery", || self.do_waiting(waiting.key()));
         }
+        let _alone = self.alone();
         self.lose_what_cannot_be_read();
     }
 
     fn do_waiting(&self, key: Key) {
         let Some(waiting) = self.undelivered().now(key) else { return };
-        let names = self.names_of_left(&waiting.left);
-        let Some(stay) = self.try_keep_names(&names) else { return };
-        // As their mailboxes are called now.
-        let Some(waiting) = self.undelivered().now(key) else { return };
         if waiting.left.iter().any(|left| matches!(left.task, Task::Number(_))) {
-            if let Err(error) = self.carry_record(key, &stay) {
+            let _alone = self.alone();
+            if let Err(error) = self.carry_record(key) {
                 tracing::warn!(%error, "which numbers of a mailbox were used is not in the log yet");
             }
             return;
         }
         let Some(Ok(bytes)) = self.read_waiting(&waiting) else { return };
         let Ok(record) = decode(&bytes) else { return };
-        let Waiting { at, id, left, untold, .. } = waiting;
-        let shown = format!("{id:x}");
-        let mut failed = 0;
-        let mut done = false;
-        if untold != Untold::default() {
-            match guarded("queue", || self.tell_queue(at, &record, untold)) {
-                Some(()) => done |= self.undelivered().told(key),
-                None => failed += 1,
-            }
-        }
+        let Waiting { at, id, left, .. } = waiting;
+        let mut failed = usize::from(!self.tell_what_is_untold(key, &record));
         for left in left {
-            if !self.undelivered().has(key, &left) {
+            // Its mailbox keeps its name meanwhile; nobody else's has to.
+            let names = self.names_of_left(std::slice::from_ref(&left));
+            let Some(_stay) = try_stay(&names) else { continue };
+            let wanted = || self.undelivered().has(key, &left);
+            // Its mailbox has another name now, or its disk does not answer just now.
+            if !wanted() || self.accounts().named(&left.account).is_some_and(|account| self.mailboxes().is_late(&account.maildir)) {
                 continue;
             }
-            if guarded("delivery", || self.replay_one(at, id, &record, &left)) == Some(true) {
-                self.not_after_all(key, &left, &record);
-                done |= self.undelivered().done(key, &left);
+            if guarded("delivery", || self.replay_one(at, id, &record, &left, &wanted)) == Some(true) {
+                let still = self.undelivered().still();
+                let done = self.undelivered().done(key, &left);
+                drop(still);
+                self.let_go(key, done);
             } else {
                 failed += 1;
             }
         }
-        if done {
-            self.spool().unpin(at, id);
-            tracing::info!(id = shown, "done after all");
-        }
         if failed > 0 {
-            tracing::warn!(id = shown, mailboxes = failed, "promised, and not done yet");
+            tracing::warn!(id = format!("{id:x}"), mailboxes = failed, "promised, and not done yet");
+        }
+    }
+
+    /// Tells the queue what it was not told of a record. False if it could not be told.
+    fn tell_what_is_untold(&self, key: Key, record: &Record<'_>) -> bool {
+        // Once.
+        let alone = self.alone();
+        let untold = self.undelivered().now(key).map(|waiting| waiting.untold).unwrap_or_default();
+        if untold == Untold::default() {
+            return true;
+        }
+        let told = guarded("queue", || self.tell_queue(key.0, record, untold)).is_some();
+        let done = told && self.undelivered().told(key);
+        drop(alone);
+        self.let_go(key, done);
+        told
+    }
+
+    /// The log need not keep a record any more, if it has nothing else to do. Its mailboxes owe it until it is durable there.
+    fn let_go(&self, (at, id): Key, is_done: bool) {
+        if is_done {
+            let _alone = self.alone();
+            self.spool().unpin(at, id);
+            tracing::info!(id = format!("{id:x}"), "done after all");
         }
     }
 
@@ -457,23 +488,6 @@ impl House {
     fn tell_queue(&self, at: Lsn, record: &Record<'_>, untold: Untold) {
         if let Record::Accept(accept) = record {
             self.outgoing().tell_again(self.depot(), self.queue_ms(), at, accept, untold);
-        }
-    }
-
-    /// Removes what was delivered again if its user removed it while that went on.
-    fn not_after_all(&self, key: Key, left: &Left, record: &Record<'_>) {
-        let (Task::Deliver { target, .. }, Record::Accept(accept)) = (&left.task, record) else { return };
-        if self.undelivered().has(key, left) {
-            return;
-        }
-        let Some(target) = accept.targets.iter().nth(*target) else { return };
-        let Some(account) = self.accounts().named(&left.account) else { return };
-        let removed = MailboxName::new(&left.mailbox).ok().map(|name| {
-            let mailbox = self.mailboxes().open(&account.maildir, &name)?;
-            mailbox.bury(&[target.base.as_bytes()], &[])
-        });
-        if !matches!(removed, Some(Ok(()))) {
-            tracing::error!(mailbox = %left.mailbox, base = %target.base, "a message that was removed came back");
         }
     }
 }

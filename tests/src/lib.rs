@@ -18,7 +18,7 @@ pub mod world;
 /// # Errors
 /// If one of them is set aside.
 pub fn settle(boxes: &storage::mailbox::Mailboxes) -> Result<(), imap::Refusal> {
-    let failed = boxes.checkpoint(&std::collections::BTreeSet::new());
+    let failed = boxes.checkpoint(&std::collections::BTreeSet::new);
     if failed.is_empty() && boxes.aside().is_empty() { Ok(()) } else { Err(imap::Refusal::Fault(wire::Fault::Later)) }
 }
 

@@ -51,7 +51,9 @@ impl Handles {
         };
         let now = fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok().filter(|now| id_of(now) == id);
         if now.is_none() {
-            self.kept().by_path.remove(path);
+            let gone = self.kept().by_path.remove(path);
+            // Not under the lock: closing may wait for a server of files that does not answer.
+            drop(gone);
         }
         now.map(|now| (file, now))
     }
@@ -59,15 +61,20 @@ impl Handles {
     /// Keeps one that was opened, in the place of the one that was unused for longest.
     pub fn keep(&self, path: PathBuf, file: OwnedFd, stat: &Stat) -> Arc<OwnedFd> {
         let file = Arc::new(file);
-        let mut kept = self.kept();
-        if kept.by_path.len() >= most()
-            && let Some(oldest) = kept.by_path.iter().min_by_key(|(_, handle)| handle.used).map(|(path, _)| path.clone())
+        // What makes room is closed behind the lock.
+        let mut gone = [None, None];
         {
-            kept.by_path.remove(&oldest);
+            let mut kept = self.kept();
+            if kept.by_path.len() >= most()
+                && let Some(oldest) = kept.by_path.iter().min_by_key(|(_, handle)| handle.used).map(|(path, _)| path.clone())
+            {
+                gone[0] = kept.by_path.remove(&oldest);
+            }
+            kept.ticket += 1;
+            let handle = Handle { file: file.clone(), id: id_of(stat), used: kept.ticket };
+            gone[1] = kept.by_path.insert(path, handle);
         }
-        kept.ticket += 1;
-        let handle = Handle { file: file.clone(), id: id_of(stat), used: kept.ticket };
-        kept.by_path.insert(path, handle);
+        drop(gone);
         file
     }
 

@@ -49,7 +49,7 @@ impl House {
                 rounds.deliver_again = now;
                 drop(rounds);
                 self.deliver_again();
-                if !self.mailboxes.aside().is_empty()
+                if self.mailboxes.want_checkpoint()
                     && let Err(error) = self.checkpoint()
                 {
                     tracing::error!(%error, "no checkpoint: the log keeps what it has");

@@ -1,6 +1,12 @@
 //! What the mailboxes of one account share: how much they hold, their register, the next UIDVALIDITY.
 
-use super::{limits, shelf::Common, trouble};
+use super::{
+    limits,
+    shelf::Common,
+    trouble,
+    turn::{Held, Turn},
+    watch::{Calls, Watched},
+};
 use crate::disk::{Disk, File, How};
 use imap::Refusal;
 use mail::MailboxName;
@@ -12,7 +18,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use wire::Fault;
 
@@ -29,6 +38,11 @@ pub(super) struct Account {
     common: Arc<Common>,
     /// The Maildir that is the inbox.
     pub root: PathBuf,
+    /// The disk, watched: whatever is done in this Maildir goes through it.
+    pub disk: Arc<dyn Disk>,
+    pub calls: Arc<Calls>,
+    /// The file system on which a mailbox of it was last found; none yet if it is `u64::MAX`.
+    device: AtomicU64,
     books: Mutex<Books>,
     /// Which directories of it are not used, and why, as far as that was said.
     refused: Mutex<BTreeMap<PathBuf, String>>,
@@ -37,7 +51,9 @@ pub(super) struct Account {
     /// Files of which it was said what is odd about them.
     said: Mutex<BTreeSet<PathBuf>>,
     /// Held while mailboxes are made, renamed and removed.
-    pub order: Mutex<()>,
+    order: Turn<()>,
+    /// Held while a UIDVALIDITY is given out.
+    numbering: Turn<()>,
 }
 
 /// That a Maildir is nobody else's.
@@ -59,15 +75,31 @@ struct Books {
 
 impl Account {
     pub fn new(common: Arc<Common>, root: PathBuf) -> Account {
+        let calls = Arc::new(Calls::new(common.rounds.clone()));
+        let disk = Arc::new(Watched { disk: common.disk.clone(), calls: calls.clone() });
         Account {
             common,
             root,
+            disk,
+            calls,
+            device: AtomicU64::new(u64::MAX),
             books: Mutex::default(),
             refused: Mutex::default(),
             guarded: Mutex::default(),
             said: Mutex::default(),
-            order: Mutex::default(),
+            order: Turn::new(()),
+            numbering: Turn::new(()),
         }
+    }
+
+    /// A mailbox of it lies there.
+    pub fn lies_on(&self, device: u64) {
+        self.device.store(device, Ordering::Relaxed);
+    }
+
+    /// The file system on which a mailbox of it was last found.
+    pub fn device(&self) -> Option<u64> {
+        Some(self.device.load(Ordering::Relaxed)).filter(|device| *device != u64::MAX)
     }
 
     /// As [`Account::guard`] for the inbox, for whoever asks at each message: as long as nothing was put into the Maildir, whose its directories are is
@@ -79,7 +111,7 @@ impl Account {
         let now_ns = self.common.now_ns();
         let as_it_is =
             |disk: &dyn Disk| disk.stat(&self.root).ok().filter(|stat| super::guard::objection(&self.root, stat, disk.uid()).is_none());
-        let modified_ns = as_it_is(&*self.common.disk).map(|stat| stat.modified_ns);
+        let modified_ns = as_it_is(&*self.disk).map(|stat| stat.modified_ns);
         let known = *self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_some_and(|known| Some(known.modified_ns) == modified_ns && (0..GUARDED_NS).contains(&(now_ns - known.at_ns))) {
             return Ok(());
@@ -95,7 +127,7 @@ impl Account {
     /// # Errors
     /// `Later` if somebody else may write there. The log says why, once.
     pub fn guard(&self, dir: &Path) -> Result<(), Refusal> {
-        let disk = &*self.common.disk;
+        let disk = &*self.disk;
         let mut why = None;
         let own = (*dir != *self.root).then(|| self.root.clone());
         for path in own.into_iter().chain([dir.to_owned(), dir.join("cur"), dir.join("new"), dir.join("tmp")]) {
@@ -165,12 +197,12 @@ impl Account {
     /// A UIDVALIDITY that no mailbox of this account ever had: greater than all before, and the time if that is greater still (so that it
     /// is new even if the file with the last one is lost).
     pub fn next_validity(&self, sync: bool) -> Result<u32, Refusal> {
-        let _books = self.books();
+        let _numbering = self.wait_for(&self.numbering)?;
         let path = self.root.join(VALIDITY);
-        let last = read_validity(&*self.common.disk, &path).map_err(|e| trouble("read", &path, &e))?;
+        let last = read_validity(&*self.disk, &path).map_err(|e| trouble("read", &path, &e))?;
         let now = u32::try_from(self.common.now_s()).unwrap_or(1).max(1);
         let next = now.max(last.saturating_add(1)).max(self.common.options.uidvalidity);
-        write_file(&*self.common.disk, &path, (sealed::seal(&next.to_string(), sealed::LINE) + "\n").as_bytes(), sync)
+        write_file(&*self.disk, &path, (sealed::seal(&next.to_string(), sealed::LINE) + "\n").as_bytes(), sync)
             .map_err(|e| trouble("write", &path, &e))?;
         Ok(next)
     }
@@ -178,7 +210,7 @@ impl Account {
     /// Subscriptions and uses.
     pub fn register(&self) -> Result<Register, Refusal> {
         let path = self.root.join(REGISTER);
-        let text = read_file(&*self.common.disk, &path, limits::REGISTER).map_err(|e| trouble("read", &path, &e))?;
+        let text = read_file(&*self.disk, &path, limits::REGISTER).map_err(|e| trouble("read", &path, &e))?;
         let Some(text) = text else { return Ok(Register::fresh()) };
         let (register, seal) = Register::load(&text);
         if matches!(seal, Seal::Mended | Seal::Broken) {
@@ -194,14 +226,22 @@ impl Account {
     pub fn write_register(&self, register: &Register) -> Result<(), Refusal> {
         let path = self.root.join(REGISTER);
         let write = || {
-            write_file(&*self.common.disk, &path, register.print().as_bytes(), true)?;
-            self.common.disk.sync_dir(&self.root)
+            write_file(&*self.disk, &path, register.print().as_bytes(), true)?;
+            self.disk.sync_dir(&self.root)
         };
         write().map_err(|e| trouble("write", &path, &e))
     }
 
-    pub fn order(&self) -> MutexGuard<'_, ()> {
-        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Held while mailboxes are made, renamed and removed.
+    ///
+    /// # Errors
+    /// `Later` if the disk does not answer whoever has it.
+    pub fn order(&self) -> Result<Held<'_, ()>, Refusal> {
+        self.wait_for(&self.order)
+    }
+
+    fn wait_for<'a>(&self, turn: &'a Turn<()>) -> Result<Held<'a, ()>, Refusal> {
+        turn.wait(|| self.calls.is_stalled()).ok_or(Refusal::Fault(Fault::Later))
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {

@@ -3,9 +3,10 @@
 use super::{
     aside::Until,
     device::Device,
+    ledger::{Failed, Owed},
     limits,
     shelf::Mailboxes,
-    state::{CACHE, INDEX, Life, Locked, Mailbox, Owed, UIDS},
+    state::{CACHE, INDEX, Life, Locked, Mailbox, News, UIDS},
     trouble,
 };
 use crate::{disk::How, supervise::guarded};
@@ -17,15 +18,11 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
-/// A mailbox that a checkpoint could not make durable, and the records of the spool that are needed again because of it.
-pub struct Failed {
-    /// The mailbox. It is set aside.
-    pub mailbox: Arc<Mailbox>,
-    /// Its records.
-    pub owed: Vec<Owed>,
-}
+/// Mailboxes by Maildir and name.
+pub type Places = BTreeSet<(PathBuf, MailboxName)>;
 
 /// A mailbox that is about to be made durable.
 struct Settling {
@@ -33,87 +30,114 @@ struct Settling {
     device: Arc<Device>,
     /// UIDs below this one will be.
     upto: u32,
-    owed: Vec<Owed>,
+    /// What is owed no more then.
+    done: Vec<(Owed, u64)>,
+    /// How many failures there had been.
+    failures: u64,
     over: bool,
 }
 
-/// Whatever ends a checkpoint, and be it a panic: what nobody saw to is owed as before, and not vouched for.
-impl Drop for Settling {
-    fn drop(&mut self) {
-        if !self.over {
-            self.mailbox.owe_again(&mut self.owed);
-        }
-    }
-}
-
-impl Drop for Failed {
-    fn drop(&mut self) {
-        if !self.owed.is_empty() {
-            self.mailbox.owe_again(&mut self.owed);
-        }
-    }
+/// What a mailbox has to be made durable of.
+enum Prepared {
+    Nothing,
+    /// Somebody has it, or another checkpoint is at it: what it owes it owes until the next one.
+    Busy,
+    Ready(Settling),
+    /// Its directory is not there any more, and a sync of its file system vouches for what was written there, wherever that is now; nothing if it cannot be
+    /// synced as a whole.
+    Dead(Option<Settling>),
 }
 
 impl Mailboxes {
     /// Makes durable whatever was delivered, changed or removed before this call: removes files that wait for it, writes bounds, and syncs each file
-    /// system that has something of it. Then the spool may let go of records whose delivery had ended by then, but for those of the mailboxes that are
-    /// returned: one mailbox in trouble is nobody else's. What those records ask for has to be done again, with files of its own.
+    /// system that has something of it. Then the spool may let go of what is not owed any more ([`Mailboxes::owes_from`]). Returned is what has to be done
+    /// again, with files of its own: one mailbox in trouble is nobody else's.
     ///
-    /// Mailboxes in `waiting`, by Maildir and name, have records that wait to be delivered again, so they are not sound yet.
-    pub fn checkpoint(&self, waiting: &BTreeSet<(PathBuf, MailboxName)>) -> Vec<Failed> {
+    /// Others may call it as well while one waits for a disk that does not answer.
+    ///
+    /// Mailboxes in `waiting` have records that wait to be delivered again, so they are not sound yet.
+    pub fn checkpoint(&self, waiting: &dyn Fn() -> Places) -> Vec<Failed> {
         let mut failed = Vec::new();
         let mut devices: BTreeMap<u64, Vec<Settling>> = BTreeMap::new();
-        for mailbox in self.all() {
-            match guarded("mailbox", || mailbox.prepare(&mailbox)) {
-                Some(Ok(None)) => {}
-                Some(Ok(Some(settling))) => devices.entry(settling.device.number).or_default().push(settling),
-                Some(Err(_)) => failed.extend(mailbox.fail(&mailbox, "its checkpoint failed", Vec::new())),
-                None => failed.extend(mailbox.fail(&mailbox, "its checkpoint ended in a panic", Vec::new())),
+        for mailbox in self.all_who_may_owe() {
+            failed.extend(mailbox.fail_overdue());
+            if let Some(why) = mailbox.hangs() {
+                if self.common.ledger.has(mailbox.id) {
+                    failed.extend(mailbox.fail(why));
+                }
+                continue;
+            }
+            match guarded("mailbox", || mailbox.prepare()) {
+                Some(Ok(Prepared::Nothing | Prepared::Busy)) => {}
+                Some(Ok(Prepared::Dead(settling))) => {
+                    self.forget(&mailbox);
+                    match settling {
+                        Some(settling) => devices.entry(settling.device.number).or_default().push(settling),
+                        None => failed.extend(mailbox.fail("its directory is not there any more")),
+                    }
+                }
+                // One after the other: if the next does not come back, this one is not in anybody's hands.
+                Some(Ok(Prepared::Ready(settling))) if !settling.device.is_whole() => {
+                    self.sync_device(vec![settling], waiting, &mut failed)
+                }
+                Some(Ok(Prepared::Ready(settling))) => devices.entry(settling.device.number).or_default().push(settling),
+                Some(Err(_)) => failed.extend(mailbox.fail("its checkpoint failed")),
+                None => failed.extend(mailbox.fail("its checkpoint ended in a panic")),
             }
         }
         for settling in devices.into_values() {
             self.sync_device(settling, waiting, &mut failed);
         }
+        self.forget_vanished();
         failed
     }
 
     /// Syncs a file system, and with it these mailboxes.
-    fn sync_device(&self, settling: Vec<Settling>, waiting: &BTreeSet<(PathBuf, MailboxName)>, failed: &mut Vec<Failed>) {
+    fn sync_device(&self, settling: Vec<Settling>, waiting: &dyn Fn() -> Places, failed: &mut Vec<Failed>) {
         let Some(device) = settling.first().map(|one| one.device.clone()) else { return };
-        let synced = guarded("mailbox", || device.sync()).unwrap_or_else(|| {
-            // Whether it was told of a failure nobody knows.
-            device.doubt();
-            Err(io::ErrorKind::Other.into())
-        });
-        let failures = device.failures();
-        // Also if a sync for somebody else failed before: each failure is told once.
-        if device.is_doubtful() {
+        if device.is_whole() {
+            // Nobody else is told of a failure before all who were concerned are known.
+            let Some(turn) = device.turn() else {
+                settling.into_iter().for_each(Settling::put_off);
+                return;
+            };
+            let synced = guarded("mailbox", || device.sync(&turn)).unwrap_or_else(|| {
+                // Whether it was told of a failure nobody knows.
+                device.doubt();
+                Err(io::ErrorKind::Other.into())
+            });
             if let Err(error) = &synced {
                 tracing::error!(%error, device = device.number, "the disk lost writes; what they were is written again from the log");
             }
-            let known: BTreeSet<u64> = settling.iter().map(|one| one.mailbox.id).collect();
-            for mut one in settling {
-                failed.extend(one.fail("its file system could not be synced"));
+            // Also if a sync for somebody else failed before: each failure is told once.
+            if device.is_doubtful() {
+                self.lose(&device, settling, failed);
+                return;
             }
-            // What came since, and is in no list yet, may have been among what was lost.
-            for mailbox in self.all().into_iter().filter(|mailbox| !known.contains(&mailbox.id) && mailbox.owes_on(&device)) {
-                failed.extend(mailbox.fail(&mailbox, "its file system could not be synced", Vec::new()));
-            }
-            device.note(failures);
-            return;
         }
-        for mut one in settling {
+        let waiting = waiting();
+        for one in settling {
             let mailbox = one.mailbox.clone();
             let each = if device.is_whole() { Some(Ok(())) } else { guarded("mailbox", || mailbox.sync_each()) };
             match each {
                 Some(Ok(())) => {
-                    let waits = !waiting.is_empty() && waiting.contains(&(mailbox.account.root.clone(), mailbox.name()));
-                    one.over = true;
-                    mailbox.settled(one.upto, waits);
+                    one.settle(!waiting.is_empty() && waiting.contains(&(mailbox.account.root.clone(), mailbox.name())));
                 }
                 _ => failed.extend(one.fail("its files could not be synced")),
             }
         }
+    }
+
+    /// What was written to a file system and is not vouched for may be lost.
+    fn lose(&self, device: &Device, settling: Vec<Settling>, failed: &mut Vec<Failed>) {
+        const WHY: &str = "its file system could not be synced";
+        let failures = device.failures();
+        let known: BTreeSet<u64> = settling.iter().map(|one| one.mailbox.id).collect();
+        failed.extend(settling.into_iter().filter_map(|one| one.fail(WHY)));
+        // What came since, and is in no list yet, may have been among what was lost.
+        let others = self.all_who_may_owe().into_iter().filter(|mailbox| !known.contains(&mailbox.id) && mailbox.owes_on(device));
+        failed.extend(others.filter_map(|mailbox| mailbox.fail(WHY)));
+        device.note(failures);
     }
 
     /// Clean end of the server, before a checkpoint: the indexes are left such that nothing need be read again and no UID is skipped.
@@ -127,9 +151,56 @@ impl Mailboxes {
 }
 
 impl Settling {
-    fn fail(&mut self, why: &'static str) -> Option<Failed> {
+    /// It is durable. What `waits` is neither seen nor vouched for.
+    fn settle(mut self, waits: bool) {
         self.over = true;
-        self.mailbox.fail(&self.mailbox, why, std::mem::take(&mut self.owed))
+        let mailbox = &self.mailbox;
+        let waits = waits || mailbox.common.ledger.has_lost(mailbox.id);
+        {
+            let mut notes = mailbox.notes();
+            if notes.failures != self.failures {
+                // Given up meanwhile: all of it is done again.
+                return;
+            }
+            notes.settling -= 1;
+            notes.news.push(News::Settled(if waits { 0 } else { self.upto }));
+        }
+        mailbox.common.ledger.pay(mailbox.id, &self.done);
+        if !waits {
+            mailbox.common.aside.clear(mailbox.id, Until::Settled);
+        }
+    }
+
+    fn fail(mut self, why: &'static str) -> Option<Failed> {
+        self.over = true;
+        self.mailbox.fail(why)
+    }
+
+    /// Not now: the next checkpoint begins anew.
+    fn put_off(self) {
+        self.end(News::Look);
+    }
+
+    fn end(mut self, news: News) {
+        self.over = true;
+        self.leave(news);
+    }
+
+    fn leave(&self, news: News) {
+        let mut notes = self.mailbox.notes();
+        if notes.failures == self.failures {
+            notes.settling -= 1;
+            notes.news.push(news);
+        }
+    }
+}
+
+/// Whatever ends a checkpoint, and be it a panic: what nobody saw to is owed as before, and not vouched for.
+impl Drop for Settling {
+    fn drop(&mut self) {
+        if !self.over {
+            self.leave(News::Unsure);
+        }
     }
 }
 
@@ -139,49 +210,61 @@ impl Mailbox {
         &self.account.root
     }
 
-    /// Does what has to be done before a sync. Nothing if there is nothing to sync.
-    fn prepare(&self, this: &Arc<Mailbox>) -> Result<Option<Settling>, Refusal> {
+    /// Why nothing can be done with it now, nor perhaps ever.
+    fn hangs(&self) -> Option<&'static str> {
+        if self.account.calls.is_stalled() {
+            return Some("a call of the disk does not return");
+        }
+        let lasts = self.device().map_or(0, |device| device.lasts());
+        (lasts >= limits::SYNC_ROUNDS).then_some("the sync of its file system does not return")
+    }
+
+    /// Does what has to be done before a sync.
+    fn prepare(self: &Arc<Mailbox>) -> Result<Prepared, Refusal> {
+        let later = Err(Refusal::Fault(wire::Fault::Later));
+        let ledger = &self.common.ledger;
         loop {
-            {
-                let mut slot = self.slot();
-                match slot.life {
-                    Life::Awake(_) => {}
-                    Life::Asleep if slot.owed.is_empty() && !self.common.aside.holds(self.id) => return Ok(None),
-                    Life::Asleep if slot.owed.is_empty() => {
-                        drop(slot);
-                        self.lock()?.dirty = true;
-                        continue;
+            let Some(slot) = self.slot_soon(limits::PATIENCE) else { return Ok(Prepared::Busy) };
+            let mut state = match slot.life {
+                Life::Awake(_) => Locked { mailbox: self, slot },
+                // What it owes nobody else can do, or it fell asleep in a panic: it is read from the log again.
+                Life::Asleep if ledger.has_done(self.id) => return later,
+                Life::Asleep if !self.common.aside.holds(self.id) => return Ok(Prepared::Nothing),
+                Life::Asleep => match self.load(slot) {
+                    Ok(mut state) => {
+                        state.dirty = true;
+                        state
                     }
-                    // It fell asleep in a panic; what it owes is read from the log again.
-                    Life::Asleep => return Err(Refusal::Fault(wire::Fault::Later)),
-                    Life::Dead => {
-                        slot.owed = Vec::new();
-                        return Ok(None);
-                    }
+                    Err(Refusal::NoMailbox) => return Ok(Prepared::Nothing),
+                    Err(refusal) => return Err(refusal),
+                },
+                Life::Dead if !ledger.has_done(self.id) => return Ok(Prepared::Nothing),
+                Life::Dead => {
+                    let device = self.device().filter(|device| device.is_whole());
+                    return Ok(Prepared::Dead(device.map(|device| self.settling(device, 0))));
                 }
-            }
-            let mut state = match self.lock() {
-                Ok(state) => state,
-                Err(Refusal::NoMailbox) => return Ok(None),
-                Err(refusal) => return Err(refusal),
             };
             match state.unlink_some(limits::BATCH) {
                 // Others may have the lock between two batches.
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(Refusal::NoMailbox) => return Ok(None),
+                Err(Refusal::NoMailbox) => continue,
                 Err(refusal) => return Err(refusal),
             }
             if state.doubtful {
-                return Err(Refusal::Fault(wire::Fault::Later));
+                return later;
             }
-            if !state.dirty {
-                return Ok(None);
+            let settling = self.notes().settling > 0;
+            match (state.dirty || settling, settling && !state.device.is_whole()) {
+                (false, _) => return Ok(Prepared::Nothing),
+                // It has the files, and what it is told of them nobody else is.
+                (true, true) => return Ok(Prepared::Busy),
+                (true, false) => {}
             }
-            let now = self.common.disk.stat(&state.dir().join(Place::Cur.dir())).map_err(|e| trouble("stat", state.dir(), &e))?;
+            let now = state.disk().stat(&state.dir().join(Place::Cur.dir())).map_err(|e| trouble("stat", state.dir(), &e))?;
             if now.device != state.device.number {
                 tracing::error!(dir = %state.dir().display(), "another file system was mounted here; what it covers cannot be made durable");
-                return Err(Refusal::Fault(wire::Fault::Later));
+                return later;
             }
             state.flush();
             if state.written != state.durable {
@@ -189,59 +272,55 @@ impl Mailbox {
                 let sync = !state.device.is_whole();
                 state.write_bounds(bounds, sync)?;
             }
-            (state.dirty, state.settling) = (false, true);
-            let owed = std::mem::take(&mut state.slot.owed);
-            return Ok(Some(Settling {
-                mailbox: this.clone(),
-                device: state.device.clone(),
-                upto: state.index.uid_next,
-                owed,
-                over: false,
-            }));
+            state.dirty = false;
+            return Ok(Prepared::Ready(self.settling(state.device.clone(), state.index.uid_next)));
         }
+    }
+
+    /// Whoever has it begins to make it durable.
+    fn settling(self: &Arc<Mailbox>, device: Arc<Device>, upto: u32) -> Settling {
+        let mut notes = self.notes();
+        notes.settling += 1;
+        Settling { mailbox: self.clone(), device, upto, done: self.common.ledger.all_done(self.id), failures: notes.failures, over: false }
     }
 
     /// It is not durable. Gives what it owes: the spool must keep that, and it has to be done again.
-    fn fail(&self, this: &Arc<Mailbox>, why: &'static str, mut owed: Vec<Owed>) -> Option<Failed> {
-        self.set_aside(why, Until::Settled);
-        let mut slot = self.slot();
-        owed.append(&mut slot.owed);
-        if let Life::Awake(state) = &mut slot.life {
-            state.doubt();
+    fn fail(self: &Arc<Mailbox>, why: &'static str) -> Option<Failed> {
+        // One that is not there any more nobody would take for sound again.
+        if !self.common.vanished().contains_key(&self.id) {
+            self.set_aside(why, Until::Settled);
         }
-        (!owed.is_empty()).then(|| Failed { mailbox: this.clone(), owed })
+        {
+            let mut notes = self.notes();
+            notes.settling = 0;
+            notes.failures += 1;
+        }
+        self.tell(News::Lost);
+        Failed::new(self, self.common.ledger.lose(self.id))
+    }
+
+    /// Gives what somebody began who may never come back: he may wait for another mailbox, for the same message goes to many.
+    fn fail_overdue(self: &Arc<Mailbox>) -> Option<Failed> {
+        Failed::new(self, self.common.ledger.overdue(self.id, self.common.round(), limits::STALLED_ROUNDS))
     }
 
     /// It is not durable, and nobody was told.
-    fn owe_again(&self, owed: &mut Vec<Owed>) {
-        let mut slot = self.slot();
-        slot.owed.append(owed);
-        if let Life::Awake(state) = &mut slot.life {
-            state.doubt();
-            state.doubtful = true;
-        }
+    pub(super) fn is_unsure(&self) {
+        self.tell(News::Unsure);
     }
 
     /// Whether something of it on this file system waits for a checkpoint.
     fn owes_on(&self, device: &Device) -> bool {
-        let slot = self.slot();
-        matches!(&slot.life, Life::Awake(state) if state.device.number == device.number && (!slot.owed.is_empty() || state.dirty))
-    }
-
-    /// The sync is done. What `waits` is neither seen nor vouched for.
-    fn settled(&self, upto: u32, waits: bool) {
-        {
-            let mut slot = self.slot();
-            if let Life::Awake(state) = &mut slot.life {
-                if !waits {
-                    state.synced_uid = state.synced_uid.max(upto);
-                }
-                (state.fresh, state.settling) = (false, false);
-            }
+        if self.device().is_none_or(|there| there.number != device.number) {
+            return false;
         }
-        if !waits {
-            self.common.aside.clear(self.id, Until::Settled);
-        }
+        let is_dirty = match self.slot_soon(Duration::ZERO).as_ref().map(|slot| &slot.life) {
+            Some(Life::Awake(state)) => state.dirty,
+            Some(Life::Asleep | Life::Dead) => false,
+            // Somebody has it, and may be writing.
+            None => true,
+        };
+        is_dirty || self.common.ledger.has_done(self.id)
     }
 
     /// Where a system cannot sync a whole file system: one by one.
@@ -256,14 +335,14 @@ impl Mailbox {
         }
         // Nothing is promised of these: if they are lost, they are made again from the files.
         for path in [INDEX, CACHE, UIDS].map(|name| dir.join(name)) {
-            match self.common.disk.open(&path, How::Read).and_then(|file| file.sync()) {
+            match self.account.disk.open(&path, How::Read).and_then(|file| file.sync()) {
                 Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {}
                 other => other.map_err(|e| trouble("sync", &path, &e))?,
             }
         }
         let dirs = [dir.join(Place::New.dir()), dir.join(Place::Cur.dir()), dir];
         for dir in &dirs {
-            self.common.disk.sync_dir(dir).map_err(|e| trouble("sync", dir, &e))?;
+            self.account.disk.sync_dir(dir).map_err(|e| trouble("sync", dir, &e))?;
         }
         let mut state = self.lock()?;
         state.fresh = fresh;
@@ -273,14 +352,12 @@ impl Mailbox {
 
     /// Leaves the files such that the next start is quick.
     fn finish(&self) -> Result<(), Refusal> {
-        if !matches!(self.slot().life, Life::Awake(_)) {
+        // Nobody else is there any more, but for who waits for a disk that does not answer.
+        let slot = self.slot_soon(limits::PATIENCE).ok_or(Refusal::Fault(wire::Fault::Later))?;
+        if !matches!(slot.life, Life::Awake(_)) {
             return Ok(());
         }
-        let mut state = match self.lock() {
-            Ok(state) => state,
-            Err(Refusal::NoMailbox) => return Ok(()),
-            Err(refusal) => return Err(refusal),
-        };
+        let mut state = Locked { mailbox: self, slot };
         while state.unlink_some(limits::BATCH)? {}
         // A listing now saves one at the next start.
         state.verify(true)?;
@@ -289,20 +366,14 @@ impl Mailbox {
 
     /// Lets the memory go if nobody needs it and nothing would be lost. False if it has to stay.
     pub(super) fn rest(&self) -> bool {
-        let mut slot = self.slot();
+        let Some(mut slot) = self.slot_soon(Duration::ZERO) else { return false };
         // What the spool says of its numbering must not be forgotten before it was read.
-        if self.common.aside.holds(self.id) {
+        if self.common.aside.holds(self.id) || self.common.ledger.has(self.id) || self.notes().settling > 0 {
             return false;
         }
         let Life::Awake(state) = &slot.life else { return slot.floor.is_none() };
-        let needed = !slot.owed.is_empty()
-            || state.dirty
-            || state.settling
-            || state.doubtful
-            || state.fresh
-            || !state.views.is_empty()
-            || !state.doomed.is_empty();
-        if needed {
+        let is_watched = !self.audience().views.is_empty();
+        if is_watched || state.dirty || state.doubtful || state.fresh || !state.doomed.is_empty() {
             return false;
         }
         let mut state = Locked { mailbox: self, slot };

@@ -11,7 +11,7 @@ use super::{
 use crate::{disk::How, supervise::guarded};
 use imap::Refusal;
 use maildir::{Blob, Scope, blob_payload};
-use std::{io, time::Duration};
+use std::{io, sync::atomic::Ordering, time::Duration};
 
 /// A mailbox that is too busy to be verified is left alone for that long, and a large one for longer.
 const VERIFY_AGAIN: Duration = Duration::from_secs(20);
@@ -20,11 +20,14 @@ impl Mailboxes {
     /// Looks after open mailboxes: removes files of removed messages, moves seen ones to `cur/`, looks what other programs did where somebody
     /// watches or where a time stamp may have hidden it, cleans `tmp/`, shortens long files, and lets go of what nobody needs. Call it about once a second.
     pub fn chores(&self) {
+        // A call that does not return there costs this thread; others go on, but not where one hangs already, nor where somebody is at work just now.
         let now_s = self.common.now_s();
         let mailboxes = self.all();
         // Where the log has mail, what another program removes must be noticed before a crash brings it back.
         let (round, turns) = (self.common.count() as usize, mailboxes.len().div_ceil(limits::LOOKS).max(1));
-        for (i, mailbox) in mailboxes.into_iter().enumerate().filter(|(_, mailbox)| !mailbox.rests(now_s)) {
+        for (i, mailbox) in
+            mailboxes.into_iter().enumerate().filter(|(_, mailbox)| !mailbox.rests(now_s) && !mailbox.account.calls.is_late())
+        {
             match guarded("mailbox", || mailbox.look_after((i + round) % turns == 0)) {
                 Some(Ok(())) => {}
                 // Logged where it happened. It would happen again, and nobody is waited for here.
@@ -43,23 +46,24 @@ impl Mailboxes {
 impl Mailbox {
     fn rests(&self, now_s: i64) -> bool {
         // Not longer, whatever the clock does.
-        (now_s..=now_s + limits::PANIC_REST_S).contains(&self.slot().rests_until_s)
+        (now_s..=now_s + limits::PANIC_REST_S).contains(&self.rests_until_s.load(Ordering::Relaxed))
     }
 
     fn rest_until(&self, seconds: i64) {
-        self.slot().rests_until_s = seconds;
+        self.rests_until_s.store(seconds, Ordering::Relaxed);
     }
 
     /// `looks` says whether it is its turn to be looked at although nobody watches.
     fn look_after(&self, looks: bool) -> Result<(), Refusal> {
         for _ in 0..limits::ROUND.div_ceil(limits::BATCH) {
-            let Some(mut state) = self.awake()? else { return Ok(()) };
+            let Some(mut state) = self.awake() else { return Ok(()) };
             if !(state.unlink_some(limits::BATCH)? | state.move_seen(limits::BATCH)?) {
                 break;
             }
         }
-        let Some(mut state) = self.awake()? else { return Ok(()) };
-        if !state.rings.is_empty() || (looks && state.dirty) {
+        let Some(mut state) = self.awake() else { return Ok(()) };
+        let is_watched = !self.audience().rings.is_empty();
+        if is_watched || (looks && state.dirty) {
             state.refresh(None)?;
         }
         state.verify(false)?;
@@ -67,16 +71,10 @@ impl Mailbox {
         state.shorten()
     }
 
-    /// The mailbox, if it is in memory.
-    fn awake(&self) -> Result<Option<Locked<'_>>, Refusal> {
-        if !matches!(self.slot().life, Life::Awake(_)) {
-            return Ok(None);
-        }
-        match self.lock() {
-            Ok(state) => Ok(Some(state)),
-            Err(Refusal::NoMailbox) => Ok(None),
-            Err(refusal) => Err(refusal),
-        }
+    /// The mailbox, if it is in memory and nobody has it.
+    fn awake(&self) -> Option<Locked<'_>> {
+        let slot = self.slot_soon(Duration::ZERO)?;
+        matches!(slot.life, Life::Awake(_)).then_some(Locked { mailbox: self, slot })
     }
 }
 
@@ -105,7 +103,7 @@ impl Locked<'_> {
         }
         self.tmp_looked_s = now;
         let tmp = self.dir().join("tmp");
-        let disk = &self.common().disk;
+        let disk = self.disk();
         let mut names = Vec::new();
         match disk.list(&tmp, &mut |name| names.push(name.to_vec())) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -131,7 +129,7 @@ impl Locked<'_> {
             self.write_snapshot().map_err(|e| trouble("write", self.dir(), &e))?;
         }
         let path = self.dir().join(CACHE);
-        let len = match self.common().disk.stat(&path) {
+        let len = match self.disk().stat(&path) {
             Ok(stat) if stat.is_file => stat.len,
             // The next structure that is kept takes its place.
             Ok(_) => return Ok(()),
@@ -146,7 +144,7 @@ impl Locked<'_> {
 
     fn shorten_cache(&mut self) -> io::Result<()> {
         let path = self.dir().join(CACHE);
-        let file = self.common().disk.open_book(&path, How::Read)?;
+        let file = self.disk().open_book(&path, How::Read)?;
         let numbering = self.index.uid_validity;
         let mut bytes = Vec::new();
         let mut places = Vec::new();
@@ -165,7 +163,7 @@ impl Locked<'_> {
             places.push((entry.uid, Blob { at: start as u64, len }));
         }
         // If it is lost in a crash, structures are found out again; an old index beside a new cache is noticed by the frames.
-        write_file(&*self.common().disk, &path, &bytes, false)?;
+        write_file(self.disk(), &path, &bytes, false)?;
         self.index.forget_blobs();
         for (uid, blob) in places {
             let Some(entry) = self.index.entry(uid) else { continue };

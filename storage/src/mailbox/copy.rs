@@ -58,19 +58,19 @@ impl Mailbox {
         let linked = sources.iter().zip(&marks).try_for_each(|(source, marks)| {
             let base = self.common.base_name(source.facts.size, source.facts.wire);
             let path = file_path(*marks, &base, state.dir());
-            link_or_copy(&*self.common.disk, &source.path, &path, state.dir(), &base).map_err(|e| gone_or_trouble(&source.path, &e))?;
+            link_or_copy(&*self.account.disk, &source.path, &path, state.dir(), &base).map_err(|e| gone_or_trouble(&source.path, &e))?;
             made.push((base, path));
             Ok(())
         });
         let dir = state.dir().join(Place::Cur.dir());
         let durable = linked
-            .and_then(|()| self.common.disk.sync_dir(&dir).map_err(|e| trouble("sync", &dir, &e)))
+            .and_then(|()| self.account.disk.sync_dir(&dir).map_err(|e| trouble("sync", &dir, &e)))
             .and_then(|()| state.settle_names());
         // A sync that failed since may have been about the sources, and whoever asked for it was told instead of us.
         let durable = durable.and_then(|()| if device.failures() == failures { Ok(()) } else { Err(Refusal::Fault(Fault::Later)) });
         if let Err(refusal) = durable {
             for (_, path) in made {
-                if let Err(error) = self.common.disk.unlink(&path) {
+                if let Err(error) = self.account.disk.unlink(&path) {
                     tracing::error!(path = %path.display(), %error, "half a copy stays");
                 }
             }
@@ -100,9 +100,13 @@ impl Mailbox {
         let (device, dir) = (state.device.clone(), state.dir().to_owned());
         let synced = if device.is_whole() {
             drop(state);
-            device.sync().map(drop)
-        } else if state.settling {
-            // A checkpoint has the files, and what it is told of them nobody else is.
+            match device.turn() {
+                Some(turn) => device.sync(&turn),
+                // Who syncs it now does not come back; nothing failed yet.
+                None => return Err(Refusal::Fault(Fault::Later)),
+            }
+        } else if self.notes().settling > 0 || self.common.aside.holds(self.id) {
+            // A checkpoint has the files, and what it is told of them nobody else is. One that did not come back has them still.
             return Err(Refusal::Fault(Fault::Later));
         } else {
             // Under the lock: whoever finds no file to sync takes it that all of them were.
@@ -133,7 +137,8 @@ impl Mailbox {
         let sources: Vec<Source> = uids.iter().map(take).collect::<Result<_, _>>()?;
         let doubtful = (state.doubtful || device.is_doubtful()) && sources.iter().any(|source| source.unsettled);
         // After a start it may hold what the log has yet to write again, under numbers that were settled before.
-        if doubtful || self.common.aside.holds(self.id) {
+        let vanished = sources.iter().any(|source| source.unsettled) && self.common.has_vanished(state.dir());
+        if doubtful || vanished || self.common.aside.holds(self.id) {
             // A sync that succeeds after one that failed says nothing about the bytes in between.
             return Err(Refusal::Fault(Fault::Later));
         }

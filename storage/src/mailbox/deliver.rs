@@ -3,10 +3,11 @@
 use super::{
     below,
     device::{Device, Kept},
+    ledger::Charge,
     limits,
     load::make_maildir,
     refresh::{bits, odd},
-    state::{CACHE, Locked, Mailbox, Owed, uid, validity},
+    state::{CACHE, Locked, Mailbox, uid, validity},
     trouble,
 };
 use crate::disk::{Disk, File, How};
@@ -36,7 +37,7 @@ pub struct Deposit<'a> {
     /// What it is made of; found out when somebody asks, if not given.
     pub structure: Option<&'a mime::Structure>,
     /// Its record in the spool, which is needed until it is durable here.
-    pub record: Option<Owed>,
+    pub record: Option<&'a Charge>,
 }
 
 /// Where the bytes of a message are.
@@ -72,7 +73,7 @@ impl Mailbox {
         let (dir, device) = {
             let mut state = self.lock()?;
             if let Some(placed) = state.placed(name.base) {
-                state.owe(deposit.record.as_slice());
+                state.delivered(deposit);
                 return Ok(placed);
             }
             (state.dir().to_owned(), state.device.clone())
@@ -85,7 +86,7 @@ impl Mailbox {
         };
         let placed = self.lock().and_then(|mut state| match state.placed(name.base) {
             Some(placed) => {
-                state.owe(deposit.record.as_slice());
+                state.delivered(deposit);
                 Ok((placed, true))
             }
             // A sync that failed meanwhile may have been about the draft, and the next would not tell.
@@ -98,7 +99,7 @@ impl Mailbox {
         });
         if !matches!(placed, Ok((_, false)))
             && let Some(Draft { path, .. }) = draft
-            && let Err(error) = self.common.disk.unlink(&path)
+            && let Err(error) = self.account.disk.unlink(&path)
         {
             tracing::warn!(path = %path.display(), %error, "a draft stays until tmp/ is cleaned");
         }
@@ -107,7 +108,7 @@ impl Mailbox {
 
     /// Writes a file in `tmp/`.
     pub(super) fn draft(&self, device: &Device, dir: &Path, base: &str, pieces: &[&[u8]]) -> io::Result<Draft> {
-        let (path, file) = write_draft(&*self.common.disk, dir, base, pieces)?;
+        let (path, file) = write_draft(&*self.account.disk, dir, base, pieces)?;
         let kept = if device.is_whole() { None } else { self.common.devices.keep(file)? };
         Ok(Draft { path, kept })
     }
@@ -131,6 +132,19 @@ pub(super) struct Draft {
 }
 
 impl Locked<'_> {
+    /// Whether the message is still this one's to write. Whoever took too long comes back to a mailbox to which it was delivered by others, and from which it
+    /// was removed, perhaps.
+    pub fn check(&self, deposit: &Deposit) -> Result<(), Refusal> {
+        let is_open = |charge: &Charge| self.common().ledger.is_open(self.mailbox.id, charge.ticket);
+        if deposit.record.is_none_or(is_open) { Ok(()) } else { Err(Refusal::Fault(wire::Fault::Later)) }
+    }
+
+    fn delivered(&mut self, deposit: &Deposit) {
+        if let Some(charge) = deposit.record {
+            self.done(std::slice::from_ref(charge));
+        }
+    }
+
     fn placed(&mut self, base: &[u8]) -> Option<Placed> {
         let at = self.index.find(base)?;
         Some(Placed { uid_validity: validity(self.index.uid_validity), uid: uid(self.index.entries()[at].uid) })
@@ -138,6 +152,7 @@ impl Locked<'_> {
 
     /// Moves a draft, or links a file, to its place and notes it.
     fn place(&mut self, deposit: &Deposit, draft: Option<&Path>) -> Result<Placed, Refusal> {
+        self.check(deposit)?;
         self.ensure(1, 1)?;
         let marks = self.marks(deposit.flags)?;
         let mut path = Vec::with_capacity(maildir::limits::FILE_NAME);
@@ -150,10 +165,10 @@ impl Locked<'_> {
         }
         let path = below(self.dir(), &path);
         let before = self.before(place).map_err(|e| trouble("stat", self.dir(), &e))?;
-        let disk = self.common().disk.clone();
+        let disk = self.disk();
         let moved = match (draft, deposit.content) {
             (Some(draft), _) => disk.rename(draft, &path),
-            (None, Content::Link(from)) => link_or_copy(&*disk, from, &path, self.dir(), deposit.base),
+            (None, Content::Link(from)) => link_or_copy(disk, from, &path, self.dir(), deposit.base),
             (None, Content::Bytes(_)) => unreachable!("bytes were written into a draft"),
         };
         moved.map_err(|e| trouble("move", &path, &e))?;
@@ -173,7 +188,7 @@ impl Locked<'_> {
         self.put(&Record::Add(Add { uid: uid_now, mod_seq, marks, bits, facts, base: deposit.base.as_bytes(), info: odd(bits, b"") }));
         self.total = self.total.saturating_add(deposit.size);
         self.is_back(deposit.base.as_bytes());
-        self.owe(deposit.record.as_slice());
+        self.delivered(deposit);
         self.flush();
         self.after(place, before);
         self.count();
@@ -189,7 +204,7 @@ impl Locked<'_> {
         blob_frame(self.index.uid_validity, uid, &payload, &mut frame);
         let path = self.dir().join(CACHE);
         let append = || -> io::Result<u64> {
-            let disk = &self.common().disk;
+            let disk = self.disk();
             let file = match disk.open_book(&path, How::Append) {
                 // Whatever it is, the name is ours.
                 Err(error) if super::account::is_foreign(&error) => {

@@ -55,7 +55,7 @@ impl Mailbox {
         let mut found_out = !unknown.is_empty();
         if !unknown.is_empty() || !blobs.is_empty() {
             drop(state);
-            let structures = if blobs.is_empty() { Vec::new() } else { read_blobs(&*self.common.disk, &dir, numbering, &blobs) };
+            let structures = if blobs.is_empty() { Vec::new() } else { read_blobs(&*self.account.disk, &dir, numbering, &blobs) };
             for ((at, id, _), structure) in blobs.into_iter().zip(structures) {
                 match structure {
                     Some(structure) => details[at].structure = Some(Arc::new(structure)),
@@ -136,7 +136,7 @@ impl Mailbox {
     pub(super) fn with_file<T>(&self, id: Uid, work: impl Fn(&dyn Disk, &Path) -> io::Result<T>) -> Result<Option<(T, Vec<u8>)>, Refusal> {
         for again in [false, true] {
             let Some((path, base)) = self.whereabouts(id, again)? else { return Ok(None) };
-            match work(&*self.common.disk, &path) {
+            match work(&*self.account.disk, &path) {
                 Ok(done) => return Ok(Some((done, base))),
                 Err(e) if e.kind() == io::ErrorKind::NotFound || is_no_message(&e) => {}
                 Err(e) => return Err(trouble("read", &path, &e)),

@@ -1,6 +1,7 @@
 //! Making, naming and removing mailboxes.
 
 use super::{below, limits, load::make_maildir, shelf::Mailboxes, trouble};
+use crate::disk::Disk;
 use imap::{Listed, Refusal};
 use mail::{MailboxName, SpecialUse};
 use maildir::{folder_name, mailbox_name};
@@ -62,7 +63,7 @@ impl Mailboxes {
             return Ok(true);
         }
         let cur = maildir.join(folder).join("cur");
-        match self.common.disk.stat(&cur) {
+        match self.disk(maildir).stat(&cur) {
             Ok(stat) => Ok(stat.is_dir),
             // What lies behind a link is no mailbox here.
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidData) => Ok(false),
@@ -76,7 +77,7 @@ impl Mailboxes {
     /// [`Refusal::Exists`], [`Refusal::Cannot`] for a name that is too long for a file system, [`Refusal::Limit`], or a fault of the disk.
     pub fn create(&self, maildir: &Path, name: &MailboxName, special_use: Option<SpecialUse>) -> Result<(), Refusal> {
         let account = self.account(maildir);
-        let _order = account.order();
+        let _order = account.order()?;
         if self.exists(maildir, name)? {
             return Err(Refusal::Exists);
         }
@@ -99,7 +100,8 @@ impl Mailboxes {
         // The inbox first: it holds the others.
         self.open(maildir, &MailboxName::inbox())?.lock()?.settle_names()?;
         let dir = maildir.join(folder_name(name).ok_or(Refusal::Cannot)?);
-        let made = make_maildir(&*self.common.disk, &dir).and_then(|()| self.common.disk.sync_dir(maildir));
+        let disk = self.disk(maildir);
+        let made = make_maildir(&*disk, &dir).and_then(|()| disk.sync_dir(maildir));
         made.map_err(|e| trouble("make", &dir, &e))?;
         self.open(maildir, name)?.lock()?.settle_names()
     }
@@ -181,9 +183,9 @@ impl Mailboxes {
     /// # Errors
     /// A fault of the disk.
     pub fn settle(&self, maildir: &Path, change: &Naming) -> Result<(), Refusal> {
-        self.common.disk.sync_dir(maildir).map_err(|e| trouble("sync", maildir, &e))?;
+        self.sync_names(maildir)?;
         let account = self.account(maildir);
-        let _order = account.order();
+        let _order = account.order()?;
         let mut register = account.register()?;
         let before = register.clone();
         match change {
@@ -198,6 +200,14 @@ impl Mailboxes {
             }
         }
         if register == before { Ok(()) } else { account.write_register(&register) }
+    }
+
+    /// Makes the names of a Maildir durable.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn sync_names(&self, maildir: &Path) -> Result<(), Refusal> {
+        self.disk(maildir).sync_dir(maildir).map_err(|e| trouble("sync", maildir, &e))
     }
 
     /// A mailbox and those below it, each with the name it gets.
@@ -228,8 +238,10 @@ impl Mailboxes {
             // The numbering makes the name unique, whatever clock and counter say after a restart.
             trash = maildir.join(format!("{TRASH}{}.{}.{}", self.common.now_s(), state.index.uid_validity, self.common.count()));
             let dir = state.dir().to_owned();
-            self.common.disk.rename(&dir, &trash).map_err(|e| trouble("remove", &dir, &e))?;
+            state.disk().rename(&dir, &trash).map_err(|e| trouble("remove", &dir, &e))?;
             state.die();
+            // The spool knows that it is removed, with all that was promised to it.
+            self.common.ledger.forget(mailbox.id);
         }
         self.forget(&mailbox);
         self.trash().insert(trash);
@@ -242,7 +254,7 @@ impl Mailboxes {
     /// [`Refusal::Limit`], or a fault of the disk.
     pub fn subscribe(&self, maildir: &Path, name: &MailboxName, on: bool) -> Result<(), Refusal> {
         let account = self.account(maildir);
-        let _order = account.order();
+        let _order = account.order()?;
         let mut register = account.register()?;
         if on && register.is_full() {
             return Err(Refusal::Limit);
@@ -265,7 +277,7 @@ impl Mailboxes {
         if let Some(usage) = account.usage() {
             return Ok(usage);
         }
-        let _order = account.order();
+        let _order = account.order()?;
         for name in self.names(maildir)? {
             match self.open(maildir, &name) {
                 Ok(mailbox) => mailbox.lock()?.count(),
@@ -281,7 +293,7 @@ impl Mailboxes {
     pub(super) fn names(&self, maildir: &Path) -> Result<Vec<MailboxName>, Refusal> {
         let mut names = vec![MailboxName::inbox()];
         let mut trash = Vec::new();
-        let listed = self.common.disk.list(maildir, &mut |entry| {
+        let listed = self.disk(maildir).list(maildir, &mut |entry| {
             if let Some(name) = mailbox_name(entry) {
                 names.push(name);
             } else if entry.starts_with(TRASH.as_bytes()) {
@@ -305,45 +317,42 @@ impl Mailboxes {
 
     /// Empties directories of removed mailboxes, some files at a time.
     pub(super) fn empty_trash(&self) {
-        let Some(dir) = self.trash().first().cloned() else { return };
-        match self.empty(&dir, &mut { limits::ROUND }) {
-            Ok(false) => {}
-            Ok(true) => {
-                self.trash().remove(&dir);
-            }
-            Err(error) => {
-                tracing::warn!(dir = %dir.display(), %error, "a removed mailbox could not be emptied");
-                self.trash().remove(&dir);
-            }
+        // Taken out of the list while that lasts: a disk that never answers has one thread of ours.
+        let Some(dir) = self.trash().pop_first() else { return };
+        let Some(maildir) = dir.parent() else { return };
+        match empty(&*self.disk(maildir), &dir, &mut { limits::ROUND }) {
+            Ok(true) => {}
+            Ok(false) => drop(self.trash().insert(dir)),
+            Err(error) => tracing::warn!(dir = %dir.display(), %error, "a removed mailbox could not be emptied"),
         }
-    }
-
-    /// Removes a file, or a directory with all that is in it. Whether it is gone.
-    fn empty(&self, dir: &Path, left: &mut usize) -> io::Result<bool> {
-        // Tried first, because a symbolic link looks like what it points to, and that is not ours to empty.
-        match self.common.disk.unlink(dir) {
-            Ok(()) => return Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
-            // POSIX says EPERM of a directory, Linux EISDIR.
-            Err(e) if !matches!(e.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::PermissionDenied) => return Err(e),
-            Err(_) => {}
-        }
-        let mut entries: Vec<PathBuf> = Vec::new();
-        self.common.disk.list(dir, &mut |name| entries.push(below(dir, name)))?;
-        for path in entries {
-            if *left == 0 {
-                return Ok(false);
-            }
-            *left -= 1;
-            if !self.empty(&path, left)? {
-                return Ok(false);
-            }
-        }
-        self.common.disk.remove_dir(dir)?;
-        Ok(true)
     }
 
     fn trash(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<PathBuf>> {
         self.trash.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Removes a file, or a directory with all that is in it. Whether it is gone.
+fn empty(disk: &dyn Disk, dir: &Path, left: &mut usize) -> io::Result<bool> {
+    // Tried first, because a symbolic link looks like what it points to, and that is not ours to empty.
+    match disk.unlink(dir) {
+        Ok(()) => return Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+        // POSIX says EPERM of a directory, Linux EISDIR.
+        Err(e) if !matches!(e.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::PermissionDenied) => return Err(e),
+        Err(_) => {}
+    }
+    let mut entries: Vec<PathBuf> = Vec::new();
+    disk.list(dir, &mut |name| entries.push(below(dir, name)))?;
+    for path in entries {
+        if *left == 0 {
+            return Ok(false);
+        }
+        *left -= 1;
+        if !empty(disk, &path, left)? {
+            return Ok(false);
+        }
+    }
+    disk.remove_dir(dir)?;
+    Ok(true)
 }

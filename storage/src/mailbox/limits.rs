@@ -1,5 +1,7 @@
 //! Every limit of the mailboxes, each with its reason.
 
+use std::time::Duration;
+
 /// UIDs reserved at a time without a flush of their own. A crash skips at most this many.
 pub(super) const UID_BLOCK: u32 = 1000;
 
@@ -57,6 +59,21 @@ pub(super) const PIECE: usize = 64 << 10;
 /// Seconds for which a mailbox is not opened again that ended in a panic, and is not looked after again that failed: each attempt may cost as much as the
 /// first.
 pub(super) const PANIC_REST_S: i64 = 30;
+
+/// Rounds, of about a second, after which a call of the disk that has not returned keeps new mail away from its Maildir: who brings it would wait.
+pub(super) const LATE_ROUNDS: u64 = 5;
+
+/// Rounds after which it is taken for one that never returns. A slow disk takes some seconds for a call; a listing is heard of while it goes on.
+pub(super) const STALLED_ROUNDS: u64 = 30;
+
+/// Maildirs of one file system with such calls, from which on all of it is taken to be so: each finds that out at the cost of a thread.
+pub(super) const STALLED_MANY: usize = 3;
+
+/// Rounds after which the sync of a whole file system is taken for one that never returns. All that others wrote there is synced with it.
+pub(super) const SYNC_ROUNDS: u64 = 300;
+
+/// The longest that a checkpoint waits for whoever has a mailbox; if that is not enough it comes again.
+pub(super) const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Structures of one `describe` are read from the cache in one go if they lie this close together.
 pub(super) const BLOB_RUN: u64 = 256 << 10;

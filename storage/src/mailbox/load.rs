@@ -4,8 +4,10 @@ use super::{
     account::{is_foreign, read_file, read_index, write_file},
     device::Device,
     limits,
+    refresh::is_gone,
     state::{INDEX, KEYWORDS, Life, Locked, Mailbox, Slot, State, UIDS},
     trouble,
+    turn::Held,
 };
 use crate::disk::{Disk, How};
 use imap::Refusal;
@@ -14,7 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     path::Path,
-    sync::{Arc, MutexGuard},
+    sync::Arc,
 };
 
 /// Where Dovecot keeps the keywords of a mailbox that was its own before.
@@ -22,9 +24,9 @@ const DOVECOT_KEYWORDS: &str = "dovecot-keywords";
 
 impl Mailbox {
     /// Reads it and looks whether other programs changed something meanwhile.
-    pub(super) fn load<'a>(&'a self, mut slot: MutexGuard<'a, Slot>) -> Result<Locked<'a>, Refusal> {
+    pub(super) fn load<'a>(&'a self, mut slot: Held<'a, Slot>) -> Result<Locked<'a>, Refusal> {
         let dir = slot.dir.clone();
-        let disk = &*self.common.disk;
+        let disk = &*self.account.disk;
         let mut made = false;
         self.account.guard(&dir)?;
         match disk.stat(&dir.join("cur")) {
@@ -35,7 +37,7 @@ impl Mailbox {
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound || e.kind() == io::ErrorKind::NotADirectory => {
                 // The inbox is there as soon as somebody asks for it. Another mailbox without cur/ is one that a crash left half made.
-                if !slot.name.is_inbox() && disk.stat(&dir).is_err() {
+                if !slot.name.is_inbox() && is_gone(disk, &dir)? {
                     slot.life = Life::Dead;
                     return Err(Refusal::NoMailbox);
                 }
@@ -45,10 +47,15 @@ impl Mailbox {
             Err(e) => return Err(trouble("stat", &dir, &e)),
         }
         let device = self.common.devices.of(disk, &dir.join("cur")).map_err(|e| trouble("open", &dir, &e))?;
+        self.lies_on(&device);
         let mut state = self.read_state(&dir, slot.floor, device).map_err(|e| trouble("read", &dir, &e))?;
         // After a crash the run that made it may not have come to sync its name.
         state.fresh = made || slot.floor.is_some();
         state.remade = made;
+        if self.common.has_vanished(&dir) {
+            // It came back before what had been written to it was made durable.
+            state.synced_uid = 1;
+        }
         slot.life = Life::Awake(Box::new(state));
         let mut locked = Locked { mailbox: self, slot };
         match locked.begin().and_then(|()| locked.refresh(None)) {
@@ -68,7 +75,7 @@ impl Mailbox {
     }
 
     fn read_state(&self, dir: &Path, floor: Option<Bounds>, device: Arc<Device>) -> io::Result<State> {
-        let disk = &*self.common.disk;
+        let disk = &*self.account.disk;
         let bytes = read_index(disk, &dir.join(INDEX))?;
         let text = read_file(disk, &dir.join(UIDS), limits::SMALL_BOOK)?;
         let (mut bounds, bounds_are_whole) = text.map_or((None, true), |text| Bounds::load(&text));
@@ -136,7 +143,6 @@ impl Mailbox {
             // What came before is either in a checkpoint or comes again from the spool.
             synced_uid: index.uid_next.max(durable.uid_upto),
             dirty: false,
-            settling: false,
             doubtful: false,
             fresh: false,
             doomed: BTreeMap::new(),
@@ -146,8 +152,6 @@ impl Mailbox {
             gone_floor: 0,
             flagged: VecDeque::new(),
             flagged_floor: 0,
-            views: BTreeMap::new(),
-            rings: BTreeMap::new(),
             moved_upto: 1,
             total,
             index,

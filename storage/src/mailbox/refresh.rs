@@ -8,7 +8,7 @@ use super::{
     state::{Life, Locked, validity},
     trouble,
 };
-use crate::disk::Stat;
+use crate::disk::{Disk, Stat};
 use imap::Refusal;
 use maildir::{Add, Bits, Facts, Listing, Marks, Place, Plan, Record, Scope, is_of_log, reconcile};
 use std::{io, path::Path, sync::PoisonError};
@@ -66,12 +66,16 @@ impl Locked<'_> {
                     }
                 }
             }
-            if !self.slot.name.is_inbox() && self.common().disk.stat(self.dir()).is_err() {
+            if !self.slot.name.is_inbox() && is_gone(self.disk(), self.dir())? {
                 self.die();
                 return Err(Refusal::NoMailbox);
             }
-            make_maildir(&*self.common().disk, self.dir()).map_err(|e| trouble("make", self.dir(), &e))?;
+            make_maildir(self.disk(), self.dir()).map_err(|e| trouble("make", self.dir(), &e))?;
             self.remade = true;
+            if !self.device.is_whole() {
+                // Nobody can sync the names of what was in it.
+                (self.dirty, self.doubtful) = (true, true);
+            }
         }
         Err(Refusal::NoMailbox)
     }
@@ -95,7 +99,7 @@ impl Locked<'_> {
                     true => listing.push(name, place),
                     false => self.mailbox.account.say_odd(&below(&dir, name), "it is no ordinary file"),
                 };
-                self.common().disk.list_kinds(&dir, &mut each).map_err(|e| trouble("list", &dir, &e))?;
+                self.disk().list_kinds(&dir, &mut each).map_err(|e| trouble("list", &dir, &e))?;
             }
         }
         Ok(listing)
@@ -209,7 +213,7 @@ impl Locked<'_> {
     fn look_at(&self, listing: &Listing, i: usize) -> Result<Option<Stat>, ()> {
         let (name, place) = listing.file(i);
         let path = self.dir().join(place.dir()).join(os(name.base, name.info));
-        let stat = match self.common().disk.stat(&path) {
+        let stat = match self.disk().stat(&path) {
             Ok(stat) => stat,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
@@ -242,7 +246,7 @@ impl Locked<'_> {
             self.dir().join(place.dir()).join(os(name.base, name.info))
         };
         let (kept, from) = (path(kept), path(other));
-        let disk = &self.common().disk;
+        let disk = self.disk();
         // One of them is not there: it was renamed while the directory was read.
         let (Ok(a), Ok(b)) = (disk.stat(&kept), disk.stat(&from)) else { return };
         // After a crash, one made from the log may stand beside what had taken its place; what stays is written again from there.
@@ -265,6 +269,15 @@ impl Locked<'_> {
     /// For tests and logs: what it is about.
     pub fn title(&self) -> String {
         format!("{} ({})", self.slot.name, validity(self.index.uid_validity))
+    }
+}
+
+/// Whether there is nothing where a mailbox was. One whose disk does not say so is no less there.
+pub(super) fn is_gone(disk: &dyn Disk, dir: &Path) -> Result<bool, Refusal> {
+    match disk.stat(dir) {
+        Ok(_) => Ok(false),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(true),
+        Err(e) => Err(trouble("stat", dir, &e)),
     }
 }
 

@@ -5,8 +5,9 @@
 //! a crash the record is read again and [`Mailbox::bury`] removes what is still there.
 
 use super::{
+    ledger::Charge,
     limits,
-    state::{Locked, Mailbox, Owed},
+    state::{Locked, Mailbox},
     trouble,
 };
 use imap::Refusal;
@@ -45,9 +46,9 @@ impl Mailbox {
     ///
     /// # Errors
     /// A fault of the disk, or the mailbox was removed.
-    pub fn remove(&self, uids: &[Uid], records: &[Owed]) -> Result<Vec<Uid>, Refusal> {
+    pub fn remove(&self, uids: &[Uid], records: &[Charge]) -> Result<Vec<Uid>, Refusal> {
         let mut state = self.lock()?;
-        state.owe(records);
+        state.done(records);
         let gone = state.take_out(uids)?;
         while state.doomed.len() > limits::DOOMED {
             if !state.unlink_some(limits::BATCH)? {
@@ -61,9 +62,11 @@ impl Mailbox {
     ///
     /// # Errors
     /// A fault of the disk, or the mailbox is not there.
-    pub fn bury(&self, bases: &[&[u8]], records: &[Owed]) -> Result<(), Refusal> {
+    pub fn bury(&self, bases: &[&[u8]], records: &[Charge]) -> Result<(), Refusal> {
         let mut state = self.lock()?;
-        state.owe(records);
+        state.done(records);
+        // Who is about to write one of them again comes too late, also if it is not there yet.
+        self.common.ledger.revoke(self.id, bases);
         state.refresh(None)?;
         let mut uids = Vec::new();
         for base in bases {
@@ -82,7 +85,8 @@ impl Locked<'_> {
         let mut gone = Vec::with_capacity(uids.len());
         for id in uids {
             let Some(entry) = self.index.entry(id.get()) else { continue };
-            let (base, path, size) = (self.index.base(entry).into(), self.index.path(entry), entry.facts.size);
+            let (base, path, size): (Box<[u8]>, _, _) = (self.index.base(entry).into(), self.index.path(entry), entry.facts.size);
+            self.common().ledger.revoke(self.mailbox.id, &[&base]);
             self.doomed.insert(base, path);
             self.total = self.total.saturating_sub(size);
             self.put(&Record::Gone { uid: id.get(), mod_seq });
@@ -107,7 +111,7 @@ impl Locked<'_> {
         let batch: Vec<_> = self.doomed.iter().take(limit).map(|(base, path)| (base.clone(), path.clone())).collect();
         for (base, path) in &batch {
             let full = super::below(self.dir(), path);
-            match self.common().disk.unlink(&full) {
+            match self.disk().unlink(&full) {
                 Ok(()) => {
                     self.doomed.remove(base);
                 }

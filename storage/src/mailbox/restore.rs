@@ -26,7 +26,7 @@ impl Mailboxes {
             Bounds { uid_validity: reserved.uid_validity.0.get(), uid_upto: reserved.uid_upto, mod_seq_upto: reserved.mod_seq_upto };
         let mailbox = self.slot(maildir, name)?;
         {
-            let mut slot = mailbox.slot();
+            let mut slot = mailbox.slot()?;
             slot.floor = Some(slot.floor.map_or(bounds, |floor| higher(floor, bounds)));
         }
         let mailbox = self.open(maildir, name)?;
@@ -68,7 +68,7 @@ impl Mailbox {
 
     /// Puts a new file in the place of a message's.
     fn replace(&self, deposit: &Deposit) -> Result<(), Refusal> {
-        let disk = &*self.common.disk;
+        let disk = &*self.account.disk;
         let (dir, device) = {
             let state = self.lock()?;
             (state.dir().to_owned(), state.device.clone())
@@ -83,6 +83,7 @@ impl Mailbox {
         state.refresh(None)?;
         let found = state.index.find(deposit.base.as_bytes()).map(|at| state.index.entries()[at]);
         let Some(path) = found.map(|entry| state.path(&entry)) else { return Ok(()) };
+        state.check(deposit)?;
         state.unsettle(deposit.base.as_bytes());
         let replaced = match (&draft, deposit.content) {
             (Some(draft), _) => disk.rename(&draft.path, &path),

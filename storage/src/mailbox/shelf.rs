@@ -4,8 +4,9 @@ use super::{
     account::Account,
     aside::{self, Aside, Until},
     device::Devices,
+    ledger::Ledger,
     limits,
-    state::{Life, Mailbox},
+    state::{Life, Mailbox, News},
 };
 use crate::{disk::Disk, supervise::guarded};
 use imap::Refusal;
@@ -57,6 +58,12 @@ pub(super) struct Common {
     counter: AtomicU64,
     /// The file systems they lie on.
     pub devices: Devices,
+    /// What they owe the spool.
+    pub ledger: Ledger,
+    /// Counts rounds, about a second each: what lasts for many of them may never end.
+    pub rounds: Arc<AtomicU64>,
+    /// Where mailboxes were, by number, whose directories another program took away and who owe something.
+    pub vanished: Mutex<BTreeMap<u64, PathBuf>>,
     /// Those that are set aside.
     pub aside: aside::List,
     /// What other programs took away and brought back, in order, as far as nobody asked for it.
@@ -82,6 +89,20 @@ impl Common {
         let count = self.counter.fetch_add(1, Ordering::Relaxed);
         let unique = format!("M{}P{}Q{count}", now.rem_euclid(1_000_000_000) / 1000, std::process::id());
         maildir::base_name(self.now_s(), &unique, &self.options.host, size, wire)
+    }
+
+    /// Which round it is.
+    pub fn round(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
+    /// Whether a mailbox was in this directory that another program took away, and what was written there may not be durable.
+    pub fn has_vanished(&self, dir: &Path) -> bool {
+        self.vanished().values().any(|was| was == dir)
+    }
+
+    pub fn vanished(&self) -> MutexGuard<'_, BTreeMap<u64, PathBuf>> {
+        self.vanished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A count that is never the same.
@@ -115,6 +136,8 @@ pub struct Mailboxes {
 struct Shelf {
     mailboxes: BTreeMap<PathBuf, Arc<Mailbox>>,
     accounts: BTreeMap<PathBuf, Arc<Account>>,
+    /// Dead ones who owe something.
+    vanished: Vec<Arc<Mailbox>>,
     /// Counts openings, to know who was used last.
     ticket: u64,
 }
@@ -124,13 +147,17 @@ impl Mailboxes {
     pub fn new(disk: Arc<dyn Disk>, options: Options) -> Mailboxes {
         let seed = RandomState::new().build_hasher().finish();
         let disk = disk.careful().unwrap_or(disk);
+        let rounds = Arc::new(AtomicU64::new(0));
         Mailboxes {
             common: Arc::new(Common {
                 disk,
                 options,
                 seed,
                 counter: AtomicU64::new(1),
-                devices: Devices::default(),
+                devices: Devices::new(rounds.clone()),
+                ledger: Ledger::default(),
+                rounds,
+                vanished: Mutex::default(),
                 aside: aside::List::default(),
                 missed: Mutex::default(),
             }),
@@ -206,17 +233,78 @@ impl Mailboxes {
         account
     }
 
-    /// The mailbox is dead.
+    /// The disk for what is done in a Maildir.
+    pub(super) fn disk(&self, maildir: &Path) -> Arc<dyn Disk> {
+        self.account(maildir).disk.clone()
+    }
+
+    /// The mailbox is dead. What it owes it owes until the file system is synced where it was.
     pub(super) fn forget(&self, mailbox: &Arc<Mailbox>) {
         self.common.aside.forget(mailbox.id);
-        self.shelf().mailboxes.retain(|_, m| !Arc::ptr_eq(m, mailbox));
+        let mut shelf = self.shelf();
+        let was = shelf.mailboxes.extract_if(.., |_, m| Arc::ptr_eq(m, mailbox)).next();
+        if let Some((dir, mailbox)) = was {
+            self.bury(&mut shelf, dir, mailbox);
+        }
+    }
+
+    /// A dead mailbox has left the shelf.
+    fn bury(&self, shelf: &mut Shelf, dir: PathBuf, mailbox: Arc<Mailbox>) {
+        if self.common.ledger.has(mailbox.id) {
+            self.common.vanished().insert(mailbox.id, dir);
+            shelf.vanished.push(mailbox);
+        }
+    }
+
+    /// Those that owe nothing any more are forgotten.
+    pub(super) fn forget_vanished(&self) {
+        let owes = |id: &u64| self.common.ledger.has(*id);
+        self.shelf().vanished.retain(|mailbox| owes(&mailbox.id));
+        self.common.vanished().retain(|id, _| owes(id));
+    }
+
+    /// Whether a checkpoint should come soon.
+    pub fn want_checkpoint(&self) -> bool {
+        !self.common.aside.all().is_empty() || !self.common.vanished().is_empty()
+    }
+
+    /// A round is over: call it about once a second, whatever else hangs. A Maildir where a call of the disk has not returned for many rounds is set aside.
+    pub fn tick(&self) {
+        self.common.rounds.fetch_add(1, Ordering::Relaxed);
+        let accounts: Vec<Arc<Account>> = self.shelf().accounts.values().cloned().collect();
+        let mut late: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for account in &accounts {
+            let age = account.calls.count();
+            if age >= limits::LATE_ROUNDS
+                && let Some(device) = account.device()
+            {
+                late.entry(device).or_default().push(age);
+            }
+            if age >= limits::STALLED_ROUNDS
+                && let Ok(inbox) = self.slot(&account.root, &MailboxName::inbox())
+            {
+                inbox.set_aside("a call of the disk does not return", Until::Settled);
+            }
+        }
+        late.values_mut().for_each(|ages| ages.sort_unstable_by_key(|age| std::cmp::Reverse(*age)));
+        for account in &accounts {
+            let ages = account.device().and_then(|device| late.get(&device));
+            account.calls.hear_of_others(ages.and_then(|ages| ages.get(limits::STALLED_MANY - 1)).copied().unwrap_or(0));
+        }
+    }
+
+    /// Whether the disk has not answered for so long in a Maildir that nobody should be made to wait for it.
+    pub fn is_late(&self, maildir: &Path) -> bool {
+        let account = self.account(maildir);
+        account.calls.is_late() || account.device().is_some_and(|device| self.common.devices.lasts(device) >= limits::SYNC_ROUNDS)
     }
 
     /// Gives a mailbox another directory and name. Nobody opens either name meanwhile: two mailboxes of one directory would give out the same UIDs.
     /// This is the only place where locks of mailboxes nest: that of the mailbox, then that of what somebody may look for under the new name. The shelf's
     /// comes last and for a moment only: a mailbox may wait long for its disk, and everybody goes by the shelf.
     pub(super) fn relocate(&self, mailbox: &Arc<Mailbox>, name: &MailboxName, dir: &Path) -> io::Result<()> {
-        let mut slot = mailbox.slot();
+        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+        let mut slot = mailbox.slot().map_err(late)?;
         if matches!(slot.life, Life::Dead) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -226,7 +314,7 @@ impl Mailboxes {
             if Arc::ptr_eq(&other, mailbox) {
                 return Ok(());
             }
-            let mut there = other.slot();
+            let mut there = other.slot().map_err(late)?;
             match there.life {
                 // Somebody has found that it is not there and is about to take it off the shelf, so that it keeps nobody out.
                 Life::Dead => {
@@ -237,7 +325,7 @@ impl Mailboxes {
                 Life::Awake(_) => return Err(io::ErrorKind::AlreadyExists.into()),
                 Life::Asleep => {}
             }
-            let moved = self.common.disk.rename(&slot.dir, dir);
+            let moved = mailbox.account.disk.rename(&slot.dir, dir);
             if moved.is_ok() {
                 mailbox.account.uncount(&slot.name);
                 if let Life::Awake(state) = &slot.life {
@@ -247,10 +335,13 @@ impl Mailboxes {
                 self.common.aside.forget(other.id);
                 slot.dir = dir.to_owned();
                 slot.name = name.clone();
+                mailbox.is_called(name);
                 there.life = Life::Dead;
                 let mut shelf = self.shelf();
                 shelf.mailboxes.retain(|_, m| !Arc::ptr_eq(m, mailbox));
-                shelf.mailboxes.insert(dir.to_owned(), mailbox.clone());
+                if let Some(other) = shelf.mailboxes.insert(dir.to_owned(), mailbox.clone()) {
+                    self.bury(&mut shelf, dir.to_owned(), other);
+                }
             }
             return moved;
         }
@@ -259,6 +350,12 @@ impl Mailboxes {
     /// All that are in memory.
     pub(super) fn all(&self) -> Vec<Arc<Mailbox>> {
         self.shelf().mailboxes.values().cloned().collect()
+    }
+
+    /// The same, and those who owe something and are not there any more.
+    pub(super) fn all_who_may_owe(&self) -> Vec<Arc<Mailbox>> {
+        let shelf = self.shelf();
+        shelf.mailboxes.values().chain(&shelf.vanished).cloned().collect()
     }
 
     /// Lets mailboxes go that nobody uses, those unused for longest first, until the budget is kept.
@@ -321,18 +418,15 @@ impl Mailbox {
 
     /// Something is wrong with it.
     pub(super) fn set_aside(&self, why: &'static str, until: Until) {
-        let (dir, name) = {
-            let mut slot = self.slot();
-            if let (Life::Awake(state), Until::Settled) = (&mut slot.life, until) {
-                // So that the next checkpoint looks at it.
-                state.dirty = true;
-            }
-            (slot.dir.clone(), slot.name.clone())
-        };
-        let now_s = self.common.now_s();
-        let aside = Aside { maildir: self.account.root.clone(), name, why, since_s: now_s, until, tried_s: now_s };
+        if until == Until::Settled {
+            // So that the next checkpoint looks at it.
+            self.tell(News::Look);
+        }
+        let (now_s, maildir, name) = (self.common.now_s(), self.account.root.clone(), self.name());
+        let aside = Aside { maildir: maildir.clone(), name: name.clone(), why, since_s: now_s, until, tried_s: now_s };
         if self.common.aside.set(self.id, aside) {
-            tracing::error!(dir = %dir.display(), why, "a mailbox is set aside; what was promised to it waits, and its account takes no mail");
+            let (maildir, mailbox) = (maildir.display(), name);
+            tracing::error!(%maildir, %mailbox, why, "a mailbox is set aside; what was promised to it waits, and its account takes no mail");
         }
     }
 }

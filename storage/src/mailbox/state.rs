@@ -4,11 +4,13 @@ use super::{
     account::Account,
     account::{is_foreign, write_file},
     device::{Device, Kept},
+    ledger::Charge,
     limits,
     shelf::Common,
     trouble,
+    turn::{Held, Turn},
 };
-use crate::disk::{How, Stat};
+use crate::disk::{Disk, How, Stat};
 use imap::{Counts, Refusal};
 use mail::{Flags, MailboxName, ModSeq, Uid, UidValidity};
 use maildir::{Bits, Bounds, Entry, Index, Keywords, Marks, Place, Record, Sizes};
@@ -18,7 +20,11 @@ use std::{
     num::NonZeroU32,
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU64},
+    },
+    time::Duration,
 };
 use wire::{Fault, Nudge, Ring};
 
@@ -34,9 +40,49 @@ pub struct Mailbox {
     pub(super) id: u64,
     pub(super) common: Arc<Common>,
     pub(super) account: Arc<Account>,
-    slot: Mutex<Slot>,
+    /// Whoever has it may wait for a disk that never answers. What others must know or say meanwhile is beside it.
+    slot: Turn<Slot>,
+    /// Its name.
+    called: Mutex<MailboxName>,
+    /// Where it lay when it was last read.
+    device: Mutex<Option<Arc<Device>>>,
+    notes: Mutex<Notes>,
+    audience: Mutex<Audience>,
     /// When it was last opened, in openings.
     pub(super) used: AtomicU64,
+    /// When it is looked after again, in seconds since 1970, if that went wrong.
+    pub(super) rests_until_s: AtomicI64,
+}
+
+/// What checkpoints say to a mailbox, and to each other about it.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// How many checkpoints are about to make it durable: one may wait for a disk.
+    pub settling: u32,
+    /// How often one failed: what was begun before counts for nothing.
+    pub failures: u64,
+    /// Heard by whoever has it next.
+    pub news: Vec<News>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// The next checkpoint has to look at it.
+    Look,
+    /// What was written since the last checkpoint may be lost.
+    Lost,
+    /// The same, and no checkpoint knows of it yet.
+    Unsure,
+    /// What it had then is durable, its UIDs below this one.
+    Settled(u32),
+}
+
+/// Sessions that have it selected.
+#[derive(Default)]
+pub(super) struct Audience {
+    /// How far each has heard.
+    pub views: BTreeMap<u64, u64>,
+    pub rings: BTreeMap<u64, Arc<dyn Ring>>,
 }
 
 /// What the record of a message in the spool carries, so that no UID is ever used twice although the index is never flushed:
@@ -51,27 +97,12 @@ pub struct Reserved {
     pub mod_seq_upto: u64,
 }
 
-/// A record of the spool of which everything is done in a mailbox, and not durable yet. If it cannot be made durable, the record is needed again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owed {
-    /// Where the record is.
-    pub at: u64,
-    /// The id of its entry.
-    pub id: u64,
-    /// Which target of it this mailbox is; `None` for a removal.
-    pub target: Option<u32>,
-}
-
 pub(super) struct Slot {
     pub dir: PathBuf,
     pub name: MailboxName,
     pub life: Life,
     /// What the spool says of the numbering, for when it is read: files that the index has forgotten must not get UIDs that others had.
     pub floor: Option<Bounds>,
-    /// What was done since the last checkpoint.
-    pub owed: Vec<Owed>,
-    /// When it is looked after again, in seconds since 1970, if that went wrong.
-    pub rests_until_s: i64,
 }
 
 pub(super) enum Life {
@@ -112,8 +143,6 @@ pub(super) struct State {
     pub synced_uid: u32,
     /// Whether the next checkpoint has something to do here.
     pub dirty: bool,
-    /// Whether a checkpoint is about to make it durable, and it is not yet.
-    pub settling: bool,
     /// Whether a sync of it failed and no checkpoint knows of it yet.
     pub doubtful: bool,
     /// Whether the directory was made here and its name may not have reached the disk for good.
@@ -132,9 +161,6 @@ pub(super) struct State {
     pub flagged: VecDeque<(u64, u32)>,
     /// Flag changes up to this change number are not in `flagged` any more.
     pub flagged_floor: u64,
-    /// How far each session has heard.
-    pub views: BTreeMap<u64, u64>,
-    pub rings: BTreeMap<u64, Arc<dyn Ring>>,
     /// No message below this UID that is recent to nobody is still in `new/`.
     pub moved_upto: u32,
     /// Bytes of all messages.
@@ -142,9 +168,24 @@ pub(super) struct State {
 }
 
 impl State {
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Look => self.dirty = true,
+            News::Lost => self.doubt(),
+            News::Unsure => {
+                self.doubt();
+                self.doubtful = true;
+            }
+            News::Settled(upto) => {
+                self.synced_uid = self.synced_uid.max(upto);
+                self.fresh = false;
+            }
+        }
+    }
+
     /// What was written since the last checkpoint may be lost: the files beside the messages are written anew.
     pub fn doubt(&mut self) {
-        (self.dirty, self.settling, self.doubtful) = (true, false, false);
+        (self.dirty, self.doubtful) = (true, false);
         self.written = Bounds { uid_validity: 0, uid_upto: 0, mod_seq_upto: 0 };
         self.index_len = None;
     }
@@ -153,7 +194,7 @@ impl State {
 /// A mailbox that is locked and in memory.
 pub(super) struct Locked<'a> {
     pub mailbox: &'a Mailbox,
-    pub slot: MutexGuard<'a, Slot>,
+    pub slot: Held<'a, Slot>,
 }
 
 impl Deref for Locked<'_> {
@@ -182,14 +223,51 @@ impl Mailbox {
             id: common.count(),
             common,
             account,
-            slot: Mutex::new(Slot { dir, name, life: Life::Asleep, floor: None, owed: Vec::new(), rests_until_s: 0 }),
+            called: Mutex::new(name.clone()),
+            slot: Turn::new(Slot { dir, name, life: Life::Asleep, floor: None }),
+            device: Mutex::default(),
+            notes: Mutex::default(),
+            audience: Mutex::default(),
             used: AtomicU64::new(0),
+            rests_until_s: AtomicI64::new(0),
         }
     }
 
-    /// Its name.
+    /// Its name. Never waits for a disk.
     pub fn name(&self) -> MailboxName {
-        self.slot().name.clone()
+        self.called.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It has another name now.
+    pub(super) fn is_called(&self, name: &MailboxName) {
+        *self.called.lock().unwrap_or_else(PoisonError::into_inner) = name.clone();
+    }
+
+    /// Where it lay when it was last read. Never waits for a disk.
+    pub(super) fn device(&self) -> Option<Arc<Device>> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It lies there.
+    pub(super) fn lies_on(&self, device: &Arc<Device>) {
+        *self.device.lock().unwrap_or_else(PoisonError::into_inner) = Some(device.clone());
+        self.account.lies_on(device.number);
+    }
+
+    pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn audience(&self) -> MutexGuard<'_, Audience> {
+        self.audience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says something to whoever has it next.
+    pub(super) fn tell(&self, news: News) {
+        let mut notes = self.notes();
+        if notes.news.last() != Some(&news) {
+            notes.news.push(news);
+        }
     }
 
     /// What to write into a spool record that names this mailbox. Once the record is durable, say so with [`Mailbox::confirm`].
@@ -210,9 +288,10 @@ impl Mailbox {
         Ok(Reserved { uid_validity: validity(uid_validity), uid_upto, mod_seq_upto })
     }
 
-    /// The record with these bounds is durable. Never waits for a disk.
+    /// The record with these bounds is durable. If its disk does not answer, the numbers are not used.
     pub fn confirm(&self, reserved: &Reserved) {
-        if let Life::Awake(state) = &mut self.slot().life
+        if let Ok(mut slot) = self.slot()
+            && let Life::Awake(state) = &mut slot.life
             && state.durable.uid_validity == reserved.uid_validity.0.get()
         {
             state.durable.uid_upto = state.durable.uid_upto.max(reserved.uid_upto);
@@ -253,17 +332,17 @@ impl Mailbox {
         Ok(counts)
     }
 
-    /// How much memory it takes, in messages.
+    /// How much memory it takes, in messages. What somebody has just now is needed, whatever it takes.
     pub(super) fn weight(&self) -> usize {
-        match &self.slot().life {
-            Life::Awake(state) => state.index.entries().len() + 16,
-            Life::Asleep | Life::Dead => 0,
+        match self.slot_soon(Duration::ZERO).as_ref().map(|slot| &slot.life) {
+            Some(Life::Awake(state)) => state.index.entries().len() + 16,
+            Some(Life::Asleep | Life::Dead) | None => 0,
         }
     }
 
     /// Locks it, reading it from disk if it is not in memory.
     pub(super) fn lock(&self) -> Result<Locked<'_>, Refusal> {
-        let slot = self.slot();
+        let slot = self.slot()?;
         match slot.life {
             Life::Awake(_) => Ok(Locked { mailbox: self, slot }),
             Life::Asleep => self.load(slot),
@@ -272,36 +351,56 @@ impl Mailbox {
     }
 
     /// Locks it as it is.
-    pub(super) fn slot(&self) -> MutexGuard<'_, Slot> {
-        match self.slot.lock() {
-            Ok(slot) => slot,
-            Err(poisoned) => {
-                // A session died in the middle of a change. What the disk says is whole; what must not be forgotten is kept.
-                self.slot.clear_poison();
-                let mut slot = poisoned.into_inner();
-                if matches!(&slot.life, Life::Awake(state) if !state.begun) {
-                    // It was being read: it may have no numbering yet, and nothing of it is only in memory.
-                    slot.life = Life::Asleep;
-                }
-                if let Life::Awake(state) = &mut slot.life {
-                    state.index_len = None;
-                    state.known = [None; 2];
-                }
-                slot
+    ///
+    /// # Errors
+    /// `Later` if its disk does not answer whoever has it.
+    pub(super) fn slot(&self) -> Result<Held<'_, Slot>, Refusal> {
+        let slot = self.slot.wait(|| self.account.calls.is_stalled()).ok_or(Refusal::Fault(Fault::Later))?;
+        Ok(self.hear(slot))
+    }
+
+    /// The same for who can come again later, and others wait for.
+    pub(super) fn slot_soon(&self, patience: Duration) -> Option<Held<'_, Slot>> {
+        self.slot.soon(patience).map(|slot| self.hear(slot))
+    }
+
+    fn hear<'a>(&self, mut slot: Held<'a, Slot>) -> Held<'a, Slot> {
+        if slot.panicked {
+            // A session died in the middle of a change. What the disk says is whole; what must not be forgotten is kept.
+            if matches!(&slot.life, Life::Awake(state) if !state.begun) {
+                // It was being read: it may have no numbering yet, and nothing of it is only in memory.
+                slot.life = Life::Asleep;
+            }
+            if let Life::Awake(state) = &mut slot.life {
+                state.index_len = None;
+                state.known = [None; 2];
             }
         }
+        let news = std::mem::take(&mut self.notes().news);
+        if let Life::Awake(state) = &mut slot.life {
+            news.into_iter().for_each(|news| state.hear(news));
+        }
+        slot
     }
 }
 
-impl Locked<'_> {
+impl<'a> Locked<'a> {
     pub fn dir(&self) -> &Path {
         &self.slot.dir
     }
 
-    /// What a record of the spool asks for is done here. The record is needed until the next checkpoint made that durable.
-    pub fn owe(&mut self, owed: &[Owed]) {
-        self.dirty |= !owed.is_empty();
-        self.slot.owed.extend_from_slice(owed);
+    /// What records of the spool ask for is done here. They are needed until the next checkpoint made that durable.
+    pub fn done(&mut self, charges: &[Charge]) {
+        self.dirty |= !charges.is_empty();
+        for charge in charges {
+            self.mailbox.common.ledger.done(self.mailbox.id, charge.ticket);
+        }
+    }
+
+    /// Its disk, watched.
+    pub fn disk(&self) -> &'a dyn Disk {
+        let mailbox: &'a Mailbox = self.mailbox;
+        &*mailbox.account.disk
     }
 
     pub fn common(&self) -> &Common {
@@ -340,7 +439,7 @@ impl Locked<'_> {
     }
 
     fn append_log(&mut self, path: &Path, len: u64) -> io::Result<()> {
-        let file = match self.common().disk.open_book(path, How::Append) {
+        let file = match self.disk().open_book(path, How::Append) {
             Ok(file) => file,
             Err(error) if is_foreign(&error) => {
                 tracing::warn!(path = %path.display(), "the index is not written to, another takes its place: {error}");
@@ -369,7 +468,7 @@ impl Locked<'_> {
     /// Replaces the index file. It is synced: a snapshot that a crash turned into nothing would cost all UIDs.
     pub fn write_snapshot(&mut self) -> io::Result<()> {
         let bytes = self.index.snapshot();
-        write_file(&*self.common().disk, &self.dir().join(INDEX), &bytes, true)?;
+        write_file(self.disk(), &self.dir().join(INDEX), &bytes, true)?;
         self.index_len = Some(bytes.len() as u64);
         self.index.records = self.index.entries().len();
         self.log = Vec::new();
@@ -408,11 +507,11 @@ impl Locked<'_> {
     pub fn write_bounds(&mut self, bounds: Bounds, sync: bool) -> Result<(), Refusal> {
         let path = self.dir().join(UIDS);
         let write = || -> io::Result<()> {
-            let disk = &self.common().disk;
+            let disk = self.disk();
             let file = match disk.open_book(&path, How::Write) {
                 Ok(file) => file,
                 Err(e) if e.kind() == io::ErrorKind::NotFound || is_foreign(&e) => {
-                    write_file(&**disk, &path, bounds.print().as_bytes(), sync)?;
+                    write_file(disk, &path, bounds.print().as_bytes(), sync)?;
                     return if sync { disk.sync_dir(self.dir()) } else { Ok(()) };
                 }
                 Err(e) => return Err(e),
@@ -420,7 +519,7 @@ impl Locked<'_> {
             let len = file.len()?;
             if len > maildir::limits::UIDS_FILE {
                 // Synced, because it replaces lines that were; if these are to hold now, the name has to be theirs for good.
-                write_file(&**disk, &path, bounds.print().as_bytes(), true)?;
+                write_file(disk, &path, bounds.print().as_bytes(), true)?;
                 return if sync { disk.sync_dir(self.dir()) } else { Ok(()) };
             }
             file.write_at(bounds.print().as_bytes(), len)?;
@@ -440,7 +539,7 @@ impl Locked<'_> {
         if self.fresh {
             let root = &self.common().options.root;
             for dir in self.dir().ancestors().take_while(|d| d.starts_with(root) && !d.as_os_str().is_empty()) {
-                self.common().disk.sync_dir(dir).map_err(|e| trouble("sync", dir, &e))?;
+                self.disk().sync_dir(dir).map_err(|e| trouble("sync", dir, &e))?;
             }
             self.fresh = false;
         }
@@ -465,7 +564,7 @@ impl Locked<'_> {
     /// # Errors
     /// `InvalidData` if it is not ours alone any more; else as stat(2).
     pub fn stat_dir(&self, place: Place) -> io::Result<Stat> {
-        let (disk, path) = (&self.common().disk, self.dir().join(place.dir()));
+        let (disk, path) = (self.disk(), self.dir().join(place.dir()));
         let stat = disk.stat(&path)?;
         match super::objection(&path, &stat, disk.uid()) {
             Some(why) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
@@ -477,22 +576,23 @@ impl Locked<'_> {
     /// time stamp, so the directory has to be read once it is quiet.
     pub fn after(&mut self, place: Place, before: Option<i64>) {
         let path = self.dir().join(place.dir());
-        let now = before.and_then(|_| self.common().disk.stat(&path).ok()).map(|s| super::ns(s.modified_ns));
+        let now = before.and_then(|_| self.disk().stat(&path).ok()).map(|s| super::ns(s.modified_ns));
         self.known[place as usize] = now;
         self.unverified[place as usize] |= now != before;
     }
 
     /// Rings at every session that watches.
     pub fn ring(&self) {
-        for ring in self.rings.values() {
+        for ring in self.mailbox.audience().rings.values() {
             ring.ring(Nudge::Changed);
         }
     }
 
     /// Notes that a message is gone, for sessions that have not heard of it.
     pub fn note_gone(&mut self, mod_seq: u64, uid: u32) {
+        let unwatched = self.mailbox.audience().views.is_empty();
         let state = &mut **self;
-        if state.views.is_empty() {
+        if unwatched {
             state.gone_floor = mod_seq;
             state.gone.clear();
             return;
@@ -535,7 +635,7 @@ impl Locked<'_> {
             if keywords.adopt(&flags.keywords, used).ok_or(Refusal::Limit)? {
                 // Synced before a letter is used: a letter without its keyword means nothing.
                 let path = self.dir().join(KEYWORDS);
-                write_file(&*self.common().disk, &path, keywords.print().as_bytes(), true).map_err(|e| trouble("write", &path, &e))?;
+                write_file(self.disk(), &path, keywords.print().as_bytes(), true).map_err(|e| trouble("write", &path, &e))?;
                 self.keywords = keywords;
             }
         }

@@ -94,7 +94,7 @@ impl Locked<'_> {
         marks.print(&old, &mut name);
         let to = super::below(self.dir(), &name);
         if from != to {
-            match self.common().disk.rename(&from, &to) {
+            match self.disk().rename(&from, &to) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(e) => return Err(trouble("rename", &from, &e)),

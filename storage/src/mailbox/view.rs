@@ -2,7 +2,7 @@
 
 use super::{
     limits,
-    state::{Life, Locked, Mailbox, uid, validity},
+    state::{Locked, Mailbox, uid, validity},
 };
 use imap::{Changes, Refusal, Selected};
 use mail::{ModSeq, System, Uid};
@@ -49,8 +49,7 @@ impl Mailbox {
         if !read_only {
             state.claim()?;
         }
-        state.views.insert(id, mod_seq);
-        // A view that is dropped takes the lock itself: one that was there in a panic before this would wait for ever.
+        self.audience().views.insert(id, mod_seq);
         drop(state);
         Ok((View { mailbox: self.clone(), id, read_only, uid_validity, uid_next, mod_seq }, selected))
     }
@@ -82,7 +81,10 @@ impl View {
             Err(Refusal::NoMailbox) => return Ok(lost),
             other => other?,
         }
-        if state.index.uid_validity != self.uid_validity || !state.views.contains_key(&self.id) || state.gone_floor > self.mod_seq {
+        if state.index.uid_validity != self.uid_validity
+            || !self.mailbox.audience().views.contains_key(&self.id)
+            || state.gone_floor > self.mod_seq
+        {
             return Ok(lost);
         }
         let mut changes = Changes::default();
@@ -108,7 +110,7 @@ impl View {
         }
         self.uid_next = state.index.uid_next;
         self.mod_seq = state.index.mod_seq;
-        state.views.insert(self.id, self.mod_seq);
+        self.mailbox.audience().views.insert(self.id, self.mod_seq);
         state.trim();
         if !self.read_only {
             state.claim()?;
@@ -116,23 +118,21 @@ impl View {
         Ok(changes)
     }
 
-    /// Rings this bell on changes; none any more if there is none.
+    /// Rings this bell on changes; none any more if there is none. Never waits for a disk.
     pub fn watch(&self, ring: Option<Arc<dyn Ring>>) {
-        if let Life::Awake(state) = &mut self.mailbox.slot().life {
-            match ring {
-                Some(ring) => state.rings.insert(self.id, ring),
-                None => state.rings.remove(&self.id),
-            };
-        }
+        let mut audience = self.mailbox.audience();
+        match ring {
+            Some(ring) => audience.rings.insert(self.id, ring),
+            None => audience.rings.remove(&self.id),
+        };
     }
 }
 
 impl Drop for View {
     fn drop(&mut self) {
-        if let Life::Awake(state) = &mut self.mailbox.slot().life {
-            state.rings.remove(&self.id);
-            state.views.remove(&self.id);
-        }
+        let mut audience = self.mailbox.audience();
+        audience.rings.remove(&self.id);
+        audience.views.remove(&self.id);
     }
 }
 
@@ -174,7 +174,7 @@ impl Locked<'_> {
             name.extend_from_slice(self.index.base(entry));
             marks.print(b"", &mut name);
             let to = super::below(self.dir(), &name);
-            match self.common().disk.rename(&from, &to) {
+            match self.disk().rename(&from, &to) {
                 Ok(()) if odd => self.put(&Record::Flags { uid, mod_seq: 0, marks, bits: Bits::default(), info: b"" }),
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => all_moved = false,
@@ -202,7 +202,7 @@ impl Locked<'_> {
 
     /// Forgets removals that every session heard of.
     pub fn trim(&mut self) {
-        let Some(heard) = self.views.values().copied().min() else { return };
+        let Some(heard) = self.mailbox.audience().views.values().copied().min() else { return };
         let at = self.gone.partition_point(|(mod_seq, _)| *mod_seq <= heard);
         self.gone.drain(..at);
     }

@@ -83,12 +83,12 @@ impl Desk {
         let bases: Vec<&[u8]> = doomed.iter().map(|d| &*d.base).collect();
         let names = self.house.names_of([&*account.name()]);
         let _stay = self.house.stay(&names)?;
-        let buried = self.house.bury(account, &mailbox.name(), &bases).map_err(|error| {
+        let buried = self.house.bury(account, mailbox, &bases).map_err(|error| {
             tracing::error!(conn = self.guest.number, %error, "messages cannot be removed now");
             Refusal::Fault(Fault::Later)
         })?;
         let uids: Vec<Uid> = doomed.iter().map(|d| d.uid).collect();
-        let gone = mailbox.remove(&uids, &buried.owed())?;
+        let gone = mailbox.remove(&uids, &buried)?;
         // A checkpoint may have failed since the record was made.
         self.house.cancel(&account.name(), &mailbox.name(), &bases);
         let (conn, protocol, peer, account, count) = (self.guest.number, self.protocol, self.guest.peer, account.name(), gone.len());

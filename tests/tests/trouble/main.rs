@@ -5,11 +5,13 @@ mod damage;
 mod doubt;
 mod full;
 mod held;
+mod hung;
 mod left;
 mod others;
 mod room;
 mod stage;
 mod unread;
+mod vanished;
 
 use imap::Office as _;
 use mail::MailboxName;

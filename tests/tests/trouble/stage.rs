@@ -7,7 +7,8 @@ use mail::{Address, Envelope, Flags, MailboxName, System, Uid, Wishes};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
 };
 use storage::{
     clock::Clock,
@@ -35,6 +36,41 @@ pub type Rule = Box<dyn FnMut(&'static str, &Path) -> std::io::Result<()> + Send
 pub struct Ruled {
     pub disk: Crashing,
     pub rule: Arc<Mutex<Option<Rule>>>,
+    stuck: Arc<Stuck>,
+}
+
+/// Which calls do not return, by operation and path.
+type Hangs = Box<dyn Fn(&str, &Path) -> bool + Send>;
+
+/// Calls that do not return until they are let go.
+#[derive(Default)]
+struct Stuck {
+    /// And how many of them there are.
+    calls: Mutex<(Option<Hangs>, usize)>,
+    changed: Condvar,
+}
+
+impl Stuck {
+    fn pass(&self, op: &str, path: &Path) {
+        let mut calls = self.calls.lock().unwrap();
+        if !calls.0.as_ref().is_some_and(|hangs| hangs(op, path)) {
+            return;
+        }
+        calls.1 += 1;
+        self.changed.notify_all();
+        calls = self.changed.wait_while(calls, |calls| calls.0.is_some()).unwrap();
+        calls.1 -= 1;
+    }
+}
+
+/// The longest that a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Does something on a thread of its own, so that what waits for ever ends the test and not the tests.
+pub fn apart<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (told, tells) = std::sync::mpsc::channel();
+    std::thread::spawn(move || told.send(work()));
+    tells.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
 impl Ruled {
@@ -50,7 +86,25 @@ impl Ruled {
     }
 
     pub fn of(disk: Crashing) -> Ruled {
-        Ruled { disk, rule: Arc::default() }
+        Ruled { disk, rule: Arc::default(), stuck: Arc::default() }
+    }
+
+    /// From now on such calls do not return.
+    pub fn hang(&self, which: impl Fn(&str, &Path) -> bool + Send + 'static) {
+        self.stuck.calls.lock().unwrap().0 = Some(Box::new(which));
+    }
+
+    /// Waits until so many calls do not return.
+    pub fn wait_for_stuck(&self, count: usize) {
+        let calls = self.stuck.calls.lock().unwrap();
+        let (calls, late) = self.stuck.changed.wait_timeout_while(calls, PATIENCE, |calls| calls.1 < count).unwrap();
+        assert!(!late.timed_out(), "{} calls hang", calls.1);
+    }
+
+    /// They return, and no others hang.
+    pub fn let_go(&self) {
+        self.stuck.calls.lock().unwrap().0 = None;
+        self.stuck.changed.notify_all();
     }
 
     pub fn rule(&self, rule: impl FnMut(&'static str, &Path) -> std::io::Result<()> + Send + 'static) {
@@ -71,6 +125,7 @@ impl Ruled {
     }
 
     pub fn ask(&self, op: &'static str, path: &Path) -> std::io::Result<()> {
+        self.stuck.pass(op, path);
         // The rule may use the disk.
         let Some(mut rule) = self.rule.lock().unwrap().take() else { return Ok(()) };
         let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rule(op, path)));
