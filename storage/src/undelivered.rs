@@ -5,7 +5,7 @@
 use crate::{
     control::SetAside,
     house::House,
-    mailbox::{Failed, Owed},
+    mailbox::{Aside, Failed, Owed},
     naming::{Names, try_stay},
     recover::decode,
     spool::{self, Lsn},
@@ -358,13 +358,22 @@ impl House {
 
     /// Mailboxes that are set aside, for `status`.
     pub(crate) fn mailboxes_aside(&self) -> Vec<SetAside> {
-        let told = self.mailboxes().aside().into_iter().map(|aside| SetAside {
+        let refused = self.mailboxes().refused();
+        // What is wrong with it is known better there.
+        let known = |aside: &Aside| refused.iter().any(|(name, refused)| (&refused.maildir, name) == (&aside.maildir, &aside.name));
+        let aside = self.mailboxes().aside().into_iter().filter(|aside| !known(aside)).map(|aside| SetAside {
             maildir: aside.maildir.display().to_string(),
             mailbox: aside.name.to_string(),
             why: aside.why.into(),
             since: u64::try_from(aside.since_s).unwrap_or(0),
         });
-        told.chain(self.names_in_doubt()).collect()
+        let refused = refused.iter().map(|(name, refused)| SetAside {
+            maildir: refused.maildir.display().to_string(),
+            mailbox: name.to_string(),
+            why: refused.why.clone(),
+            since: u64::try_from(refused.since_s).unwrap_or(0),
+        });
+        refused.chain(aside).chain(self.names_in_doubt()).collect()
     }
 
     /// Mailboxes for which something waits.

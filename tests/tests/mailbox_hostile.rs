@@ -303,8 +303,16 @@ fn a_maildir_that_others_may_write_is_refused() {
             world.boxes = open(&world.root);
             assert_eq!(world.boxes.guard(&maildir), Err(Refusal::Fault(Fault::Later)));
             assert_eq!(world.boxes.open(&maildir, &MailboxName::inbox()).err(), Some(Refusal::Fault(Fault::Later)));
+            // Whoever asks for the state of the server is told.
+            let [(name, refused)] = &world.boxes.refused()[..] else { panic!("{:?}", world.boxes.refused()) };
+            assert!(name.is_inbox() && refused.maildir == maildir && refused.why.contains(dir.to_str().unwrap()), "{refused:?}");
+            world.boxes.chores();
+            assert_eq!(world.boxes.refused().len(), 1);
         }
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o750)).unwrap();
+        // Also without anybody who opens it.
+        world.boxes.chores();
+        assert_eq!(world.boxes.refused(), []);
         assert_eq!(world.inbox().counts().unwrap().messages, 1);
     }
     if rustix::process::geteuid().is_root() {

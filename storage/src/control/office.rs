@@ -329,7 +329,7 @@ impl House {
             flushes: self.spool().flushes(),
             lost_lines: logging::lost_lines(),
             lost_records: self.lost_records(),
-            aside: self.mailboxes().aside().len(),
+            aside: self.mailboxes_aside().len(),
             undelivered: self.undelivered().count(),
             panics: crate::supervise::panics(),
         }

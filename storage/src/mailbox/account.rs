@@ -45,7 +45,7 @@ pub(super) struct Account {
     device: AtomicU64,
     books: Mutex<Books>,
     /// Which directories of it are not used, and why, as far as that was said.
-    refused: Mutex<BTreeMap<PathBuf, String>>,
+    refused: Mutex<BTreeMap<PathBuf, Refused>>,
     /// When its own directory was last found to be nobody else's.
     guarded: Mutex<Option<Guarded>>,
     /// Files of which it was said what is odd about them.
@@ -54,6 +54,19 @@ pub(super) struct Account {
     order: Turn<()>,
     /// Held while a UIDVALIDITY is given out.
     numbering: Turn<()>,
+}
+
+/// A directory of a Maildir that is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The Maildir.
+    pub maildir: PathBuf,
+    /// The directory of a mailbox in it.
+    pub dir: PathBuf,
+    /// What is wrong with it, in words.
+    pub why: String,
+    /// Since when, in seconds since 1970.
+    pub since_s: i64,
 }
 
 /// That a Maildir is nobody else's.
@@ -147,11 +160,18 @@ impl Account {
             }
             return Ok(());
         };
-        if refused.get(dir) != Some(&why) {
+        let known = refused.get(dir);
+        if known.is_none_or(|known| known.why != why) {
             tracing::error!(maildir = %dir.display(), "this Maildir is not used: {why}");
-            refused.insert(dir.to_owned(), why);
+            let since_s = known.map_or_else(|| self.common.now_s(), |known| known.since_s);
+            refused.insert(dir.to_owned(), Refused { maildir: self.root.clone(), dir: dir.to_owned(), why, since_s });
         }
         Err(Refusal::Fault(Fault::Later))
+    }
+
+    /// Those of its directories that are not used.
+    pub fn refused(&self) -> Vec<Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Says of a file in a Maildir that it is no message, once.

@@ -38,6 +38,7 @@ impl Mailboxes {
                 }
             }
         }
+        self.look_at_refused();
         self.empty_trash();
         self.evict();
     }

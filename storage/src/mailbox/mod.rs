@@ -32,6 +32,7 @@ mod turn;
 mod view;
 mod watch;
 
+pub use account::Refused;
 pub(crate) use account::last_validity;
 pub use aside::Aside;
 pub use check::{Report, Step};

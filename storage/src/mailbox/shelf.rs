@@ -1,7 +1,7 @@
 //! All mailboxes that are in memory, and what they share.
 
 use super::{
-    account::Account,
+    account::{Account, Refused},
     aside::{self, Aside, Until},
     device::Devices,
     ledger::Ledger,
@@ -15,6 +15,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher, Hasher, RandomState},
     io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -191,6 +192,31 @@ impl Mailboxes {
     /// `Later` if not, or a fault of the disk.
     pub fn guard(&self, maildir: &Path) -> Result<(), Refusal> {
         self.account(maildir).guard_often()
+    }
+
+    /// Maildirs that are not used, because somebody else may write there or they cannot be looked at.
+    pub fn refused(&self) -> Vec<(MailboxName, Refused)> {
+        let name = |account: &Account, refused: &Refused| match refused.dir.strip_prefix(&account.root).ok()?.as_os_str().as_bytes() {
+            b"" => Some(MailboxName::inbox()),
+            folder => maildir::mailbox_name(folder),
+        };
+        let each =
+            self.accounts().into_iter().flat_map(|account| account.refused().into_iter().map(move |refused| (account.clone(), refused)));
+        each.map(|(account, refused)| (name(&account, &refused).unwrap_or_else(MailboxName::inbox), refused)).collect()
+    }
+
+    /// Whether they can be used by now.
+    pub(super) fn look_at_refused(&self) {
+        for account in self.accounts().into_iter().filter(|account| !account.calls.is_late()) {
+            for refused in account.refused() {
+                // The log has what is wrong.
+                let _ = account.guard(&refused.dir);
+            }
+        }
+    }
+
+    fn accounts(&self) -> Vec<Arc<Account>> {
+        self.shelf().accounts.values().cloned().collect()
     }
 
     /// Takes what other programs removed and brought back since the last time. The spool must hear of it while it still has these messages, or it would deliver
