@@ -323,6 +323,10 @@ impl House {
     /// The end: call it when the last connection is gone. The next start has nothing to recover.
     pub fn close(&self) {
         self.shifts.wait();
+        if self.spool.look_at_fence().is_err() {
+            tracing::error!("closed, and nothing is left for the next start: another server has the store");
+            return;
+        }
         if let Err(error) = self.write_story() {
             tracing::warn!(%error, "the story of what happened is not written");
         }
@@ -349,7 +353,7 @@ impl House {
             most_per_address: config.limits.connections_per_address,
             stress: true,
         };
-        let came = self.guests.enter(listen.on, peer, bell, room, self.now_ms());
+        let came = if self.spool.is_fenced() { Err(Full::Fenced) } else { self.guests.enter(listen.on, peer, bell, room, self.now_ms()) };
         if came.as_ref().is_ok_and(|guest| guest.displaced) {
             self.metrics.dismissed("stress", 1);
         }

@@ -37,6 +37,7 @@ pub struct Metrics {
     away: Gauge,
     aside: Gauge,
     undelivered: Gauge,
+    fenced: Gauge,
     log: Gauge,
     flushes: Counter,
     panics: Family<Part, Counter>,
@@ -78,6 +79,8 @@ pub struct Levels {
     pub aside: usize,
     /// Records of the log that wait for their mailboxes.
     pub undelivered: usize,
+    /// Whether another server has the store.
+    pub fenced: bool,
     /// Panics that were caught, by what panicked.
     pub panics: Vec<(&'static str, u64)>,
 }
@@ -149,6 +152,7 @@ impl Default for Metrics {
             away: Gauge::default(),
             aside: Gauge::default(),
             undelivered: Gauge::default(),
+            fenced: Gauge::default(),
             log: Gauge::default(),
             flushes: Counter::default(),
             panics: Family::default(),
@@ -163,7 +167,7 @@ impl Default for Metrics {
         for state in ["waiting", "active", "held"] {
             drop(metrics.queue.get_or_create(&State { state }));
         }
-        for reason in ["stress", "account", "operator"] {
+        for reason in ["stress", "account", "operator", "fenced"] {
             drop(metrics.dismissed.get_or_create(&Reason { reason }));
         }
         let (m, mut r) = (&metrics, Registry::with_prefix("hikyaku"));
@@ -198,6 +202,7 @@ impl Default for Metrics {
         r.register_with_unit("log", "Log that a start would read again", Unit::Bytes, m.log.clone());
         r.register("log_flushes", "Flushes of the log: the records of many messages share one", m.flushes.clone());
         r.register("mailboxes_set_aside", "Mailboxes that something is wrong with", m.aside.clone());
+        r.register("fenced", "1 if another server has the store, so that nobody is served here", m.fenced.clone());
         r.register("undelivered", "Records of the log that wait for their mailboxes", m.undelivered.clone());
         r.register("panics", "Panics that were caught, by the part of the server they ended", m.panics.clone());
         r.register("lost_records", "Records of the log that waited and could not be read any more", m.lost_records.clone());
@@ -281,6 +286,7 @@ impl Metrics {
         set(&self.log, levels.log_bytes);
         set(&self.aside, levels.aside as u64);
         set(&self.undelivered, levels.undelivered as u64);
+        set(&self.fenced, u64::from(levels.fenced));
         // Counted by the log itself; two who print at once must not count twice, so it is set and not added to.
         self.flushes.inner().store(levels.flushes, Relaxed);
         self.lost_lines.inner().store(levels.lost_lines, Relaxed);

@@ -23,6 +23,9 @@ impl House {
 
     /// The same for one file: whoever left it says its name, so that it does not wait for what others left.
     pub(crate) fn pick_up_named(self: &Arc<House>, name: &[u8]) {
+        if self.spool().is_fenced() {
+            return;
+        }
         let mut take = |file: &Dropped<'_>, letter: &Letter, message: &mut dyn Read| self.take_letter(*file, letter, message);
         let largest = self.config().limits.message;
         if let Err(error) = self.folder().take_named(self.disk(), name, largest, self.now().seconds, &mut take) {
@@ -31,6 +34,10 @@ impl House {
     }
 
     fn take_in(self: &Arc<House>) {
+        if self.spool().is_fenced() {
+            // What lies there is another server's to take.
+            return;
+        }
         let config = self.config();
         let mut take = |file: &Dropped<'_>, letter: &Letter, message: &mut dyn Read| self.take_letter(*file, letter, message);
         match self.folder().take_in(self.disk(), config.limits.message, self.now().seconds, &mut take) {

@@ -401,6 +401,9 @@ impl House {
 
     /// Tries again to do what was promised. Another may come by while one waits for the disk of a mailbox.
     pub fn deliver_again(&self) {
+        if self.spool().look_at_fence().is_err() {
+            return;
+        }
         self.pay_names();
         let mut all = self.undelivered().all();
         // What says which numbers were used comes before what uses new ones.

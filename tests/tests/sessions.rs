@@ -24,6 +24,7 @@ on_both!(
     a_password_counts_from_the_moment_it_is_changed,
     who_reads_nothing_is_kicked_too,
     when_places_are_short_the_oldest_strangers_go,
+    a_server_that_lost_its_store_sends_everybody_away,
 );
 
 /// `{SSHA}` of `quite another`.
@@ -147,4 +148,27 @@ fn when_places_are_short_the_oldest_strangers_go(runtime: Runtime) {
     let mut mailer = Mailer::new(live.connect(live.ports.smtp), "EHLO");
     mailer.mail("carol@example.org", &["alice@example.test"], "Subject: x\r\n\r\nx\r\n");
     drop(last);
+}
+
+/// Another server says that the store is its own, as over a network file system without locks.
+fn a_server_that_lost_its_store_sends_everybody_away(runtime: Runtime) {
+    let live = Live::new(runtime);
+    let mut imap = live.connect(live.ports.imap);
+    imap.imap_login("alice");
+    imap.imap("SELECT INBOX");
+    imap.send("i IDLE\r\n");
+    imap.expect("+");
+    let mut smtp = live.connect(live.ports.smtp);
+    smtp.expect("220");
+    let path = live.dir.join("store/format");
+    let line = "generation 1 run 1000000 log 0 uidvalidity 0";
+    std::fs::write(live.dir.join("format"), format!("{line} check {:08x}\n", queue::frame::checksum(&[line.as_bytes()]))).unwrap();
+    std::fs::rename(live.dir.join("format"), path).unwrap();
+    imap.expect("* BYE");
+    smtp.expect("421");
+    assert!(is_over(&mut imap) && is_over(&mut smtp));
+    live.connect(live.ports.smtp).expect("421 4.3.2 Another server");
+    live.connect(live.ports.imap).expect("* BYE [UNAVAILABLE] Another server");
+    live.connect(live.ports.pop3).expect("-ERR [SYS/TEMP] Another server");
+    assert!(tell(&live, &["status"]).contains("another server has opened the store"));
 }

@@ -26,7 +26,7 @@ pub(super) fn status(json: bool, client: &Client, console: &mut Console<'_>) -> 
         ["sites".into(), format!("{}, {} of them do not answer", queue.sites, queue.dead_count)],
     ];
     if status.fenced {
-        rows.push(["fenced".into(), "another server has opened the store: nothing is accepted here any more, stop this one".into()]);
+        rows.push(["fenced".into(), "another server has opened the store: nobody is served here any more, stop this one".into()]);
     }
     if !status.stressed.is_empty() {
         rows.push(["stress".into(), format!("places are short on {}", status.stressed.join(", "))]);

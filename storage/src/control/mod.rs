@@ -141,7 +141,7 @@ pub struct Status {
     /// What the process may have that may not have all the memory it asks for.
     #[serde(default)]
     pub memory: Option<Memory>,
-    /// Whether another server has opened the store, so that nothing is accepted here any more.
+    /// Whether another server has opened the store, so that nobody is served here any more.
     #[serde(default)]
     pub fenced: bool,
     /// Panics that were caught since the start, by the part of the server they ended.

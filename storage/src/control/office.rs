@@ -192,7 +192,7 @@ impl Clerk {
                 connections_per_listener: self.house.config().limits.connections,
                 connections_out: self.house.config().queue.connections,
             }),
-            fenced: self.house.spool().is_fenced(),
+            fenced: levels.fenced,
             panics: levels.panics.into_iter().map(|(part, count)| (part.to_owned(), count)).collect(),
             closed_in: held.by.into_iter().map(str::to_owned).collect(),
             not_closed_in: held.missing,
@@ -331,6 +331,7 @@ impl House {
             lost_records: self.lost_records(),
             aside: self.mailboxes_aside().len(),
             undelivered: self.undelivered().count(),
+            fenced: self.spool().is_fenced(),
             panics: crate::supervise::panics(),
         }
     }

@@ -24,13 +24,13 @@ pub(super) struct Rounds {
 impl House {
     /// Looks after what needs it from time to time. Call it about once a second where blocking is allowed; nobody is kept waiting meanwhile.
     pub fn chores(self: &Arc<House>) {
+        if guarded("log", || self.spool.look_at_fence().is_err()) == Some(true) {
+            guarded("log", || self.leave_the_store());
+            return;
+        }
         // Each by itself: one that panics is done again the next time, and keeps no other from being done now.
         guarded("accounts", || self.look_at_accounts());
         guarded("log", || {
-            if self.spool.look_at_fence().is_err() {
-                // That was said, and nothing is to be written.
-                return;
-            }
             if let Err(error) = self.spool.flush() {
                 tracing::warn!(%error, "the log lags behind");
             }

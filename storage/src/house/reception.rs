@@ -44,6 +44,15 @@ impl House {
         count
     }
 
+    /// Another server has the store: whoever is here goes, and who went out comes back, for what they did would be written over what that one does.
+    pub(super) fn leave_the_store(&self) {
+        let count = self.guests.dismiss(|present| present.protocol != "http") + self.guests.call_back();
+        if count > 0 {
+            tracing::error!(count, "connections are ended, because another server has the store");
+            self.metrics.dismissed("fenced", count);
+        }
+    }
+
     /// Whether a message of `size` bytes can be begun.
     pub(crate) fn check_space(&self, size: u64) -> Result<(), Shortage> {
         if self.spool.is_full() { Err(Shortage::Disk) } else { self.space.check(self.allowed(), size) }
@@ -77,6 +86,9 @@ pub(super) fn refusal(listen: &Listen, full: Full) -> &'static [u8] {
         (TlsMode::Implicit, _) => b"",
         // RFC 5321 §3.1: 421 instead of a greeting.
         (_, Speak::Smtp | Speak::Submission | Speak::Lmtp) if full == Full::Closing => b"421 4.3.2 The server stops, try again soon\r\n",
+        (_, Speak::Smtp | Speak::Submission | Speak::Lmtp) if full == Full::Fenced => b"421 4.3.2 Another server has this store\r\n",
+        (_, Speak::Imap) if full == Full::Fenced => b"* BYE [UNAVAILABLE] Another server has this store\r\n",
+        (_, Speak::Pop3) if full == Full::Fenced => b"-ERR [SYS/TEMP] Another server has this store\r\n",
         (_, Speak::Smtp | Speak::Submission | Speak::Lmtp) => b"421 4.7.0 Too many connections, try again later\r\n",
         (_, Speak::Imap) => b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
         (_, Speak::Pop3) => b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",

@@ -36,8 +36,8 @@ struct Book {
     stressed: BTreeSet<SocketAddr>,
     /// Who lost the place to somebody else, and may still be saying goodbye.
     placeless: BTreeSet<u64>,
-    /// Of those who were sent out and are on their way.
-    away: BTreeMap<u64, Arc<dyn Ring>>,
+    /// Of those who were sent out and are on their way, and whether they were called back.
+    away: BTreeMap<u64, (Arc<dyn Ring>, bool)>,
     next: u64,
     closing: bool,
 }
@@ -75,6 +75,8 @@ pub enum Full {
     Address,
     /// The server stops.
     Closing,
+    /// Another server has the store.
+    Fenced,
 }
 
 impl Full {
@@ -84,6 +86,7 @@ impl Full {
             Full::Listener => "listener_full",
             Full::Address => "address_full",
             Full::Closing => "closing",
+            Full::Fenced => "fenced",
         }
     }
 }
@@ -226,7 +229,7 @@ impl Guests {
         }
         book.next += 1;
         let number = book.next;
-        book.away.insert(number, bell);
+        book.away.insert(number, (bell, false));
         Some(Away { guests: self.clone(), number })
     }
 
@@ -234,7 +237,7 @@ impl Guests {
     pub fn close(&self) {
         let mut book = self.book();
         book.closing = true;
-        for bell in book.inside.values().map(|inside| &inside.bell).chain(book.away.values()) {
+        for bell in book.inside.values().map(|inside| &inside.bell).chain(book.away.values().map(|(bell, _)| bell)) {
             bell.ring(Nudge::Shutdown);
         }
     }
@@ -245,6 +248,13 @@ impl Guests {
         let chosen: Vec<u64> = everybody.iter().filter(|present| whom(present)).map(|present| present.number).collect();
         let mut book = self.book();
         chosen.into_iter().filter(|number| book.dismiss(*number)).count()
+    }
+
+    /// Tells those who were sent out to come back; says how many were not told before.
+    pub fn call_back(&self) -> usize {
+        let mut book = self.book();
+        let untold = book.away.values_mut().filter_map(|(bell, told)| (!std::mem::replace(told, true)).then_some(bell));
+        untold.map(|bell| bell.ring(Nudge::Leave)).count()
     }
 
     /// Who is here and was not sent away, the oldest first.

@@ -52,6 +52,9 @@ impl Imap {
 
     /// The selected mailbox, to be changed.
     fn writable(&self) -> Result<&View, Refusal> {
+        if self.desk.house.spool().is_fenced() {
+            return Err(Refusal::Fault(Fault::Later));
+        }
         let view = self.view();
         if view.is_read_only() { Err(Refusal::ReadOnly) } else { Ok(view) }
     }

@@ -70,8 +70,11 @@ impl Desk {
         result
     }
 
-    /// The account that logged in, as it is now; none if it was removed meanwhile.
+    /// The account that logged in, as it is now; none if it was removed meanwhile, or if its mailboxes are another server's now.
     fn account(&self) -> Option<Arc<Account>> {
+        if self.house.spool().is_fenced() {
+            return None;
+        }
         self.house.accounts().named(&self.account.as_ref()?.to_string())
     }
 

@@ -19,7 +19,7 @@ impl Spool {
                     tracing::error!(
                         run,
                         ours = self.run,
-                        "another server has opened this store: nothing is accepted here any more; stop one of the two, this one unless you know better"
+                        "another server has opened this store: nobody is served here any more; stop one of the two, this one unless you know better"
                     );
                 }
                 self.unfenced()

@@ -1,18 +1,20 @@
 //! Older programs, older copies, and two servers of one store.
 
-use crate::stage::{self, body, disk, open, read, restored, send, send_to, try_open};
+use crate::stage::{self, body, disk, leave, name, open, proof, read, restored, send, send_to, try_open};
+use config::{Listen, Speak, TlsMode};
 use hikyaku_tests::disk::{Crashing, World};
-use mail::Address;
+use imap::{Change, Office as _};
+use mail::{Address, Flags, System};
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 use storage::{
     disk::{Disk, How},
-    house::House,
+    house::{House, Seat},
 };
-use wire::Tick;
+use wire::{Nudge, Ring, Tick};
 
 const FORMAT: &str = "/store/format";
 
@@ -88,12 +90,15 @@ fn of_two_servers_the_earlier_one_stops_to_write() {
             first.chores();
         }
         // A segment has 8 KiB.
-        let refused = (10..30).find(|&n| match send(&first, &[0], &body(n, 1000)) {
-            Ok(()) => {
+        let smtp = Listen { on: "127.0.0.1:25".parse().unwrap(), speak: Speak::Smtp, tls: TlsMode::Never };
+        let refused = (10..30).find(|&n| {
+            // At the door, or when it is to be promised.
+            let is_refused = first.knock(&smtp, "127.0.0.1:9".parse().unwrap(), Arc::new(Bell::default())).is_err()
+                || send(&first, &[0], &body(n, 1000)).is_err();
+            if !is_refused {
                 by_first.push(n);
-                false
             }
-            Err(_) => true,
+            is_refused
         });
         assert!(refused.is_some(), "it goes on for ever");
         assert!(!with_chores || by_first == [1], "{by_first:?}");
@@ -115,6 +120,84 @@ fn of_two_servers_the_earlier_one_stops_to_write() {
         assert_eq!(bobs, (100..110).collect::<Vec<_>>());
         assert!(read(&third, (0, 0)).letters.iter().any(|(_, text)| stage::letter_of(text) == 1));
     }
+}
+
+/// Who is told to go.
+#[derive(Default)]
+struct Bell(Mutex<Vec<Nudge>>);
+
+impl Ring for Bell {
+    fn ring(&self, nudge: Nudge) {
+        self.0.lock().unwrap().push(nudge);
+    }
+}
+
+/// Everything in a directory and below it, with its content.
+fn tree(disk: &Crashing, dir: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for name in names(disk, dir.to_str().unwrap()) {
+        let path = dir.join(std::str::from_utf8(&name).unwrap());
+        if disk.stat(&path).unwrap().is_dir {
+            tree(disk, &path, found);
+        } else {
+            found.insert(path.clone(), disk.content(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_server_that_lost_its_store_touches_nothing_and_sends_everybody_away() {
+    let disk = disk();
+    let first = open(&disk, 1);
+    let afar = Address::parse("one@far.test").unwrap();
+    send_to(&first, "carol@elsewhere.test", vec![afar.into()], &body(1, 100)).unwrap();
+    send(&first, &[0], &body(2, 100)).unwrap();
+    let listen = |speak| Listen { on: "127.0.0.1:25".parse().unwrap(), speak, tls: TlsMode::Never };
+    let bell = Arc::new(Bell::default());
+    let guest = first.knock(&listen(Speak::Imap), "127.0.0.1:9".parse().unwrap(), bell.clone()).unwrap();
+    let Seat::Imap(_, mut office) = first.seat(guest, &listen(Speak::Imap), None, Tick(0)) else { panic!("asked for IMAP") };
+    office.login(proof(0)).unwrap();
+    let there = office.select(name(0), false).unwrap().uids;
+    let trip = first.next_trip(Tick(0)).expect("a message is to be sent");
+    let out = Arc::new(Bell::default());
+    let _away = first.set_out(out.clone()).unwrap();
+    leave(&disk, 3, &[0], &body(3, 100));
+    let second = second(&disk);
+    let files = || {
+        let mut found = BTreeMap::new();
+        tree(&disk, Path::new("/store"), &mut found);
+        found
+    };
+    let before = files();
+    for _ in 0..2 {
+        disk.set_time(disk.time() + 400_000_000_000);
+        first.chores();
+        first.pick_up();
+        first.deliver_again();
+    }
+    assert_eq!(*bell.0.lock().unwrap(), [Nudge::Leave], "a session is sent away");
+    assert!(out.0.lock().unwrap().contains(&Nudge::Leave), "and who is out comes back");
+    // It may have begun a command.
+    let change = || Change::Add;
+    assert_eq!(office.store(there.clone(), change(), Flags::system(System::FLAGGED)).err(), Some(imap::Refusal::Fault(wire::Fault::Later)));
+    assert!(
+        office.move_to(there.clone(), name(1)).is_err() && office.create(name(1), None).is_err() && office.select(name(0), false).is_err()
+    );
+    for (speak, says) in [
+        (Speak::Smtp, "421 4.3.2 Another server"),
+        (Speak::Imap, "* BYE [UNAVAILABLE] Another server"),
+        (Speak::Pop3, "-ERR [SYS/TEMP] Another server"),
+    ] {
+        let heard = first.knock(&listen(speak), "127.0.0.1:9".parse().unwrap(), bell.clone()).err().expect("nobody gets in");
+        assert!(heard.starts_with(says.as_bytes()), "{}", String::from_utf8_lossy(&heard));
+    }
+    drop((office, trip));
+    first.close();
+    drop(first);
+    let after = files();
+    let changed: Vec<_> = before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)).collect();
+    assert!(changed.is_empty(), "{changed:?}");
+    second.pick_up();
+    assert_eq!(read(&second, (0, 0)).letters.len(), 2);
 }
 
 /// What clients know a message by, and its text.
