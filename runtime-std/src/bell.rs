@@ -21,6 +21,8 @@ const HURRY: u8 = 8;
 const LEAVE: u8 = 16;
 /// The thread waits, or is about to: the next ring has to write to the pipe.
 const WAITING: u8 = 4;
+/// How often a ring is tried.
+const RINGS: u32 = 3;
 
 /// What others ring.
 ///
@@ -51,8 +53,9 @@ impl Ring for Bell {
             self.sent_away.store(true, SeqCst);
         }
         if self.state.fetch_or(bit, SeqCst) == WAITING {
-            // It fails only if the other end is gone, and then nobody is left to be woken.
-            let _ = (&*self.pipe).write(&[0]);
+            // Nobody writes again until this is heard, so one that fails is tried again. In the end it fails only if the other end is gone, and then
+            // nobody is left to be woken.
+            let _ = (0..RINGS).find(|_| (&*self.pipe).write(&[0]).is_ok());
         }
     }
 }
