@@ -28,7 +28,7 @@ use storage::{
 /// How often the house does what is due.
 const CHORES: Duration = Duration::from_secs(1);
 /// How long what ended by itself rests before it is started again.
-const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1000 });
 /// How long the last lines of the log are waited for.
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// What connections get after they were cut, to be gone.
@@ -158,5 +158,56 @@ async fn pick_up(house: Arc<House>) -> io::Result<()> {
         let asked = house.clone();
         unblock(move || asked.pick_up()).await;
         Timer::after(REST).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_executor::Task;
+    use config::Config;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use storage::{
+        control::{Client, Status},
+        disk::Posix,
+        serve::{Door, Port},
+    };
+
+    /// Serves for a moment, and then panics or fails.
+    async fn serve_badly(start: u32, port: Arc<Port>, house: Arc<House>, tasks: Arc<Executor<'static>>) -> io::Result<()> {
+        let end = async {
+            Timer::after(Duration::from_millis(50)).await;
+            match start {
+                1 => panic!("a seeded panic"),
+                2 => Err(io::ErrorKind::Other.into()),
+                _ => future::pending().await,
+            }
+        };
+        listen::serve(port, house, Arc::default(), tasks).or(end).await
+    }
+
+    #[test]
+    fn who_panics_or_fails_is_started_again_and_serves() {
+        let at = std::env::temp_dir().join(format!("hikyaku-smol-supervise-{}", std::process::id()));
+        let config = Config { domains: vec!["example.test".into()], store: at.clone(), ..Config::default() };
+        let house = House::open(config, Arc::new(Posix)).unwrap();
+        let port = Arc::new(serve::control(&house).unwrap().into_iter().find(|port| port.door == Door::Control).unwrap());
+        let (executor, starts) = (Arc::new(Executor::new()), Arc::new(AtomicU32::new(0)));
+        let listener: Task<()> = executor.spawn(supervise("listener", {
+            let (house, executor, starts) = (house.clone(), executor.clone(), starts.clone());
+            move || serve_badly(starts.fetch_add(1, Ordering::Relaxed) + 1, port.clone(), house.clone(), executor.clone())
+        }));
+        let socket = at.join("control.sock");
+        let status = block_on(executor.run(async {
+            let begin = Instant::now();
+            while starts.load(Ordering::Relaxed) < 3 {
+                assert!(begin.elapsed() < Duration::from_secs(30), "it is not started again");
+                Timer::after(REST).await;
+            }
+            unblock(move || Client::new(&socket).get::<Status>("/status", &[])).await.unwrap()
+        }));
+        assert_eq!(status.panics.get("listener"), Some(&1));
+        drop((listener, house));
+        std::fs::remove_dir_all(at).unwrap();
     }
 }

@@ -29,7 +29,7 @@ use storage::{
 /// How often the house does what is due.
 const CHORES: Duration = Duration::from_secs(1);
 /// How long what ended by itself rests before it is started again.
-const REST_MS: u64 = 1000;
+const REST_MS: u64 = if cfg!(test) { 10 } else { 1000 };
 /// How long the last lines of the log are waited for.
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// How often a second signal is looked for while connections end.
@@ -157,5 +157,46 @@ fn pick_up(house: &Arc<House>, stop: &PipeReader) -> io::Result<()> {
         if wait_for(stop, PollFlags::IN, REST_MS)? {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::Config;
+    use storage::{
+        control::{Client, Status},
+        disk::Posix,
+        serve::Door,
+    };
+
+    #[test]
+    fn who_panics_or_fails_is_started_again_and_serves() {
+        let at = std::env::temp_dir().join(format!("hikyaku-std-supervise-{}", std::process::id()));
+        let config = Config { domains: vec!["example.test".into()], store: at.clone(), ..Config::default() };
+        let house = House::open(config, Arc::new(Posix)).unwrap();
+        let port = serve::control(&house).unwrap().into_iter().find(|port| port.door == Door::Control).unwrap();
+        let (lobby, crew) = (Arc::new(Lobby::default()), Arc::new(Crew::default()));
+        let (stop, stopper) = io::pipe().unwrap();
+        let mut starts = 0;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                supervise("listener", &stop, || {
+                    starts += 1;
+                    match starts {
+                        1 => panic!("a seeded panic"),
+                        2 => Err(io::ErrorKind::Other.into()),
+                        _ => listen::serve(&port, &house, &lobby, &crew, &stop),
+                    }
+                });
+            });
+            // Who comes meanwhile waits in the backlog.
+            let status: Status = Client::new(&at.join("control.sock")).get("/status", &[]).unwrap();
+            assert_eq!(status.panics.get("listener"), Some(&1));
+            drop(stopper);
+        });
+        assert_eq!(starts, 3);
+        drop((port, house));
+        std::fs::remove_dir_all(at).unwrap();
     }
 }

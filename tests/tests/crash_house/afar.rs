@@ -63,13 +63,16 @@ pub type Errands<'a> = &'a mut dyn FnMut(&str, &mut dyn FnMut(&mut Errand));
 
 /// Recipients for a letter.
 pub fn recipients(letter: Letter, dice: &mut Rng) -> Vec<(Recipient, Errand)> {
-    let some = ALL.iter().filter(|_| dice.bool()).map(|(manner, word)| {
-        let notify = if *manner == Manner::Tells { Notify::SUCCESS.with(Notify::FAILURE) } else { Notify::default() };
-        let address = Address::new(&format!("{word}-{letter}"), "far.test");
-        let errand = Errand { letter, manner: *manner, promised: false, copies: 0, asked: false, known: Known::Nothing };
-        (Recipient { address, notify, original: None }, errand)
-    });
-    some.collect()
+    ALL.iter().filter(|_| dice.bool()).map(|(manner, _)| recipient(letter, *manner)).collect()
+}
+
+/// One of them.
+pub fn recipient(letter: Letter, manner: Manner) -> (Recipient, Errand) {
+    let notify = if manner == Manner::Tells { Notify::SUCCESS.with(Notify::FAILURE) } else { Notify::default() };
+    let (_, word) = ALL.iter().find(|(each, _)| *each == manner).expect("each has a word");
+    let address = Address::new(&format!("{word}-{letter}"), "far.test");
+    let errand = Errand { letter, manner, promised: false, copies: 0, asked: false, known: Known::Nothing };
+    (Recipient { address, notify, original: None }, errand)
 }
 
 /// Carries one trip of the house to the peer, who answers and is written down by `errands` before the house hears of it; false if there is none.

@@ -4,17 +4,22 @@
 //! run and in the next.
 
 use crate::{
+    afar::{self, Errand, Manner},
     book::{Book, Shared},
     check,
     clerk::Clerk,
     seeds,
-    stage::{Letter, PLACES, Place, RENAMED, body, disk, imap, letter_of, name, open, read, send, try_read},
+    stage::{Letter, PLACES, Place, RENAMED, USERS, body, disk, imap, letter_of, name, open, read, send, send_to, try_read, whole},
 };
 use fastrand::Rng;
-use hikyaku_tests::disk::{Crashing, World};
+use hikyaku_tests::{
+    disk::{Crashing, World},
+    promise::post::told,
+};
 use imap::Office as _;
 use mail::MailboxName;
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -79,6 +84,60 @@ fn one_recipient_s_panic_is_nobody_else_s() {
         }
         assert!(answered > 6, "{answered} of {op} after the promise, and each was answered with yes");
     }
+}
+
+#[test]
+fn a_report_that_panics_ends_neither_other_reports_nor_the_sending() {
+    // Of each user's letter, by its number.
+    let reports = |house: &Arc<House>| {
+        [0, 1].map(|user| {
+            let mut office = imap(house, user);
+            // A mailbox that could not be delivered to has to wait.
+            let Ok(selected) = office.select(name(0), true) else { return 0 };
+            let texts: Vec<_> = selected.uids.iter().filter_map(|uid| whole(&mut office, *uid)).collect();
+            let told = texts.iter().flat_map(|text| told(&String::from_utf8_lossy(text)));
+            told.filter(|(address, _)| *address == format!("refuses-{user}@far.test")).count()
+        })
+    };
+    let mut op = 0;
+    loop {
+        let (disk, mut errands) = (disk(), BTreeMap::new());
+        let house = open(&disk, 7);
+        let send = |user: usize, manner, errands: &mut BTreeMap<String, Errand>| {
+            let (recipient, errand) = afar::recipient(user as Letter, manner);
+            errands.insert(recipient.address.to_string(), errand);
+            send_to(&house, USERS[user], vec![recipient], &body(user as Letter, 100)).unwrap();
+        };
+        let travel = |seconds: i128, errands: &mut BTreeMap<String, Errand>| {
+            disk.set_time(disk.time() + seconds * 1_000_000_000);
+            afar::travel(&house, &disk, &mut |address, act| act(errands.get_mut(address).expect("it was sent there")))
+        };
+        [0, 1].into_iter().for_each(|user| send(user, Manner::Refuses, &mut errands));
+        assert!(travel(0, &mut errands), "both are refused on one trip");
+        // From here on a report is owed on each.
+        let before = disk.ops();
+        panic_at(&disk, before + op);
+        assert!(!travel(0, &mut errands), "there is nothing to send");
+        let is_over = disk.ops() < before + op;
+        disk.unwatch();
+        // Who gives trips out may have met it, and rests for a moment.
+        assert!(!travel(2, &mut errands), "there is nothing to send");
+        assert!(reports(&house).iter().sum::<usize>() > 0, "operation {op}: the other report waits too");
+        assert!(!travel(60, &mut errands), "there is nothing to send");
+        settle(&house, &disk);
+        assert_eq!(reports(&house), [1, 1], "operation {op}");
+        send(2, Manner::Takes, &mut errands);
+        assert!(travel(0, &mut errands), "operation {op}: nothing is sent any more");
+        house.close();
+        assert_eq!(reports(&house), [1, 1], "operation {op}");
+        drop(house);
+        assert_eq!(reports(&open(&disk, 8)), [1, 1], "operation {op}, after a restart");
+        if is_over {
+            break;
+        }
+        op += 1;
+    }
+    assert!(op > 4, "{op} operations make no two reports");
 }
 
 /// What a client that heard nothing finds out, and brings in order again.

@@ -8,6 +8,7 @@ mod held;
 mod hung;
 mod left;
 mod others;
+mod reports;
 mod room;
 mod stage;
 mod unread;

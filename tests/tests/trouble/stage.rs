@@ -240,9 +240,11 @@ pub fn open_with(disk: &Ruled, limit: u64) -> Arc<House> {
 }
 
 pub fn open_on(disk: Arc<dyn Disk>, clock: impl Into<Clock>, limit: u64) -> Arc<House> {
-    let config =
-        config::parse("test", "(domains: [\"example.test\"], store: \"/store\", plaintext_logins: true, aliases: [\"/store/aliases\"])")
-            .unwrap();
+    let text = "(
+        domains: [\"example.test\"], store: \"/store\", plaintext_logins: true, aliases: [\"/store/aliases\"],
+        relay: (clients: [\"127.0.0.1\"]), outgoing: (routes: [(domain: \"far.test\", host: Some(\"[192.0.2.1]\"))]),
+    )";
+    let config = config::parse("test", text).unwrap();
     let options = spool::Options { segment: 64 << 10, limit, seed: 1, ..spool::Options::default() };
     House::open_at(config, disk, clock, options).unwrap()
 }
@@ -267,13 +269,18 @@ pub fn seat(house: &Arc<House>, speak: Speak) -> Seat {
 }
 
 pub fn send(house: &Arc<House>, to: &[&str], text: &[u8]) -> Result<smtp::Receipt, smtp::Refusal> {
+    let to: Vec<String> = to.iter().map(|to| format!("{to}@example.test")).collect();
+    send_from(house, "carol@elsewhere.test", &to, text)
+}
+
+pub fn send_from(house: &Arc<House>, sender: &str, to: &[impl AsRef<str>], text: &[u8]) -> Result<smtp::Receipt, smtp::Refusal> {
     use smtp::Office as _;
     let Seat::Smtp(_, mut office) = seat(house, Speak::Smtp) else { panic!() };
-    let recipients: Vec<mail::Recipient> = to.iter().map(|t| Address::parse(&format!("{t}@example.test")).unwrap().into()).collect();
+    let recipients: Vec<mail::Recipient> = to.iter().map(|to| Address::parse(to.as_ref()).unwrap().into()).collect();
     for recipient in &recipients {
         office.recipient(recipient.address.clone().into())?;
     }
-    let envelope = Envelope { sender: Address::parse("carol@elsewhere.test"), recipients, wishes: Wishes::default() };
+    let envelope = Envelope { sender: Address::parse(sender), recipients, wishes: Wishes::default() };
     office
         .open(smtp::Start { envelope, helo: "elsewhere.test".into(), with: "ESMTP", body: smtp::Body::SevenBit, utf8: false, tls: None })
         .unwrap();
