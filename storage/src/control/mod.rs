@@ -187,6 +187,13 @@ pub struct Uncounted {
     pub seconds: u64,
 }
 
+/// What the log still has after a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Bytes that a start would read again.
+    pub log_bytes: u64,
+}
+
 /// A mailbox that is set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAside {

@@ -1,7 +1,8 @@
 //! The counter where an operator asks, and where Prometheus reads: HTTP requests to what the house knows.
 
 use super::{
-    Action, Filter, Kick, Kicked, Memory, Operator, Page, Refused, SessionRow, Sessions, State, Status, Uncounted, Whom, queue_id,
+    Action, Checkpoint, Filter, Kick, Kicked, Memory, Operator, Page, Refused, SessionRow, Sessions, State, Status, Uncounted, Whom,
+    queue_id,
 };
 use crate::{
     house::{House, Seat},
@@ -137,6 +138,11 @@ impl Clerk {
                 tracing::info!(who, seconds, "the clock is trusted");
                 json(&Uncounted { seconds })
             }
+            ["checkpoint"] => {
+                wants(true)?;
+                self.house.checkpoint().map_err(|error| trouble(503, &error.to_string()))?;
+                json(&Checkpoint { log_bytes: self.house.spool_bytes() })
+            }
             ["accounts"] => {
                 wants(true)?;
                 json(&Kicked { sessions: self.house.look_at_accounts() })
@@ -156,7 +162,7 @@ impl Clerk {
             }
             _ => Err(trouble(
                 404,
-                "there is /status, /sessions, /queue, /queue/ID, /trace, /explain, /clock, /accounts, /reload, /stop and /metrics",
+                "there is /status, /sessions, /queue, /queue/ID, /trace, /explain, /clock, /checkpoint, /accounts, /reload, /stop and /metrics",
             )),
         }
     }

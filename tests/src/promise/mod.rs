@@ -1,7 +1,9 @@
 //! The promise, as books that are kept while a server is under load and compared with its mailboxes after it fell: nothing acknowledged is
-//! lost, nothing is there twice, nothing removed comes back, no UID is ever used again. What is for others arrives there or comes back ([`post`]).
+//! lost, nothing is there twice, nothing removed comes back, no UID is ever used again. What is for others arrives there or comes back ([`post`]), and
+//! mailboxes are where their names were last acknowledged ([`names`]).
 
 pub mod leave;
+pub mod names;
 pub mod post;
 pub mod sink;
 
@@ -12,6 +14,7 @@ use crate::{
 };
 use fastrand::Rng;
 use leave::{Sendmail, ring, waiting};
+use names::{KEEPER, Names};
 use post::{Addressee, Post};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,18 +26,23 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use storage::control::{Client as Operator, Effect, Listing};
+use storage::control::{Checkpoint, Client as Operator, Effect, Listing, Status};
 
 /// Who gets mail.
 pub const USERS: [&str; 2] = ["alice", "bob"];
 /// Who sends to others, and gets the reports.
 pub const SENDER: &str = "dave";
-/// Connections that deliver, send or append, besides one that removes.
+/// Connections that deliver, send or append, besides one that removes, one that changes mailboxes and one that sends too much at a time.
 const WRITERS: usize = 8;
+/// Bytes of messages on their way that the server has room for on its disk: one of our largest.
+const UNCOMMITTED: u64 = 1_000_000;
 /// Programs at a time that leave mail in the drop folder.
 const PROGRAMS: usize = 2;
 /// How long what waits may take when nothing falls.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The order to try all that is queued.
+const RETRY: &[u8] = br#"{"whom":{"all":{}},"action":"retry"}"#;
 
 /// What was told to whom.
 #[derive(Debug, Default)]
@@ -43,6 +51,7 @@ pub struct Ledger {
     /// Programs that left mail and said so, and those that did not.
     left: [AtomicU64; 2],
     post: Post,
+    names: Names,
     books: Mutex<Books>,
 }
 
@@ -69,8 +78,11 @@ enum Fate {
 impl Ledger {
     /// What a server has to be started with.
     pub fn setup(&self) -> Setup {
-        let accounts = USERS.iter().chain([&SENDER]).map(|user| (*user).to_owned()).collect();
-        let extra = format!("relay: (clients: [\"127.0.0.0/8\"]), queue: (retry: List([1])), {}", self.post.sink.routes());
+        let accounts = USERS.iter().chain([&SENDER, &KEEPER]).map(|user| (*user).to_owned()).collect();
+        let extra = format!(
+            "relay: (clients: [\"127.0.0.0/8\"]), queue: (retry: List([1])), limits: (message: {UNCOMMITTED}, uncommitted: {UNCOMMITTED}, mailbox_changes: 0), {}",
+            self.post.sink.routes()
+        );
         Setup { accounts, extra, ..Setup::default() }
     }
 
@@ -79,21 +91,36 @@ impl Ledger {
         let ports = live.ports;
         let over = AtomicBool::new(false);
         // What nobody took by then waits in the queue when it falls.
-        self.post.sink.set_busy(Rng::with_seed(seed).u8(0..3) == 0);
+        let mut random = Rng::with_seed(seed);
+        let is_busy = random.u8(0..3) == 0;
+        self.post.sink.set_busy(is_busy);
         thread::scope(|scope| {
-            for number in 0..=WRITERS {
+            for number in 0..=WRITERS + 2 {
                 let over = &over;
-                let random = Rng::with_seed(seed * 100 + number as u64);
+                let mut random = Rng::with_seed(seed * 100 + number as u64);
                 scope.spawn(move || {
-                    // A connection that fails is the end of it: the server fell.
-                    _ = match number {
-                        WRITERS => self.remove(ports, random, over),
-                        6 | 7 => self.send(ports, random, over),
-                        4 | 5 => self.append(ports, random, over),
-                        _ => self.deliver(ports, random, number == 3, over),
-                    };
+                    while !over.load(Ordering::Relaxed) {
+                        let random = random.fork();
+                        // A connection that fails is followed by another: the server fell, or a call of it failed.
+                        let end = match number {
+                            8 => self.remove(ports, random, over),
+                            9 => self.names.change(ports, random, over, |random| self.write(random)),
+                            10 => self.overdo(ports, random, over),
+                            6 | 7 => self.send(ports, random, over),
+                            4 | 5 => self.append(ports, random, over),
+                            _ => self.deliver(ports, random, number == 3, over),
+                        };
+                        if end.is_err() {
+                            thread::sleep(Duration::from_millis(5));
+                        }
+                    }
                 });
             }
+            let socket = live.dir.join("store/control.sock");
+            scope.spawn({
+                let over = &over;
+                move || self.watch(&Operator::new(&socket), (!is_busy).then_some(random), over)
+            });
             let sendmail = Sendmail::of(live);
             for number in 0..PROGRAMS {
                 let (over, sendmail) = (&over, sendmail.clone());
@@ -104,11 +131,22 @@ impl Ledger {
                     }
                 });
             }
+            // Also if it panics, or the load would go on for ever.
+            let _end = End(&over);
             thread::sleep(time);
             fall(live);
             self.post.sink.fell();
-            over.store(true, Ordering::Relaxed);
         });
+    }
+
+    /// The server fell, while the load goes on: what it sends from here on it may have sent before.
+    pub fn fell(&self) {
+        self.post.sink.fell();
+    }
+
+    /// From now on connections of the server may break for no fault of its own, or no longer.
+    pub fn set_breaks(&self, breaks: bool) {
+        self.post.sink.set_breaks(breaks);
     }
 
     /// Programs leave mail while nobody takes it in; then the server starts, and falls while it takes it in. Call it when it has fallen.
@@ -221,6 +259,45 @@ impl Ledger {
         Ok(())
     }
 
+    /// Asks for what is done once in a while otherwise; `random` also lets the sink turn connections away now and then, so that others are made.
+    fn watch(&self, operator: &Operator, mut random: Option<Rng>, over: &AtomicBool) {
+        while !over.load(Ordering::Relaxed) {
+            if let Some(random) = &mut random {
+                self.post.sink.set_busy(random.u8(0..3) == 0);
+            }
+            // Whether it can is not what is asked.
+            _ = operator.get::<Status>("/status", &[]);
+            _ = operator.post::<Checkpoint>("/checkpoint", b"");
+            _ = operator.post::<Effect>("/queue", RETRY);
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Two large messages at a time, of which the server has room for one: it finds out when most of the other is on its disk.
+    fn overdo(&self, ports: Ports, mut random: Rng, over: &AtomicBool) -> Result<(), String> {
+        let begin = || Mailer::try_new(Talk::try_plain(local(ports.smtp)).map_err(text)?, "EHLO").map_err(text);
+        let (mut slow, mut mailer) = (begin()?.0, begin()?);
+        while !over.load(Ordering::Relaxed) {
+            let [first, second] = [(); 2].map(|()| self.next.fetch_add(1, Ordering::Relaxed) * 1_000_000 + random.u64(700_000..900_000));
+            [first, second].iter().for_each(|letter| self.note(USERS[0], *letter, Fate::Sent));
+            slow.try_send(b"MAIL FROM:<carol@example.org>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n").map_err(text)?;
+            let mut replies = || (0..3).map(|_| slow.try_line()).collect::<Result<Vec<_>, _>>().map_err(text);
+            if !replies()?.iter().zip(["250", "250", "354"]).all(|(reply, code)| reply.starts_with(code)) {
+                return Err("put off".into());
+            }
+            slow.try_send(words(first).as_bytes()).map_err(text)?;
+            if mailer.try_mail_each("carol@example.org", &["alice@example.test"], &words(second), false).map_err(text)? == [true] {
+                self.note(USERS[0], second, Fate::Kept);
+            }
+            slow.try_send(b".\r\n").map_err(text)?;
+            if slow.try_line().map_err(text)?.starts_with("250") {
+                self.note(USERS[0], first, Fate::Kept);
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
     /// Waits until nothing is on its way, compares the books with what is there, and brings them up to date. Returns what there is, in words.
     ///
     /// # Errors
@@ -237,6 +314,7 @@ impl Ledger {
         }
         drain(live)?;
         let letters = self.check_mailboxes(live)?;
+        let mailboxes = self.names.check(live)?;
         let begin = Instant::now();
         loop {
             let missing = self.post.check(live)?;
@@ -254,7 +332,9 @@ impl Ledger {
         self.note(USERS[0], letter, Fate::Kept);
         let (sent, twice) = self.post.count();
         let [left, not] = [0, 1].map(|n| self.left[n].load(Ordering::Relaxed));
-        Ok(format!("{letters} letters, {sent} recipients elsewhere, {twice} of them twice; {left} left by programs, {not} not"))
+        Ok(format!(
+            "{letters} letters, {mailboxes} mailboxes, {sent} recipients elsewhere, {twice} of them twice; {left} left by programs, {not} not"
+        ))
     }
 
     fn check_mailboxes(&self, live: &Live) -> Result<usize, String> {
@@ -345,6 +425,15 @@ impl Ledger {
     }
 }
 
+/// It is over when this is dropped.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A letter in a mailbox.
 struct Found {
     uid: u64,
@@ -400,7 +489,7 @@ fn drain(live: &Live) -> Result<(), String> {
             return Err(format!("the queue does not empty: {queued:?}"));
         }
         // Sites that were busy would rest for a minute.
-        let _: Effect = operator.post("/queue", br#"{"whom":{"all":{}},"action":"retry"}"#).map_err(|e| e.to_string())?;
+        let _: Effect = operator.post("/queue", RETRY).map_err(|e| e.to_string())?;
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -426,6 +515,6 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-fn text(e: std::io::Error) -> String {
+fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
 }

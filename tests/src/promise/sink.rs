@@ -67,6 +67,8 @@ struct Shared {
     busy: AtomicBool,
     over: AtomicBool,
     run: AtomicU64,
+    /// Connections may break, and what was sent over one may be sent again over the next.
+    breaks: AtomicBool,
     books: Mutex<Books>,
 }
 
@@ -116,6 +118,11 @@ impl Sink {
     /// Whether it tells everybody to come later.
     pub fn set_busy(&self, busy: bool) {
         self.shared.busy.store(busy, Ordering::Relaxed);
+    }
+
+    /// From now on connections may break, or no longer: then each counts as a fall.
+    pub fn set_breaks(&self, breaks: bool) {
+        self.shared.breaks.store(breaks, Ordering::Relaxed);
     }
 
     /// The sender fell.
@@ -189,7 +196,10 @@ pub fn letter_of(address: &str) -> Option<u64> {
 
 fn serve(shared: &Shared, stream: TcpStream, tells: bool) -> io::Result<()> {
     // What arrives after a fall was sent before it.
-    let run = shared.run.load(Ordering::Relaxed);
+    let run = match shared.breaks.load(Ordering::Relaxed) {
+        true => shared.run.fetch_add(1, Ordering::Relaxed),
+        false => shared.run.load(Ordering::Relaxed),
+    };
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.set_nodelay(true)?;
     let mut out = stream.try_clone()?;
