@@ -304,7 +304,7 @@ impl House {
         let _alone = self.alone();
         for file in self.folder.taken() {
             // The log lets go of the record that says so, and the file may be there.
-            self.spool.jot(&[&Record::Taken { file: file.as_record() }.encode()])?;
+            self.spool.jot_to_release(&[&Record::Taken { file: file.as_record() }.encode()])?;
         }
         self.spool.flush()?;
         // In this order: what a mailbox owes is pinned before it owes it no more, and unpinned only where this waits for that.

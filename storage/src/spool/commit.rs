@@ -203,7 +203,7 @@ impl Spool {
     }
 
     /// Appends a record that nobody waits for.
-    pub(super) fn jot_record(&self, id: u64, pieces: &[&[u8]]) -> io::Result<()> {
+    pub(super) fn jot_record(&self, id: u64, pieces: &[&[u8]], room: Room) -> io::Result<()> {
         let head = self.frame(Kind::Record, id, pieces)?;
         self.unfenced()?;
         let size = FRAME_HEAD + head.len as usize;
@@ -216,7 +216,7 @@ impl Spool {
         }
         // Jots tell what came of messages that the log holds already, so they have some room beyond what messages have.
         let live = state.end - state.mark + (state.queue.len() + size) as u64;
-        if full(&state) || live > self.options.limit + self.options.limit / 8 {
+        if full(&state) || (room != Room::Last && live > self.options.limit + self.options.limit / 8) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
         }
         state.jotted += size;

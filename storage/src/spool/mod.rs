@@ -238,7 +238,15 @@ impl Spool {
     /// `InvalidInput` if it does not fit a segment; `StorageFull` if the log has reached its limit; if so much waits already that it had to be
     /// flushed first and the disk failed. It is not in the log then, and nobody tries again.
     pub fn jot(&self, record: &[&[u8]]) -> io::Result<()> {
-        self.jot_record(self.next_id(), record)
+        self.jot_record(self.next_id(), record, Room::More)
+    }
+
+    /// The same for what has to be told before something is released: the limit does not hold for it, or nothing could be released from a log that is full.
+    ///
+    /// # Errors
+    /// As [`Spool::jot`].
+    pub fn jot_to_release(&self, record: &[&[u8]]) -> io::Result<()> {
+        self.jot_record(self.next_id(), record, Room::Last)
     }
 
     /// Makes every jot durable that was made before this call. Call it about once a second: nothing happens if there is none.

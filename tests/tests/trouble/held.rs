@@ -251,3 +251,34 @@ fn a_crash_while_the_log_goes_on_changes_nothing() {
         assert_eq!(listing(&house, "alice"), all[0], "{stuck:?}, remove: {remove}");
     }
 }
+
+#[test]
+fn a_log_that_is_full_to_the_brim_can_be_emptied() {
+    let disk = Ruled::new();
+    let house = open_with(&disk, LIMIT);
+    // Files of the drop folder are taken in, and stay: whoever lets go of their records tells of them again.
+    (0..9).for_each(|n| super::left::leave(&disk, &n.to_string(), "bob@example.test"));
+    disk.fail("unlink", "/store/drop/");
+    house.chores();
+    house.pick_up();
+    for n in 0..400 {
+        append(&mut imap(&house, "alice"), "INBOX", format!("Subject: {n}\r\n\r\n").as_bytes()).unwrap();
+    }
+    // Nobody takes a checkpoint, as when none succeeds for a while.
+    while send(&house, &["bob"], &b"0123456789\r\n".repeat(100)).is_ok() {}
+    let mut office = imap(&house, "alice");
+    let there = office.select(name("INBOX"), false).unwrap().uids;
+    office.store(there.clone(), imap::Change::Add, mail::Flags::system(mail::System::DELETED)).unwrap();
+    let removed = there.iter().take_while(|uid| office.expunge(Some(vec![**uid])).is_ok()).count();
+    assert!(removed < there.len(), "it is full to the brim: {} bytes", house.spool_bytes());
+    house.checkpoint().unwrap();
+    assert!(house.spool_bytes() < LIMIT / 2);
+    send(&house, &["bob"], b"Subject: again\r\n\r\n").unwrap();
+    drop(office);
+    let bobs = uids(&house, "bob", "INBOX").len();
+    let (house, _) = power_cut(house, &disk);
+    house.chores();
+    house.pick_up();
+    assert_eq!(uids(&house, "alice", "INBOX").len(), there.len() - removed);
+    assert_eq!(uids(&house, "bob", "INBOX").len(), bobs, "what was left is taken in once");
+}
