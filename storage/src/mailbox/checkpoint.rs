@@ -325,9 +325,9 @@ impl Mailbox {
 
     /// Where a system cannot sync a whole file system: one by one.
     fn sync_each(&self) -> Result<(), Refusal> {
-        let (files, dir, fresh) = {
+        let (files, dir) = {
             let mut state = self.lock()?;
-            (std::mem::take(&mut state.kept), state.dir().to_owned(), state.fresh)
+            (std::mem::take(&mut state.kept), state.dir().to_owned())
         };
         // Who copies a message of them meanwhile waits: the mailbox is settling.
         for kept in &files {
@@ -345,7 +345,8 @@ impl Mailbox {
             self.account.disk.sync_dir(dir).map_err(|e| trouble("sync", dir, &e))?;
         }
         let mut state = self.lock()?;
-        state.fresh = fresh;
+        // Whoever made it may have failed, panicked or been killed before its name was durable, and nobody remembers that.
+        state.fresh = true;
         // What came since is dirty and stays so.
         state.settle_names()
     }

@@ -119,10 +119,7 @@ pub(crate) fn tell(queue: &mut Queue, rules: &Rules, now_ms: u64, record: &Recor
                     let when_ms = queue.lapse().named_ms(when_ms);
                     queue.reschedule(id, when_ms)
                 }
-                Change::GiveUp(when_ms) => {
-                    let when_ms = queue.lapse().named_ms(when_ms);
-                    queue.give_up_at(id, when_ms)
-                }
+                Change::GiveUp(when_ms) => queue.give_up_again(id, when_ms),
             };
             id
         }

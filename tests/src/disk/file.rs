@@ -57,6 +57,13 @@ impl Content {
         self.changes.push(Change { what: What::SetLen(len), state: State::Dirty });
     }
 
+    /// A byte becomes another one on the disk.
+    pub fn flip(&mut self, at: usize, mask: u8) {
+        let byte = self.now[at] ^ mask;
+        Arc::make_mut(&mut self.now)[at] = byte;
+        self.changes.push(Change { what: What::Write { at, bytes: [byte].into() }, state: State::Durable });
+    }
+
     pub fn sync(&mut self) {
         if self.changes.iter().all(|c| c.state != State::Lost) {
             self.base = self.now.clone();
@@ -193,7 +200,7 @@ impl Handle {
 
 impl File for Handle {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        let world = self.disk.world();
+        let world = self.disk.look();
         let bytes = world.read(self.ino, at as usize, buf.len())?;
         buf[..bytes.len()].copy_from_slice(bytes);
         Ok(bytes.len())
@@ -215,7 +222,7 @@ impl File for Handle {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.world().file(self.ino)?.now.len() as u64)
+        Ok(self.disk.look().file(self.ino)?.now.len() as u64)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -228,7 +235,7 @@ impl File for Handle {
             None => {
                 world.file_mut(self.ino).sync();
                 let failed = world.failures(self.ino).tell(&self.known);
-                if failed { Err(io::Error::from_raw_os_error(super::EIO)) } else { Ok(()) }
+                if failed { Err(world.tells()) } else { Ok(()) }
             }
         })
     }

@@ -3,6 +3,8 @@
 //! - The bytes of a file survive if it was synced after the write. Of other writes any subset survives, each whole, torn at any byte, or in
 //!   any of its sectors; where the file grew and the bytes did not survive there are zeros or garbage.
 //! - A change of names survives if a directory that it touches was synced after it. Of other changes any subset survives; a rename is one change.
+//! - Another program may do what it likes, a directory may be walled off for a while, and bits may flip: see [`Crashing::another`], [`World::wall`] and
+//!   [`Crashing::flip`].
 //! - After a failed sync the disk behaves as if all were well, and what was to be synced may be lost at any later crash. Who had the file, or its file system,
 //!   open before is told of the failure once, whoever's sync met it; who opens it after somebody was told is not.
 //!
@@ -11,7 +13,7 @@
 mod file;
 mod world;
 
-pub use world::World;
+pub use world::{Seeded, World};
 
 use fastrand::Rng;
 use file::Handle;
@@ -79,7 +81,15 @@ impl Crashing {
     /// # Errors
     /// If there is no such path.
     pub fn sync_all(&self, path: &Path) -> io::Result<()> {
-        self.volume(path)?.sync()
+        Whole::of(self, path)?.sync()
+    }
+
+    /// Nobody can sync the file system of this path as a whole from now on.
+    ///
+    /// # Errors
+    /// If there is no such path.
+    pub fn sync_singly(&self, path: &Path) -> io::Result<()> {
+        self.world().sync_singly(path)
     }
 
     /// The system tries to write what is dirty on the file system that holds `path`, and fails.
@@ -92,6 +102,63 @@ impl Crashing {
     /// Another program syncs the file system that holds `path`, with a descriptor of its own. Whether it was told of a failure.
     pub fn another_syncs(&self, path: &Path) -> bool {
         self.sync_all(path).is_err()
+    }
+
+    /// The same before operation number `op` (see [`Crashing::ops`]), and perhaps another program is told of it at once.
+    ///
+    /// # Errors
+    /// If there is no such path.
+    pub fn lose_writes_at(&self, op: u64, path: &Path, another_is_told: bool) -> io::Result<()> {
+        let mut world = self.world();
+        let device = world.find(path).map(|ino| world.device(ino))?;
+        world.losses.insert(op, (device, another_is_told));
+        Ok(())
+    }
+
+    /// Lets a call panic, one after so many others of whatever kind. What it has in it is [`Seeded`].
+    pub fn panic_after(&self, calls: u64) {
+        let mut world = self.world();
+        world.panics = Some(world.calls + calls);
+    }
+
+    /// Operations that failed, losses of writes and panics so far.
+    pub fn pains(&self) -> u64 {
+        self.world().pains
+    }
+
+    /// Another program changes something, with all rights. It is an operation that never fails.
+    ///
+    /// # Errors
+    /// Those of what it does.
+    pub fn another<T>(&self, act: impl FnOnce(&mut World) -> io::Result<T>) -> io::Result<T> {
+        let mut world = self.world();
+        world.ops += 1;
+        world.is_root = true;
+        let done = act(&mut world);
+        world.is_root = false;
+        done
+    }
+
+    /// Every directory can be used again ([`World::wall`]).
+    pub fn unwall(&self) {
+        self.world().unwall();
+    }
+
+    /// Looks at it, with all rights, without being noticed.
+    pub fn peek<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+        let mut world = self.world();
+        world.is_root = true;
+        let seen = look(&world);
+        world.is_root = false;
+        seen
+    }
+
+    /// A byte of a file becomes another one, on the disk.
+    ///
+    /// # Errors
+    /// If there is no such file, or not so many bytes.
+    pub fn flip(&self, path: &Path, at: usize, mask: u8) -> io::Result<()> {
+        self.world().flip(path, at, mask)
     }
 
     /// Lets operation number `op` (see [`Crashing::ops`]) fail with this error of the system.
@@ -127,9 +194,12 @@ impl Crashing {
         self.world().set_time(ns);
     }
 
-    /// Forgets which operations were to fail.
+    /// Forgets which operations were to fail, before which writes were to be lost, and which call was to panic.
     pub fn heal(&self) {
-        self.world().faults.clear();
+        let mut world = self.world();
+        world.faults.clear();
+        world.losses.clear();
+        world.panics = None;
     }
 
     /// Operations so far that changed something or made it durable.
@@ -159,9 +229,14 @@ impl Crashing {
 
     /// The whole content of a file, to look at.
     pub fn content(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let world = self.world();
-        let ino = world.find(path)?;
-        world.file(ino).map(|f| f.now.to_vec())
+        self.world().content(path)
+    }
+
+    /// Everything as it is, for a call that changes nothing.
+    fn look(&self) -> MutexGuard<'_, World> {
+        let mut world = self.world();
+        world.call();
+        world
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -177,6 +252,7 @@ impl Crashing {
             watcher(&world);
         }
         drop(watcher);
+        world.call();
         let fault = world.begin()?;
         act(&mut world, fault)
     }
@@ -192,11 +268,12 @@ fn whole<T>(act: impl FnOnce(&mut World) -> io::Result<T>) -> impl FnOnce(&mut W
 
 impl Disk for Crashing {
     fn open(&self, path: &Path, how: How) -> io::Result<Box<dyn File>> {
-        let found = self.world().find(path);
+        let found = self.look().find(path);
         let ino = match (how, found) {
             (How::Create, Ok(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
             (How::Read | How::Write | How::Append, Ok(ino)) => ino,
             (How::Read | How::Write, Err(error)) => return Err(error),
+            (How::Create | How::Append, Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             (How::Create | How::Append, Err(_)) => self.change(whole(|world| world.create(path)))?,
         };
         let mut world = self.world();
@@ -205,14 +282,22 @@ impl Disk for Crashing {
         Ok(Box::new(Handle { disk: self.clone(), ino, writable: how != How::Read, known }))
     }
 
+    fn open_book(&self, path: &Path, how: How) -> io::Result<Box<dyn File>> {
+        let stat = self.look().stat(path);
+        match stat {
+            Ok(stat) if !stat.is_file || stat.uid != 0 => Err(io::ErrorKind::InvalidData.into()),
+            _ => self.open(path, how),
+        }
+    }
+
     fn open_left(&self, path: &Path) -> io::Result<(Box<dyn File>, Left)> {
-        let stat = self.world().stat(path)?;
-        if stat.is_dir {
+        let stat = self.look().stat(path)?;
+        if !stat.is_file {
             return Err(io::ErrorKind::InvalidData.into());
         }
         Ok((
             self.open(path, How::Read)?,
-            Left { uid: 0, is_file: true, links: 1, len: stat.len, inode: stat.inode, modified_ns: stat.modified_ns },
+            Left { uid: stat.uid, is_file: true, links: 1, len: stat.len, inode: stat.inode, modified_ns: stat.modified_ns },
         ))
     }
 
@@ -237,13 +322,17 @@ impl Disk for Crashing {
     }
 
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        let names = self.world().list(dir)?;
-        names.iter().for_each(|name| each(name));
+        self.list_kinds(dir, &mut |name, _| each(name))
+    }
+
+    fn list_kinds(&self, dir: &Path, each: &mut dyn FnMut(&[u8], bool)) -> io::Result<()> {
+        let names = self.look().list(dir)?;
+        names.iter().for_each(|(name, is_file)| each(name, *is_file));
         Ok(())
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
-        self.world().stat(path)
+        self.look().stat(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -251,10 +340,11 @@ impl Disk for Crashing {
     }
 
     fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>> {
-        let mut world = self.world();
-        let device = world.find(path).map(|ino| world.device(ino))?;
-        let known = world.device_failures(device).known().into();
-        Ok(Box::new(Whole { disk: self.clone(), device, known }))
+        let volume = Whole::of(self, path)?;
+        if self.look().is_singly(volume.device) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Box::new(volume))
     }
 
     fn free_space(&self, _: &Path) -> io::Result<u64> {
@@ -266,7 +356,7 @@ impl Disk for Crashing {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        if self.world().find(path).is_err() {
+        if self.look().find(path).is_err() {
             self.change(whole(|world| world.create(path)))?;
         }
         let mut world = self.world();
@@ -285,6 +375,17 @@ struct Whole {
     known: AtomicU64,
 }
 
+impl Whole {
+    /// Opens it.
+    fn of(disk: &Crashing, path: &Path) -> io::Result<Whole> {
+        let mut world = disk.world();
+        let device = world.find(path).map(|ino| world.device(ino))?;
+        let known = world.device_failures(device).known().into();
+        drop(world);
+        Ok(Whole { disk: disk.clone(), device, known })
+    }
+}
+
 impl Volume for Whole {
     fn sync(&self) -> io::Result<()> {
         self.disk.change(|world, fault| {
@@ -294,7 +395,8 @@ impl Volume for Whole {
             }
             match (world.device_failures(self.device).tell(&self.known), fault) {
                 (false, None) => Ok(()),
-                (_, fault) => Err(io::Error::from_raw_os_error(fault.unwrap_or(EIO))),
+                (_, None) => Err(world.tells()),
+                (_, Some(errno)) => Err(io::Error::from_raw_os_error(errno)),
             }
         })
     }

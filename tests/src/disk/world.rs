@@ -1,7 +1,7 @@
 //! Names and files of the crashing disk, and which of their changes are durable.
 
 use super::{
-    Crashing,
+    Crashing, EIO,
     file::{Content, Failures},
 };
 use fastrand::Rng;
@@ -11,6 +11,7 @@ use std::{
     io,
     ops::Range,
     os::unix::ffi::OsStrExt,
+    panic::resume_unwind,
     path::{Component, Path},
 };
 use storage::disk::Stat;
@@ -24,6 +25,10 @@ const DAWN: i128 = 1_795_502_247;
 /// The error of a disk without power.
 const OFF: &str = "the power is off";
 
+/// What a panic has in it that a test wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeded;
+
 type Names = BTreeMap<Box<[u8]>, usize>;
 
 /// The whole disk at one moment.
@@ -32,8 +37,7 @@ pub struct World {
     nodes: Vec<Node>,
     /// Changes of names that are not durable, in order.
     renames: Vec<Renaming>,
-    /// Writes that failed, of each file system.
-    devices: Vec<Failures>,
+    devices: Vec<Device>,
     /// Inodes whose lock is held.
     pub(super) locks: BTreeSet<usize>,
     pub(super) ops: u64,
@@ -43,8 +47,27 @@ pub struct World {
     pub(super) free: Option<u64>,
     /// Pieces of files that the disk does not give any more.
     spoiled: Vec<(usize, Range<usize>)>,
+    /// Operations before which the writes of a file system are lost, and whether somebody else is told of that.
+    pub(super) losses: BTreeMap<u64, (usize, bool)>,
+    /// Calls so far, also those that only look.
+    pub(super) calls: u64,
+    /// The call that panics.
+    pub(super) panics: Option<u64>,
+    /// Operations that failed, writes that were lost, those who were told of it, and panics.
+    pub(super) pains: u64,
+    /// Whether walls and owners mean nothing to whoever is at work.
+    pub(super) is_root: bool,
     /// What the time would have been before the first operation.
     dawn_ns: i128,
+}
+
+/// A file system.
+#[derive(Clone, Copy, Default)]
+struct Device {
+    /// Writes to it that failed.
+    failures: Failures,
+    /// Whether it cannot be synced as a whole.
+    singly: bool,
 }
 
 #[derive(Clone)]
@@ -53,6 +76,10 @@ struct Node {
     /// The file system it is on.
     device: usize,
     failures: Failures,
+    uid: u32,
+    is_shared: bool,
+    /// For a directory: how whatever has to do with a name in it fails.
+    wall: Option<i32>,
     what: What,
 }
 
@@ -60,6 +87,14 @@ struct Node {
 enum What {
     File(Content),
     Dir { now: Names, durable: Names },
+    /// A link, a FIFO, a device: nothing that is opened.
+    Odd,
+}
+
+impl Node {
+    fn new(modified_ns: i128, device: usize, what: What) -> Node {
+        Node { modified_ns, device, failures: Failures::default(), uid: 0, is_shared: false, wall: None, what }
+    }
 }
 
 /// One atomic change of names.
@@ -74,17 +109,22 @@ struct Renaming {
 impl World {
     pub(super) fn new() -> World {
         let what = What::Dir { now: Names::new(), durable: Names::new() };
-        let root = Node { modified_ns: DAWN * 1_000_000_000, device: 0, failures: Failures::default(), what };
+        let root = Node::new(DAWN * 1_000_000_000, 0, what);
         World {
             nodes: vec![root],
             renames: Vec::new(),
-            devices: vec![Failures::default()],
+            devices: vec![Device::default()],
             locks: BTreeSet::new(),
             ops: 0,
             faults: BTreeMap::new(),
             stop: None,
             free: None,
             spoiled: Vec::new(),
+            losses: BTreeMap::new(),
+            calls: 0,
+            panics: None,
+            pains: 0,
+            is_root: false,
             dawn_ns: DAWN * 1_000_000_000,
         }
     }
@@ -106,12 +146,13 @@ impl World {
     pub(super) fn lose(&self, dice: &mut Rng, data: u8, names: u8) -> Crashing {
         let mut world = self.kill_world();
         // The machine starts again and knows of nothing.
-        world.devices.iter_mut().for_each(|failures| *failures = Failures::default());
+        world.devices.iter_mut().for_each(|device| device.failures = Failures::default());
         for node in &mut world.nodes {
             node.failures = Failures::default();
             match &mut node.what {
                 What::File(content) => *content = content.crash(dice, data),
                 What::Dir { now, durable } => *now = durable.clone(),
+                What::Odd => {}
             }
         }
         for renaming in std::mem::take(&mut world.renames) {
@@ -133,7 +174,8 @@ impl World {
     }
 
     fn kill_world(&self) -> World {
-        World { locks: BTreeSet::new(), faults: BTreeMap::new(), stop: None, ..self.clone() }
+        let (faults, losses) = (BTreeMap::new(), BTreeMap::new());
+        World { locks: BTreeSet::new(), faults, losses, panics: None, stop: None, ..self.clone() }
     }
 
     /// Counts an operation; says whether it is to fail.
@@ -141,8 +183,28 @@ impl World {
         if self.is_stopped() {
             return Err(io::Error::other(OFF));
         }
+        if let Some((device, told)) = self.losses.remove(&self.ops) {
+            self.fail_all(device);
+            if told {
+                self.another_syncs(device);
+            }
+            self.pains += 1;
+        }
         self.ops += 1;
-        Ok(self.faults.remove(&(self.ops - 1)))
+        let fault = self.faults.remove(&(self.ops - 1));
+        self.pains += u64::from(fault.is_some());
+        Ok(fault)
+    }
+
+    /// Counts a call of whatever kind; it may be the one that panics.
+    pub(super) fn call(&mut self) {
+        self.calls += 1;
+        if self.panics.is_some_and(|call| self.calls > call) && !self.is_stopped() {
+            self.panics = None;
+            self.pains += 1;
+            // No hook hears of it: that is for those that nobody wanted.
+            resume_unwind(Box::new(Seeded));
+        }
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -165,16 +227,17 @@ impl World {
         match &self.nodes[ino].what {
             What::File(content) => Ok(content),
             What::Dir { .. } => Err(io::ErrorKind::IsADirectory.into()),
+            What::Odd => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 
     /// # Panics
-    /// If it is a directory: nobody can have opened one.
+    /// If it is no file: nobody can have opened it.
     pub(super) fn file_mut(&mut self, ino: usize) -> &mut Content {
         self.nodes[ino].modified_ns = self.time();
         match &mut self.nodes[ino].what {
             What::File(content) => content,
-            What::Dir { .. } => panic!("a directory was opened"),
+            What::Dir { .. } | What::Odd => panic!("what is no file was opened"),
         }
     }
 
@@ -182,8 +245,68 @@ impl World {
         self.add(path, What::File(Content::default()))
     }
 
-    pub(super) fn make_dir(&mut self, path: &Path) -> io::Result<()> {
+    /// mkdir(2).
+    ///
+    /// # Errors
+    /// As that.
+    pub fn make_dir(&mut self, path: &Path) -> io::Result<()> {
         self.add(path, What::Dir { now: Names::new(), durable: Names::new() }).map(drop)
+    }
+
+    /// Makes something that is neither a file nor a directory: a link, or a FIFO.
+    ///
+    /// # Errors
+    /// As mknod(2).
+    pub fn plant(&mut self, path: &Path) -> io::Result<()> {
+        self.add(path, What::Odd).map(drop)
+    }
+
+    /// Makes a file with this content.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let ino = self.create(path)?;
+        self.file_mut(ino).write(0, bytes);
+        Ok(())
+    }
+
+    /// From now on whatever has to do with a name in this directory fails with this error.
+    ///
+    /// # Errors
+    /// If there is no such path.
+    pub fn wall(&mut self, path: &Path, errno: i32) -> io::Result<()> {
+        let ino = self.find(path)?;
+        self.nodes[ino].wall = Some(errno);
+        Ok(())
+    }
+
+    /// All directories can be used again, wherever they are now.
+    pub(super) fn unwall(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.wall = None);
+    }
+
+    /// Gives something to somebody, and perhaps lets everybody write there.
+    ///
+    /// # Errors
+    /// If there is no such path.
+    pub fn give(&mut self, path: &Path, uid: u32, is_shared: bool) -> io::Result<()> {
+        let ino = self.find(path)?;
+        (self.nodes[ino].uid, self.nodes[ino].is_shared) = (uid, is_shared);
+        Ok(())
+    }
+
+    /// Flips bits of a file behind everybody's back, on the disk.
+    ///
+    /// # Errors
+    /// If there is no such file, or not so many bytes.
+    pub(super) fn flip(&mut self, path: &Path, at: usize, mask: u8) -> io::Result<()> {
+        let ino = self.find(path)?;
+        self.file(ino)?.now.get(at).ok_or(io::ErrorKind::UnexpectedEof)?;
+        if let What::File(content) = &mut self.nodes[ino].what {
+            content.flip(at, mask);
+        }
+        Ok(())
     }
 
     fn add(&mut self, path: &Path, what: What) -> io::Result<usize> {
@@ -192,7 +315,7 @@ impl World {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let device = self.nodes[dir].device;
-        self.nodes.push(Node { modified_ns: self.time(), device, failures: Failures::default(), what });
+        self.nodes.push(Node::new(self.time(), device, what));
         let ino = self.nodes.len() - 1;
         self.change(vec![(dir, name, Some(ino))]);
         Ok(ino)
@@ -202,13 +325,28 @@ impl World {
     pub(super) fn mount(&mut self, path: &Path) -> io::Result<()> {
         let ino = self.add(path, What::Dir { now: Names::new(), durable: Names::new() })?;
         self.nodes[ino].device = self.devices.len();
-        self.devices.push(Failures::default());
+        self.devices.push(Device::default());
         let mount = self.renames.pop().into_iter().collect();
         self.settle(mount);
         Ok(())
     }
 
-    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+    /// Nobody can sync the file system of this path as a whole.
+    pub(super) fn sync_singly(&mut self, path: &Path) -> io::Result<()> {
+        let device = self.device(self.find(path)?);
+        self.devices[device].singly = true;
+        Ok(())
+    }
+
+    pub(super) fn is_singly(&self, device: usize) -> bool {
+        self.devices[device].singly
+    }
+
+    /// rename(2).
+    ///
+    /// # Errors
+    /// As that.
+    pub fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from_dir, from_name) = self.place(from)?;
         let (to_dir, to_name) = self.place(to)?;
         let ino = *self.names(from_dir)?.get(&from_name).ok_or(io::ErrorKind::NotFound)?;
@@ -222,9 +360,9 @@ impl World {
             match (&self.nodes[ino].what, &self.nodes[over].what) {
                 (What::Dir { .. }, What::Dir { now, .. }) if now.is_empty() => {}
                 (What::Dir { .. }, What::Dir { .. }) => return Err(io::ErrorKind::DirectoryNotEmpty.into()),
-                (What::Dir { .. }, What::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
-                (What::File(_), What::Dir { .. }) => return Err(io::ErrorKind::IsADirectory.into()),
-                (What::File(_), What::File(_)) => {}
+                (What::Dir { .. }, _) => return Err(io::ErrorKind::NotADirectory.into()),
+                (_, What::Dir { .. }) => return Err(io::ErrorKind::IsADirectory.into()),
+                _ => {}
             }
         }
         self.change(vec![(from_dir, from_name, None), (to_dir, to_name, Some(ino))]);
@@ -245,15 +383,25 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn unlink(&mut self, path: &Path) -> io::Result<()> {
+    /// unlink(2).
+    ///
+    /// # Errors
+    /// As that.
+    pub fn unlink(&mut self, path: &Path) -> io::Result<()> {
         let ino = self.find(path)?;
-        self.file(ino)?;
+        if matches!(self.nodes[ino].what, What::Dir { .. }) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         let (dir, name) = self.place(path)?;
         self.change(vec![(dir, name, None)]);
         Ok(())
     }
 
-    pub(super) fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
+    /// rmdir(2).
+    ///
+    /// # Errors
+    /// As that.
+    pub fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
         let ino = self.find(path)?;
         if !self.names(ino)?.is_empty() {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
@@ -263,20 +411,37 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<Box<[u8]>>> {
-        Ok(self.names(self.find(dir)?)?.keys().cloned().collect())
+    /// Every name in a directory, and whether it is that of an ordinary file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn list(&self, dir: &Path) -> io::Result<Vec<(Box<[u8]>, bool)>> {
+        let names = self.names(self.find(dir)?)?.iter();
+        Ok(names.map(|(name, ino)| (name.clone(), matches!(self.nodes[*ino].what, What::File(_)))).collect())
     }
 
-    pub(super) fn stat(&self, path: &Path) -> io::Result<Stat> {
+    /// The whole content of a file.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn content(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.find(path).and_then(|ino| self.file(ino)).map(|file| file.now.to_vec())
+    }
+
+    /// stat(2) of what is no link.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn stat(&self, path: &Path) -> io::Result<Stat> {
         let inode = self.find(path)?;
         let node = &self.nodes[inode];
         let len = match &node.what {
             What::File(content) => content.now.len() as u64,
-            What::Dir { .. } => 0,
+            What::Dir { .. } | What::Odd => 0,
         };
-        let is_dir = matches!(node.what, What::Dir { .. });
-        let device = node.device as u64;
-        Ok(Stat { len, modified_ns: node.modified_ns, is_dir, is_file: !is_dir, uid: 0, is_shared: false, inode: inode as u64, device })
+        let (is_dir, is_file) = (matches!(node.what, What::Dir { .. }), matches!(node.what, What::File(_)));
+        let (modified_ns, uid, is_shared) = (node.modified_ns, node.uid, node.is_shared);
+        Ok(Stat { len, modified_ns, is_dir, is_file, uid, is_shared, inode: inode as u64, device: node.device as u64 })
     }
 
     pub(super) fn set_modified(&mut self, path: &Path, ns: i128) -> io::Result<()> {
@@ -285,7 +450,11 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+    /// fsync(2) of a directory.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
         let ino = self.find(dir)?;
         self.names(ino)?;
         let (durable, rest) = std::mem::take(&mut self.renames).into_iter().partition(|r| r.changes.iter().any(|(dir, ..)| *dir == ino));
@@ -317,7 +486,7 @@ impl World {
             && content.fail_sync()
         {
             node.failures.add();
-            self.devices[node.device].add();
+            self.devices[node.device].failures.add();
         }
     }
 
@@ -330,6 +499,12 @@ impl World {
             .for_each(|ino| self.fail_sync(ino));
     }
 
+    /// Somebody is told of writes that failed.
+    pub(super) fn tells(&mut self) -> io::Error {
+        self.pains += 1;
+        io::Error::from_raw_os_error(EIO)
+    }
+
     /// Writes of a file that failed.
     pub(super) fn failures(&mut self, ino: usize) -> &mut Failures {
         &mut self.nodes[ino].failures
@@ -337,7 +512,14 @@ impl World {
 
     /// Writes to a file system that failed.
     pub(super) fn device_failures(&mut self, device: usize) -> &mut Failures {
-        &mut self.devices[device]
+        &mut self.devices[device].failures
+    }
+
+    /// Another program syncs a file system, through a descriptor of its own. Whether it was told of a failure.
+    pub(super) fn another_syncs(&mut self, device: usize) -> bool {
+        let known = self.device_failures(device).known().into();
+        self.sync_all(device);
+        self.device_failures(device).tell(&known)
     }
 
     /// Makes changes of names durable.
@@ -374,9 +556,11 @@ impl World {
     }
 
     fn names(&self, ino: usize) -> io::Result<&Names> {
-        match &self.nodes[ino].what {
-            What::Dir { now, .. } => Ok(now),
-            What::File(_) => Err(io::ErrorKind::NotADirectory.into()),
+        let node = &self.nodes[ino];
+        match (&node.what, node.wall) {
+            (What::Dir { .. }, Some(errno)) if !self.is_root => Err(io::Error::from_raw_os_error(errno)),
+            (What::Dir { now, .. }, _) => Ok(now),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
 

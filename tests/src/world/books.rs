@@ -1,7 +1,10 @@
 //! The books of a world: what everybody was told, and what arrived where.
 
 use super::{
+    excuses::Span,
     net::{Actor, Net},
+    pranks::{Move, Own},
+    rot::Lost,
     talk::Watch,
 };
 use mail::{Recipient, Wishes};
@@ -30,6 +33,37 @@ pub struct Taken {
     pub conn: usize,
     /// When.
     pub at: u64,
+}
+
+impl Taken {
+    /// No message at all.
+    pub fn nothing(host: usize) -> Taken {
+        Taken {
+            host,
+            id: String::new(),
+            fate: Fate::Unsure,
+            sender: None,
+            recipients: Vec::new(),
+            wishes: Wishes::default(),
+            text: Vec::new(),
+            from: IpAddr::from([0; 4]),
+            conn: 0,
+            at: 0,
+        }
+    }
+}
+
+/// A house said that it cannot take something now.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Which house.
+    pub host: usize,
+    /// When.
+    pub at: u64,
+    /// For whom it would have been.
+    pub recipients: Vec<Recipient>,
+    /// What it said.
+    pub what: String,
 }
 
 /// What a house said to a message.
@@ -121,13 +155,15 @@ impl Order {
     ];
 }
 
-/// A house was without power.
+/// A house fell.
 #[derive(Debug, Clone, Copy)]
 pub struct Crash {
     /// Which.
     pub host: usize,
     /// When.
     pub at: u64,
+    /// Whether the power was cut; if not, it was killed, and the system has all that was written.
+    pub is_cut: bool,
 }
 
 /// All books.
@@ -141,8 +177,22 @@ pub struct Books {
     pub thanked: BTreeMap<usize, usize>,
     /// What operators did.
     pub orders: Vec<Ordered>,
-    /// When the power failed.
+    /// When houses fell.
     pub crashes: Vec<Crash>,
+    /// When something went wrong in which house: a disk that failed or lost what was written, a panic.
+    pub pains: Vec<(usize, u64)>,
+    /// When mailboxes could not be used.
+    pub spans: Vec<Span>,
+    /// What other programs did to messages.
+    pub moves: Vec<Move>,
+    /// What other programs delivered.
+    pub owned: Vec<Own>,
+    /// When a bit of the log of which house flipped.
+    pub rotten: Vec<(usize, u64)>,
+    /// What was lost by that.
+    pub lost: Vec<Lost>,
+    /// Who was told that something cannot be taken now.
+    pub refused: Vec<Refused>,
     /// Rules that somebody broke.
     pub wrong: Vec<String>,
 }
@@ -164,14 +214,23 @@ pub struct Guestbook {
     conn: usize,
     open: Option<smtp::Start>,
     text: Vec<u8>,
+    asked: Option<Recipient>,
     /// What is to be written into the books.
     pub news: Vec<Taken>,
+    /// Who was refused.
+    pub refused: Vec<Refused>,
 }
 
 impl Guestbook {
     /// Of a session of that house with that peer.
     pub fn new(host: usize, from: IpAddr, conn: usize) -> Guestbook {
-        Guestbook { host, from, conn, open: None, text: Vec::new(), news: Vec::new() }
+        Guestbook { host, from, conn, open: None, text: Vec::new(), asked: None, news: Vec::new(), refused: Vec::new() }
+    }
+
+    fn refuse(&mut self, at: u64, recipients: Vec<Recipient>, refusal: smtp::Refusal) {
+        if matches!(refusal, smtp::Refusal::Fault(_) | smtp::Refusal::NoRoom) {
+            self.refused.push(Refused { host: self.host, at, recipients, what: format!("{refusal:?}") });
+        }
     }
 
     /// Moves what is new to the books.
@@ -183,12 +242,14 @@ impl Guestbook {
             });
             books.taken.push(taken);
         }
+        books.refused.append(&mut self.refused);
     }
 }
 
 impl Watch<smtp::Server> for Guestbook {
     fn asked(&mut self, now: u64, ask: &smtp::Ask) {
         match ask {
+            smtp::Ask::Recipient(recipient) => self.asked = Some(recipient.clone()),
             smtp::Ask::Open(start) => {
                 self.open = Some(start.clone());
                 self.text.clear();
@@ -214,26 +275,48 @@ impl Watch<smtp::Server> for Guestbook {
         }
     }
 
-    fn answered(&mut self, _: u64, answer: &smtp::Answer) {
-        if let smtp::Answer::Commit(result) = answer {
-            match result {
+    fn answered(&mut self, now: u64, answer: &smtp::Answer) {
+        match answer {
+            smtp::Answer::Sender(Err(refusal)) => self.refuse(now, Vec::new(), *refusal),
+            smtp::Answer::Recipient(Err(refusal)) => {
+                let asked = self.asked.take().into_iter().collect();
+                self.refuse(now, asked, *refusal);
+            }
+            smtp::Answer::Open(Err(fault)) => self.refuse(now, Vec::new(), smtp::Refusal::Fault(*fault)),
+            smtp::Answer::Commit(result) => self.committed(now, result),
+            _ => {}
+        }
+    }
+
+    fn body(&mut self, bytes: &[u8]) {
+        self.text.extend_from_slice(bytes);
+    }
+}
+
+impl Guestbook {
+    fn committed(&mut self, now: u64, result: &Result<smtp::Receipt, smtp::Refusal>) {
+        let named = self.news.last().map(|taken| taken.recipients.clone()).unwrap_or_default();
+        match result {
+            Ok(receipt) => {
+                for (recipient, verdict) in named.into_iter().zip(&receipt.each) {
+                    if let Err(refusal) = verdict {
+                        self.refuse(now, vec![recipient], *refusal);
+                    }
+                }
                 // Over LMTP each recipient has an answer of its own.
-                Ok(receipt) if !receipt.each.is_empty() && receipt.each.iter().all(Result::is_err) => drop(self.news.pop()),
-                Ok(receipt) => {
+                if !receipt.each.is_empty() && receipt.each.iter().all(Result::is_err) {
+                    self.news.pop();
+                } else {
                     let taken = self.news.last_mut().expect("it was asked for");
                     let mut verdicts = receipt.each.iter();
                     taken.recipients.retain(|_| verdicts.next().is_none_or(Result::is_ok));
                     taken.fate = Fate::Accepted;
                     taken.id = receipt.id.to_string();
                 }
-                // A disk that failed may have kept it all the same.
-                Err(smtp::Refusal::Fault(_) | smtp::Refusal::NoRoom) => {}
-                Err(_) => drop(self.news.pop()),
             }
+            // A disk that failed may have kept it all the same.
+            Err(refusal @ (smtp::Refusal::Fault(_) | smtp::Refusal::NoRoom)) => self.refuse(now, named, *refusal),
+            Err(_) => drop(self.news.pop()),
         }
-    }
-
-    fn body(&mut self, bytes: &[u8]) {
-        self.text.extend_from_slice(bytes);
     }
 }

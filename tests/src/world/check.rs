@@ -6,16 +6,18 @@
 
 use super::{
     Stage,
-    books::{Fate, Order, Ordered, Taken},
+    books::{Books, Fate, Order, Ordered, Taken},
     host::{DAWN, Host},
     letters::{self, Found, Report},
+    neighbours,
     plan::{Deed, Plan, USERS},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
-use storage::disk::Disk;
 
 /// After so many milliseconds what a peer has confirmed is in the log: 50 after the house heard of it, which takes a while on a slow line.
 const JOTTED_MS: u64 = 300;
@@ -31,12 +33,15 @@ enum Place {
     Box(usize, &'static str),
     /// At the foreign server with that copy.
     Site(usize),
+    /// Where another program took it from: house and user. It was there.
+    Taken(usize, &'static str),
 }
 
 /// What a house has to do for a message.
 #[derive(Debug, Default)]
-struct Duty {
-    boxes: BTreeSet<String>,
+pub struct Duty {
+    /// Users of the house.
+    pub boxes: BTreeSet<String>,
     /// Addresses elsewhere, and which recipient of the envelope led there.
     remotes: BTreeMap<String, usize>,
 }
@@ -65,6 +70,9 @@ pub fn check(plan: &Plan, hosts: &[Host], stage: &mut Stage) {
     for (n, copy) in stage.books.copies.iter().enumerate() {
         found.push((Place::Site(n), letters::read(&copy.text)));
     }
+    for one in &stage.books.moves {
+        found.push((Place::Taken(one.host, one.user), one.letter.clone()));
+    }
     let taken: Vec<(&Taken, Found)> = stage.books.taken.iter().map(|t| (t, letters::read(&t.text))).collect();
     for (conn, count) in &stage.books.thanked {
         let accepted = taken.iter().filter(|(t, _)| t.conn == *conn && t.fate == Fate::Accepted).count()
@@ -78,15 +86,16 @@ pub fn check(plan: &Plan, hosts: &[Host], stage: &mut Stage) {
         let duty = duty(plan, t);
         match t.fate {
             Fate::Accepted => {
-                boxes(plan, t, letter, &duty, &found, &mut wrong);
+                boxes(plan, &stage.books, t, letter, &duty, &found, &mut wrong);
                 ledger.remotes(t, &duty, &mut wrong);
             }
             Fate::Unsure => {}
         }
     }
     ledger.own_reports(&mut wrong);
-    strays(plan, &taken, &found, &mut wrong);
+    strays(plan, &stage.books, &taken, &found, &mut wrong);
     reports(&found, &mut wrong);
+    neighbours::check(plan, stage, &mut wrong);
     for what in wrong {
         stage.books.wrong(what);
     }
@@ -97,16 +106,16 @@ fn mailbox(host: &Host, domain: &str, user: &str) -> Vec<Found> {
     let dir = Path::new("/store/mail").join(domain).join(user).join("Maildir");
     let mut messages = Vec::new();
     for dir in [dir.join("new"), dir.join("cur")] {
-        let mut names = Vec::new();
-        // A mailbox that never got anything is not there.
-        let _ = host.disk.list(&dir, &mut |name| names.push(String::from_utf8_lossy(name).into_owned()));
-        messages.extend(names.iter().map(|name| letters::read(&host.disk.content(&dir.join(name)).expect("it was listed"))));
+        // A mailbox that never got anything is not there. What is no file is no message.
+        let names = host.disk.peek(|world| world.list(&dir)).unwrap_or_default();
+        let files = names.iter().filter(|(_, is_file)| *is_file).map(|(name, _)| dir.join(OsStr::from_bytes(name)));
+        messages.extend(files.map(|path| letters::read(&host.disk.content(&path).expect("it was listed"))));
     }
     messages
 }
 
 /// Who is meant by the recipients of a message.
-fn duty(plan: &Plan, taken: &Taken) -> Duty {
+pub fn duty(plan: &Plan, taken: &Taken) -> Duty {
     let mut duty = Duty::default();
     for (n, recipient) in taken.recipients.iter().enumerate() {
         expand(plan, taken.host, &recipient.address.to_string(), n, &mut duty, &mut BTreeSet::new());
@@ -166,17 +175,17 @@ fn came_by(plan: &Plan, found: &Found, host: usize, id: &str) -> bool {
 }
 
 /// One file in each mailbox, and nothing in any other.
-fn boxes(plan: &Plan, t: &Taken, letter: &Found, duty: &Duty, found: &[(Place, Found)], wrong: &mut Vec<String>) {
+fn boxes(plan: &Plan, books: &Books, t: &Taken, letter: &Found, duty: &Duty, found: &[(Place, Found)], wrong: &mut Vec<String>) {
     for user in USERS {
         let mine: Vec<&Found> = found
             .iter()
             .filter(|(place, f)| *place == Place::Box(t.host, user) && came_by(plan, f, t.host, &t.id))
             .map(|(_, f)| f)
             .collect();
-        let expected = usize::from(duty.boxes.contains(user));
-        if mine.len() != expected {
+        let expected = if duty.boxes.contains(user) { books.copies(t, user) } else { 0..=0 };
+        if !expected.contains(&mine.len()) {
             wrong.push(format!(
-                "house {} took {} (letter {:?}) for {user} at {}.{:03}: {} in the mailbox, not {expected}",
+                "house {} took {} (letter {:?}) for {user} at {}.{:03}: {} in the mailbox, not {expected:?}",
                 t.host,
                 t.id,
                 letter.number,
@@ -185,7 +194,7 @@ fn boxes(plan: &Plan, t: &Taken, letter: &Found, duty: &Duty, found: &[(Place, F
                 mine.len()
             ));
         }
-        if let Some(other) = mine.iter().find(|f| f.body != letter.body) {
+        if let Some(other) = mine.iter().find(|f| f.body != letter.body && !books.was_cut(t, user) && !books.is_damaged(t.host, &t.id)) {
             wrong.push(format!("house {} took {}, and {user} has another text: {:?}, not {:?}", t.host, t.id, other.body, letter.body));
         }
     }
@@ -205,13 +214,13 @@ impl Ledger<'_> {
         for (address, n) in &duty.remotes {
             let recipient = &t.recipients[*n];
             let handovers = self.handovers(t.host, &t.id, address);
-            let (all, sure) = (handovers.len(), self.sure(t.host, &handovers));
+            let (all, sure) = (handovers.len(), self.sure(t.host, &t.id, &handovers));
             let reported = self.reported(t.host, &t.id, &[address, &recipient.address.to_string()]);
             let what = || format!("house {} took {} from {:?} for {address}", t.host, t.id, t.sender);
             if sure > 1 {
                 wrong.push(format!("{}: handed on {all} times, {sure} times with nothing in between", what()));
             }
-            if reported.len() > 1 {
+            if reported.len() > 1 && !self.stage.books.is_forgotten(t.host, &t.id) {
                 wrong.push(format!("{}: {} reports of its failure", what(), reported.len()));
             }
             if sure > 0 && !reported.is_empty() {
@@ -223,7 +232,8 @@ impl Ledger<'_> {
             let dropped = self.orders(t.host, &t.id).any(|o| o.order == Order::Drop);
             self.timely(t, address, &handovers, wrong);
             self.obeyed(t.host, &t.id, address, &handovers, wrong);
-            if all == 0 && reported.is_empty() && wanted && !dropped {
+            let damaged = self.stage.books.is_damaged(t.host, &t.id);
+            if all == 0 && reported.is_empty() && wanted && !dropped && !damaged {
                 wrong.push(format!("{}: neither handed on nor reported", what()));
             }
             if !reported.is_empty() && !wanted {
@@ -240,6 +250,10 @@ impl Ledger<'_> {
 
     /// Nothing is sent that was given up, and nothing while it is held; what is under way ends first.
     fn obeyed(&self, host: usize, id: &str, address: &str, handovers: &[Handover], wrong: &mut Vec<String>) {
+        // The record of a report also gives up what it reports on.
+        if self.stage.books.is_forgotten(host, id) {
+            return;
+        }
         for order in self.orders(host, id).filter(|o| o.done && !o.active && o.waiting.iter().any(|w| w == address)) {
             let until = match order.order {
                 Order::Cancel | Order::Drop => u64::MAX,
@@ -312,11 +326,15 @@ impl Ledger<'_> {
     }
 
     /// How many of these the house must know of.
-    fn sure(&self, host: usize, handovers: &[Handover]) -> usize {
+    fn sure(&self, host: usize, id: &str, handovers: &[Handover]) -> usize {
+        let books = &self.stage.books;
+        if books.is_forgotten(host, id) {
+            return 0;
+        }
         // What is remembered of a delivery is written with the next group, or soon: a crash before that may forget it, and so may a bad disk.
         let troubled = self.plan.hosts[host].restarted;
-        let crashed =
-            |h: &Handover| self.stage.books.crashes.iter().any(|c| c.host == host && c.at >= h.at && (troubled || c.at <= h.jotted));
+        let forgets = |h: &Handover, fell: u64| fell >= h.at && (troubled || fell <= h.jotted || books.was_late(host, h.at, fell));
+        let crashed = |h: &Handover| books.crashes.iter().any(|c| c.host == host && forgets(h, c.at));
         handovers.iter().filter(|h| !h.shaky && !crashed(h)).count()
     }
 
@@ -356,7 +374,7 @@ impl Ledger<'_> {
         }
         for (host, id, to) in reports {
             let (handovers, reported) = (self.handovers(host, &id, &to), self.reported(host, &id, &[&to]));
-            let (all, sure) = (handovers.len(), self.sure(host, &handovers));
+            let (all, sure) = (handovers.len(), self.sure(host, &id, &handovers));
             self.obeyed(host, &id, &to, &handovers, wrong);
             if handovers.iter().any(|h| h.clear) && self.plan.hosts[host].must_tls {
                 wrong.push(format!("house {host} made report {id} for {to} and sent it in clear"));
@@ -365,7 +383,7 @@ impl Ledger<'_> {
             if sure > 1 {
                 wrong.push(format!("{}: handed on {all} times, {sure} times with nothing in between", what()));
             }
-            if reported.len() > 1 || sure > 0 && !reported.is_empty() {
+            if reported.len() > 1 && !self.stage.books.is_forgotten(host, &id) || sure > 0 && !reported.is_empty() {
                 wrong.push(format!("{}: handed on {all} times, and {} reports that it failed", what(), reported.len()));
             }
         }
@@ -373,11 +391,16 @@ impl Ledger<'_> {
 }
 
 /// Nothing is in a mailbox that nobody brought, and what may have been taken is there once at most.
-fn strays(plan: &Plan, taken: &[(&Taken, Found)], found: &[(Place, Found)], wrong: &mut Vec<String>) {
-    let mut unknown: BTreeMap<(usize, &str, &str), u32> = BTreeMap::new();
+fn strays(plan: &Plan, books: &Books, taken: &[(&Taken, Found)], found: &[(Place, Found)], wrong: &mut Vec<String>) {
+    let mut unknown: BTreeMap<(usize, &str, &str), usize> = BTreeMap::new();
     for (place, f) in found {
         let (Place::Box(host, user), Some((by, id))) = (place, f.way.first()) else { continue };
         if taken.iter().any(|(t, _)| t.fate == Fate::Accepted && t.host == *host && t.id == *id) && *by == hostname(plan, *host) {
+            continue;
+        }
+        // What may be torn may not even say any more how it came.
+        let torn = |t: &Taken| t.host == *host && (books.is_damaged(*host, &t.id) || books.was_cut(t, user));
+        if taken.iter().any(|(t, letter)| torn(t) && letter.message_id == f.message_id) {
             continue;
         }
         *unknown.entry((*host, *user, id)).or_default() += 1;
@@ -391,8 +414,9 @@ fn strays(plan: &Plan, taken: &[(&Taken, Found)], found: &[(Place, Found)], wron
         }
     }
     for ((host, user, id), count) in unknown {
-        if count > 1 {
-            wrong.push(format!("{user} of house {host} has {id}, which nobody brought or was not acknowledged, {count} times"));
+        let most = *books.copies(&Taken { id: id.to_owned(), ..Taken::nothing(host) }, user).end();
+        if count > most {
+            wrong.push(format!("{user} of house {host} has {id}, which nobody brought or was not acknowledged, {count} times, not {most}"));
         }
     }
 }
@@ -401,7 +425,8 @@ fn strays(plan: &Plan, taken: &[(&Taken, Found)], found: &[(Place, Found)], wron
 fn reports(found: &[(Place, Found)], wrong: &mut Vec<String>) {
     for (place, f) in found {
         let Some(report) = &f.report else { continue };
-        if report.is_double() && *place != Place::Box(postmaster_of(place), USERS[0]) {
+        let postmaster = postmaster_of(place);
+        if report.is_double() && ![Place::Box(postmaster, USERS[0]), Place::Taken(postmaster, USERS[0])].contains(place) {
             wrong.push(format!("a report on a report is at {place:?}: {}", f.message_id));
         }
     }
@@ -409,7 +434,7 @@ fn reports(found: &[(Place, Found)], wrong: &mut Vec<String>) {
 
 fn postmaster_of(place: &Place) -> usize {
     match place {
-        Place::Box(host, _) => *host,
+        Place::Box(host, _) | Place::Taken(host, _) => *host,
         Place::Site(_) => usize::MAX,
     }
 }

@@ -12,13 +12,19 @@ mod check;
 mod client;
 #[cfg(test)]
 mod courier;
+mod deeds;
+mod excuses;
 mod foreign;
 mod host;
+mod ills;
 mod letters;
 mod loiterer;
 mod names;
+mod neighbours;
 mod net;
 mod plan;
+mod pranks;
+mod rot;
 mod talk;
 mod tape;
 mod travel;
@@ -26,24 +32,21 @@ mod travel;
 pub use canary::Canary;
 pub use plan::Plan;
 
-use books::{Books, Order, Ordered};
-use client::Client;
+use books::Books;
 use foreign::{Conversation, Site};
-use host::Host;
-use loiterer::Loiterer;
+use host::{Host, survives};
 use names::{NameServer, NameStream, Zone};
 use net::{Actor, End, Event, Knock, Net};
-use plan::Deed;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
+    sync::Once,
 };
 use storage::{
-    control::{Action, Filter, Operator as _, Page, State, Whom, queue_id},
+    control::{Filter, Operator as _, Page},
     outgoing::{Dial, Load, Traveller, Trip},
 };
 use travel::Travel;
@@ -82,6 +85,9 @@ pub trait Act {
     /// Somebody rang.
     fn nudge(&mut self, _: Nudge) {}
 
+    /// Something in it panicked, as the seed wanted it. It is about to be dropped.
+    fn panicked(&mut self, _: Actor, _: &mut Stage) {}
+
     /// Its end of a connection.
     fn end(&self) -> Option<End>;
 
@@ -107,16 +113,40 @@ pub struct Outcome {
 /// Plays a seed. `told` keeps the end of the story.
 pub fn run(seed: u64, canary: Option<Canary>, told: bool) -> Outcome {
     let mut world = World::new(Plan::new(seed, canary), told);
+    watch_panics();
+    let before = PANICS.get();
     let played = catch_unwind(AssertUnwindSafe(|| world.play()));
     let mut wrong = std::mem::take(&mut world.stage.books.wrong);
+    let panics = PANICS.get() - before;
+    if panics > u64::from(played.is_err()) {
+        wrong.push(format!("something panicked in a house that nobody wanted to panic, and was caught: {panics}"));
+    }
     if let Err(panic) = played {
         let words = panic.downcast_ref::<String>().cloned();
-        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        let words = words.unwrap_or_else(|| "as the seed wanted, but where nobody catches it".to_owned());
         wrong.push(format!("panicked: {words}"));
     }
     let mut counts = std::mem::take(&mut world.counts);
     counts.insert("virtual seconds", world.stage.net.now / 1000);
     Outcome { hash: world.stage.net.tape.hash(), wrong, counts, tail: world.stage.net.tape.tail() }
+}
+
+thread_local! {
+    /// Panics of this thread that no seed wanted: houses catch what panics, and say it only to their log.
+    static PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts panics from now on. Those that a seed wants call no hook.
+fn watch_panics() {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANICS.set(PANICS.get() + 1);
+            before(info);
+        }));
+    });
 }
 
 /// A world.
@@ -184,74 +214,7 @@ impl World {
 
     /// Whether nothing is left to happen.
     fn is_quiet(&self) -> bool {
-        self.actors.is_empty() && self.hosts.iter().all(|h| h.house.as_ref().is_some_and(|house| house.trips_due().is_none()))
-    }
-
-    fn start(&mut self, n: usize) {
-        let now = self.stage.net.now;
-        let host = &mut self.hosts[n];
-        if host.house.is_some() {
-            return;
-        }
-        let started = host.start(now, self.plan.canary);
-        self.stage.net.tape.note(&[41, n as u64, u64::from(started.is_ok())], || format!("house {n} starts: {started:?}"));
-        *self.counts.entry("starts").or_default() += 1;
-        if let Err(error) = started {
-            let host = &mut self.hosts[n];
-            if !host.is_dark() && self.calm {
-                self.stage.books.wrong(format!("house {n} does not start: {error}"));
-                return;
-            }
-            host.crash(&mut self.stage);
-            let soon = now + self.stage.net.dice.u64(1..30_000);
-            self.restart(n, soon);
-        }
-        self.rests[n] = 1000;
-        self.stage.net.wake(self.keepers[n], now);
-        self.release(n);
-    }
-
-    /// In the end operators hold nothing back.
-    fn release(&self, n: usize) {
-        if let Some(house) = self.hosts[n].house.as_ref().filter(|_| self.calm) {
-            let _ = house.act(&Whom::All(Filter::default()), &Action::Release, "world");
-        }
-    }
-
-    /// An operator does something to a message of a house.
-    fn order(&mut self, n: usize, order: Order) {
-        let host = &self.hosts[n];
-        let Some(house) = host.house.clone().filter(|_| !host.stopping) else { return };
-        let Ok(listing) = house.list(&Filter::default(), Page { after: None, most: 1000 }) else { return };
-        let Some(chosen) = self.stage.net.dice.choice(&listing.messages) else { return };
-        let id = chosen.id.clone();
-        // Whoever gives up a report without a word loses what it tells, and nobody could say of whom.
-        let order = if order == Order::Drop && chosen.sender.is_empty() { Order::Cancel } else { order };
-        let Ok(whole) = queue_id(&id).and_then(|id| house.show(id)) else { return };
-        let wall_s = (host.hands.wall_ns() / 1_000_000_000) as u64;
-        let action = match order {
-            Order::Retry => Action::Retry,
-            Order::Hold => Action::Hold,
-            Order::Release => Action::Release,
-            Order::Cancel => Action::Cancel { silent: false },
-            Order::Drop => Action::Cancel { silent: true },
-            Order::Reroute => Action::Reroute { to: self.plan.sites[0].ip.to_string() },
-            Order::RerouteBack => Action::Reroute { to: "mx".into() },
-            Order::Schedule => Action::Schedule { next: Some(wall_s + 1800), give_up: None },
-            Order::Limit => Action::Schedule { next: None, give_up: Some(wall_s + 3600) },
-        };
-        let result = house.act(&Whom::Ids(vec![id.clone()]), &action, "world");
-        let active = whole.summary.state == State::Active;
-        let waiting = whole.each.into_iter().filter(|w| w.state != State::Done).map(|w| w.address).collect();
-        self.stage.net.tape.note(&[51, n as u64], || format!("{order:?} of {id} in house {n}, under way: {active}: {result:?}"));
-        *self.counts.entry("orders").or_default() += 1;
-        let done = result.is_ok_and(|effect| effect.messages > 0);
-        self.stage.books.orders.push(Ordered { host: n, id, at: self.stage.net.now, order, done, active, waiting });
-    }
-
-    fn restart(&mut self, n: usize, at: u64) {
-        self.plan.deeds.push((at, Deed::Start(n)));
-        self.stage.net.plan(at, Event::Other(self.plan.deeds.len() as u64 - 1));
+        self.actors.is_empty() && self.stage.net.now >= self.plan.settled_at() && self.hosts.iter().all(Host::is_quiet)
     }
 
     fn step(&mut self, event: Event) {
@@ -274,7 +237,7 @@ impl World {
                     return;
                 };
                 self.touch(&*act);
-                let life = act.dialled(actor, &mut self.stage, result);
+                let life = survives(|| act.dialled(actor, &mut self.stage, result));
                 self.leave(actor, act, life);
             }
             Event::Arrive(end, piece) => {
@@ -302,22 +265,38 @@ impl World {
     fn act(&mut self, actor: Actor) {
         let Some(mut act) = self.actors.remove(&actor) else { return };
         self.touch(&*act);
-        let life = act.act(actor, &mut self.stage);
+        let taken = self.stage.books.taken.len();
+        let life = survives(|| act.act(actor, &mut self.stage));
+        if let Some(n) = act.host() {
+            self.feel(n);
+        }
         self.leave(actor, act, life);
+        neighbours::prompt(&self.plan, &self.hosts, &mut self.stage, taken);
     }
 
     /// A house has something to do: its keeper looks after it soon.
     fn touch(&mut self, act: &dyn Act) {
         if let Some(n) = act.host() {
             self.rests[n] = 1000;
+            self.hosts[n].busy_at = self.stage.net.now;
             self.stage.net.wake(self.keepers[n], self.stage.net.now + 1000);
         }
     }
 
-    fn leave(&mut self, actor: Actor, act: Box<dyn Act>, life: Life) {
+    /// Somebody goes on or not; if there was a panic, as in a runtime the connection ends, and nothing else.
+    fn leave(&mut self, actor: Actor, mut act: Box<dyn Act>, life: Option<Life>) {
         match life {
-            Life::Goes => drop(self.actors.insert(actor, act)),
-            Life::Ends => self.stage.net.forget(actor),
+            Some(Life::Goes) => drop(self.actors.insert(actor, act)),
+            Some(Life::Ends) => self.stage.net.forget(actor),
+            None => {
+                self.stage.net.tape.note(&[44, u64::from(actor.0)], || format!("a connection of house {:?} panics", act.host()));
+                act.panicked(actor, &mut self.stage);
+                if let Some(end) = act.end() {
+                    self.stage.net.lose(end, false);
+                }
+                self.stage.net.forget(actor);
+                survives(|| drop(act));
+            }
         }
     }
 
@@ -326,7 +305,7 @@ impl World {
         self.hosts[n].chores(now);
         if self.hosts[n].house.is_some() {
             self.stage.net.wake(self.keepers[n], now + self.rests[n]);
-            self.rests[n] = (self.rests[n] * 2).min(REST);
+            self.rests[n] = if now < self.hosts[n].alert_until { 1000 } else { (self.rests[n] * 2).min(REST) };
         }
     }
 
@@ -372,84 +351,10 @@ impl World {
         }
     }
 
-    fn deed(&mut self, deed: Deed) {
-        let now = self.stage.net.now;
-        self.stage.net.tape.note(&[50], || format!("{deed:?}"));
-        match deed {
-            Deed::Client(ip, to, style, letters) => {
-                let actor = self.stage.net.actor();
-                *self.counts.entry("letters").or_default() += letters.len() as u64;
-                self.actors.insert(actor, Box::new(Client::new(style, letters)));
-                let port = match (style.lmtp, style.login) {
-                    (true, _) => host::LMTP,
-                    (false, Some(_)) => host::SUBMISSION,
-                    (false, None) => 25,
-                };
-                self.stage.net.dial(actor, ip, SocketAddr::new(to, port), 60_000);
-            }
-            Deed::Loiter(ip, to, until) => {
-                let actor = self.stage.net.actor();
-                *self.counts.entry("loiterers").or_default() += 1;
-                self.actors.insert(actor, Box::new(Loiterer::new(until)));
-                self.stage.net.dial(actor, ip, SocketAddr::new(to, 25), 60_000);
-            }
-            Deed::Crash { host, ops } => {
-                let host = &self.hosts[host];
-                if host.house.is_some() {
-                    host.disk.stop(host.disk.ops() + ops);
-                }
-            }
-            Deed::Stop(n) => {
-                if let Some(house) = &self.hosts[n].house {
-                    house.stop_guests();
-                    self.hosts[n].stopping = true;
-                    let at = now + self.stage.net.dice.u64(1..600_000);
-                    self.restart(n, at);
-                }
-            }
-            Deed::Start(n) => {
-                if self.hosts[n].stopping {
-                    // Whoever has not left by now is not waited for.
-                    self.power_off(n);
-                }
-                self.start(n);
-            }
-            Deed::Trouble { host, ops, errno, chance } => {
-                let disk = &self.hosts[host].disk;
-                for op in disk.ops()..disk.ops() + ops {
-                    if self.stage.net.happens(chance) {
-                        disk.fail(op, errno);
-                    }
-                }
-                *self.counts.entry("troubles").or_default() += 1;
-            }
-            Deed::Heal(n) => self.hosts[n].disk.heal(),
-            Deed::Jump(n, ms) => {
-                let wrong = &self.hosts[n].hands.wrong;
-                wrong.fetch_add(ms, std::sync::atomic::Ordering::Relaxed);
-                self.hosts[n].set_clock(now);
-            }
-            Deed::Order(n, order) => self.order(n, order),
-            Deed::Calm => {
-                self.calm = true;
-                self.stage.net.weather = net::Weather::default();
-                self.names.borrow_mut().lies = names::Lies::default();
-                for n in 0..self.hosts.len() {
-                    self.hosts[n].disk.heal();
-                    // What a disk that failed has lost is seen at the next start; an operator who mended it begins with that.
-                    if self.hosts[n].house.is_some() && (self.plan.hosts[n].restarted || self.hosts[n].stopping) {
-                        self.power_off(n);
-                    }
-                    self.start(n);
-                    self.release(n);
-                }
-            }
-        }
-    }
-
     /// What follows from a step: bells are heard, and whoever has no power any more is gone.
     fn settle(&mut self) {
         for n in 0..self.hosts.len() {
+            self.feel(n);
             if self.hosts[n].house.is_some() && self.hosts[n].is_dark() {
                 self.power_off(n);
                 let least = if self.calm { 1 } else { self.stage.net.dice.u64(1..300_000) };
@@ -484,6 +389,7 @@ impl World {
         if !std::mem::take(&mut host.rung) && house.trips_due().is_none_or(|due| due > now) {
             return;
         }
+        host.busy_at = now.0;
         for turn in 0.. {
             let Some(Trip { dial, load }) = house.next_trip(now) else { break };
             assert!(turn < TRIPS_MAX, "trips without end");
@@ -517,22 +423,6 @@ impl World {
         self.actors.insert(me, Box::new(travel));
     }
 
-    /// A house is gone from one moment to the next, and all its sessions with it.
-    fn power_off(&mut self, n: usize) {
-        *self.counts.entry("crashes").or_default() += 1;
-        // Whatever ends now finds no disk.
-        self.hosts[n].disk.stop(0);
-        let silent = self.stage.net.dice.bool();
-        let gone: Vec<Actor> = self.actors.iter().filter(|(_, act)| act.host() == Some(n)).map(|(a, _)| *a).collect();
-        for actor in gone {
-            if let Some(end) = self.actors.remove(&actor).and_then(|act| act.end()) {
-                self.stage.net.lose(end, silent && !self.calm);
-            }
-            self.stage.net.forget(actor);
-        }
-        self.hosts[n].crash(&mut self.stage);
-    }
-
     /// Nothing happens any more: compares the books.
     fn finish(&mut self) {
         for (name, n) in [
@@ -545,90 +435,24 @@ impl World {
         if !self.is_quiet() {
             let actors = self.actors.len();
             let open = self.stage.net.open();
-            let houses = self.hosts.iter().filter_map(|host| host.house.as_ref().filter(|house| house.trips_due().is_some()));
-            let queues: Vec<_> = houses.map(|house| (house.trips_due(), house.queue_status())).collect();
-            self.stage.books.wrong(format!("not quiet at the end: {actors} actors, {open} ends open, {queues:?}"));
+            let all = self.hosts.iter().filter_map(|host| host.house.as_ref().filter(|_| !host.is_quiet())).map(|house| {
+                let listed = house.list(&Filter::default(), Page { after: None, most: 10 }).map(|listing| listing.messages);
+                (house.trips_due(), house.mailboxes().aside(), house.levels().undelivered, listed)
+            });
+            let busy: Vec<_> = all.collect();
+            self.stage.books.wrong(format!("not quiet at the end: {actors} actors, {open} ends open, {busy:?}"));
+        }
+        for n in 0..self.hosts.len() {
+            let mut wrong = Vec::new();
+            pranks::check(&self.hosts[n], &self.stage.books, &mut wrong);
+            wrong.into_iter().for_each(|what| self.stage.books.wrong(what));
+            if let Err(why) = self.hosts[n].rest(&mut self.stage) {
+                self.stage.books.wrong(format!("house {n} has no rest at the end: {why}"));
+            }
         }
         check::check(&self.plan, &self.hosts, &mut self.stage);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use smtp::client::Fate;
-    use storage::outgoing::Transport;
-
-    /// The scripts by themselves: foreign clients bring their letters to foreign servers.
-    #[test]
-    fn strangers_get_along() {
-        let mut copies = 0;
-        for seed in 0..50 {
-            let mut plan = Plan::new(seed, None);
-            let site = plan.sites[0].ip;
-            for (_, deed) in &mut plan.deeds {
-                if let Deed::Client(_, to, ..) = deed {
-                    *to = site;
-                }
-            }
-            let mut world = World::new(plan, false);
-            world.play();
-            assert_eq!(world.stage.books.wrong, [""; 0], "seed {seed}");
-            copies += world.stage.books.copies.len();
-        }
-        assert!(copies > 100, "{copies} letters arrived");
-    }
-
-    /// Our client among servers that behave badly: whatever happens, each recipient has a fate, and it is the true one.
-    #[test]
-    fn a_client_knows_what_became_of_its_letters() {
-        let mut fates = [0_u64; 2];
-        let seeds = std::env::var("SEEDS").map_or(150, |n| n.parse().expect("a number"));
-        for seed in 0..seeds {
-            let mut plan = Plan::new(seed, None);
-            let site = plan.sites[0].ip;
-            let mut trips = Vec::new();
-            for (_, deed) in &mut plan.deeds {
-                if let Deed::Client(from, _, _, letters) = deed {
-                    for letter in &mut *letters {
-                        letter.recipients.sort();
-                        letter.recipients.dedup_by(|a, b| a.0 == b.0);
-                    }
-                    trips.push((*from, std::mem::take(letters)));
-                }
-            }
-            plan.deeds.retain(|(_, deed)| matches!(deed, Deed::Calm));
-            let mut world = World::new(plan, true);
-            let told = Rc::new(RefCell::new(courier::Told::default()));
-            for (from, letters) in trips {
-                let net = &mut world.stage.net;
-                let me = net.actor();
-                let dial = Dial { to: SocketAddr::new(site, 25), from: None, transport: Transport::Tcp, timeout_ms: 30_000 };
-                let session = courier::Courier::session(net);
-                let start = courier::start(from, talk::Bells::default().of(Some(me)));
-                let office = courier::Courier::new(letters, told.clone());
-                let travel = travel::Travel::new(me, &dial, session, office, start, &mut world.stage);
-                world.actors.insert(me, Box::new(travel));
-            }
-            world.play();
-            let story = || world.stage.net.tape.tail().join("\n");
-            assert_eq!(world.stage.books.wrong, [""; 0], "seed {seed}\n{}", story());
-            let told = told.borrow();
-            for (number, path, fate) in &told.fates {
-                let id = format!("Message-ID: <t{number}@world.test>").into_bytes();
-                let mut copies =
-                    world.stage.books.copies.iter().filter(|c| c.recipients.contains(path) && c.text.windows(id.len()).any(|w| w == id));
-                let there = copies.clone().count();
-                let shaky = copies.any(|c| world.stage.net.was_faulty(c.conn));
-                let good = matches!(fate, Fate::Delivered | Fate::Relayed);
-                fates[usize::from(good)] += 1;
-                assert!(
-                    shaky || there == usize::from(good),
-                    "seed {seed}: {fate:?}, {path} of letter {number} is there {there} times\n{}",
-                    story()
-                );
-            }
-        }
-        assert!(fates.iter().all(|n| *n > seeds), "{fates:?}");
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use super::{
     client::{Letter, Style, Wish},
     foreign::{Manner, Phase, Site, Tantrum},
     host::Host,
+    ills::{Ill, Ills},
     names::{Fact, Lies, Zone},
     net::Weather,
 };
@@ -33,6 +34,8 @@ pub struct Plan {
     pub weather: Weather,
     /// What goes wrong with names.
     pub lies: Lies,
+    /// What goes wrong with disks, with mailboxes and inside of houses.
+    pub ills: Ills,
     /// What happens, and when.
     pub deeds: Vec<(u64, Deed)>,
     /// From when on nothing goes wrong.
@@ -68,6 +71,10 @@ pub struct HostPlan {
     pub catch_all: Option<String>,
     /// Whether it is started anew when the trouble ends.
     pub restarted: bool,
+    /// Directories of its store that are file systems of their own.
+    pub mounts: Vec<PathBuf>,
+    /// Whether its file systems cannot be synced as a whole.
+    pub singly: bool,
     /// Whether it has a certificate.
     tls: bool,
     seed: u64,
@@ -123,6 +130,8 @@ pub enum Deed {
     Jump(usize, i64),
     /// The operator of a house does something to a message that is there.
     Order(usize, Order),
+    /// Something goes wrong with the disk, a mailbox or the inside of a house.
+    Ill(usize, Ill),
     /// Nothing goes wrong any more.
     Calm,
 }
@@ -136,7 +145,8 @@ const DEAD: [u8; 2] = [250, 251];
 /// Whether houses know forwards and catch-alls.
 const FORWARDS: bool = true;
 
-const MINUTE: u64 = 60_000;
+/// In milliseconds.
+pub const MINUTE: u64 = 60_000;
 
 impl Plan {
     /// What this seed has in mind.
@@ -160,7 +170,8 @@ impl Plan {
             Lies { silent: some(d, 100), wrong_id: some(d, 60), servfail: some(d, 80), truncate: some(d, 120), rubbish: some(d, 60) };
         let calm_at = d.u64(20..120) * MINUTE;
         let end_at = calm_at + 24 * 60 * MINUTE;
-        let mut plan = Plan { seed, hosts, sites, crowds: Vec::new(), weather, lies, deeds: Vec::new(), calm_at, end_at, canary };
+        let (crowds, ills, deeds) = (Vec::new(), Ills::default(), Vec::new());
+        let mut plan = Plan { seed, hosts, sites, crowds, weather, lies, ills, deeds, calm_at, end_at, canary };
         plan.clients(d);
         plan.trouble(d);
         plan.deeds.push((calm_at, Deed::Calm));
@@ -168,7 +179,18 @@ impl Plan {
         plan.crowds(&mut Rng::with_seed(seed ^ 0x6372_6f77_6473));
         plan.clocks(&mut Rng::with_seed(seed ^ 0x636c_6f63_6b73));
         plan.loiterers(&mut Rng::with_seed(seed ^ 0x6c6f_6974_6572));
+        plan.ills();
         plan
+    }
+
+    /// From when on nothing is put right any more that other programs did.
+    pub fn repaired_at(&self) -> u64 {
+        if self.ills.pranks { self.calm_at + MINUTE } else { self.calm_at }
+    }
+
+    /// From when on houses have seen to that.
+    pub fn settled_at(&self) -> u64 {
+        if self.ills.pranks { self.repaired_at() + 10_000 } else { self.calm_at }
     }
 
     /// What a part of all worlds has besides, each drawn apart, so that the others stay as they were.
@@ -514,6 +536,8 @@ impl HostPlan {
             forwards,
             catch_all: (FORWARDS && d.u8(..4) == 0).then(|| format!("bob@{letter}.test")),
             restarted: false,
+            mounts: Vec::new(),
+            singly: false,
             tls: d.bool(),
             seed: d.u64(..),
         }
@@ -521,7 +545,9 @@ impl HostPlan {
 
     /// The machine.
     pub fn build(&self) -> Host {
-        Host::new(self.number, [self.ip, self.ip6], self.config(), &self.accounts(), self.seed)
+        let host = Host::new(self.number, &self.domain, [self.ip, self.ip6], self.config(), &self.accounts(), self.seed);
+        host.furnish(&self.mounts, self.singly);
+        host
     }
 
     fn config(&self) -> String {

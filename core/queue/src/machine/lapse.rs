@@ -36,6 +36,13 @@ impl Lapse {
         ms.saturating_add_signed(self.set_ms)
     }
 
+    /// When a message is given up at a time that somebody named; others of its age are given up at `usual_s`. A clock that went back keeps nothing for
+    /// longer than that, unless an operator wanted it: the time of day may be years away until somebody sets the clock.
+    pub(super) fn named_end_s(&self, seconds: u32, usual_s: u32) -> u32 {
+        let named = self.named_s(seconds);
+        if self.aged_s(seconds) > usual_s { named } else { named.min(usual_s) }
+    }
+
     /// When a recipient is tried again: a clock that went forward makes it due, one that went back must not put it off.
     pub(super) fn retry_ms(&self, ms: u64) -> u64 {
         ms.saturating_add_signed(self.age_ms.min(0))
@@ -55,6 +62,14 @@ impl Queue {
     /// What the clocks did since the states and records were written that are told now. Before the first of them.
     pub fn resume(&mut self, lapse: Lapse) {
         self.lapse = lapse;
+    }
+
+    /// In the last run an operator said when a message is given up, in milliseconds since 1970. False if there is no such message.
+    pub fn give_up_again(&mut self, id: u64, when_ms: u64) -> bool {
+        let Some(message) = self.messages.get(&id) else { return false };
+        let usual_s = message.from_s.saturating_add(self.settings.give_up_after_s);
+        let when_s = self.lapse.named_end_s(super::seconds(when_ms), usual_s);
+        self.give_up_at(id, u64::from(when_s) * 1000)
     }
 
     /// When a message of the last run arrived, by the time of day that was written then.

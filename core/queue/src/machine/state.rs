@@ -92,7 +92,8 @@ impl Queue {
         let priority = rest.u8().map_err(bad)? as i8;
         let flags = rest.u8().map_err(bad)?;
         let named = flags & 8 != 0;
-        let give_up_s = if named { lapse.named_s(give_up_s) } else { lapse.aged_s(give_up_s) }.saturating_sub(ahead_s);
+        let usual_s = from_s.saturating_add(ahead_s).saturating_add(self.settings.give_up_after_s);
+        let give_up_s = if named { lapse.named_end_s(give_up_s, usual_s) } else { lapse.aged_s(give_up_s) }.saturating_sub(ahead_s);
         let mut parts: Vec<(&str, u16, u64, Vec<u16>)> = Vec::new();
         while !rest.is_empty() {
             let name = rest.text(SITE_MAX).map_err(bad)?;

@@ -481,6 +481,15 @@ fn times_that_somebody_named_are_the_time_of_day() {
     // DELIVERBY: late is late.
     let by = Entry { arrived_ms, give_up_ms: Some(101 * DAY), ..entry(1, &[(0, "a.test")]) };
     assert_eq!(after(lapse, 110 * DAY, &by).show(1).unwrap().give_up_ms, 101 * DAY);
+    // It is 1970, and somebody may set the clock while this run counts on: no message is kept for longer than others are.
+    let reset = Lapse { age_ms: -(99 * DAY as i64), set_ms: 0, stamp_ms: -(99 * DAY as i64) };
+    assert_eq!(after(reset, DAY + HOUR, &by).show(1).unwrap().give_up_ms, 6 * DAY);
+    let long = Entry { arrived_ms, ..entry(1, &[(0, "a.test")]) };
+    for (when_ms, end_ms) in [(103 * DAY, 6 * DAY), (109 * DAY, 109 * DAY)] {
+        let mut queue = after(reset, DAY + HOUR, &long);
+        queue.give_up_again(1, when_ms);
+        assert_eq!(queue.show(1).unwrap().give_up_ms, end_ms);
+    }
     // The time of day was put right while the last run went on by the wrong one.
     let set = Lapse { age_ms: 20_000 * DAY as i64, set_ms: 20_000 * DAY as i64, stamp_ms: 0 };
     assert_eq!(after(set, 20_101 * DAY, &held).next_of(1, 0), Some(PartState::Waiting(20_105 * DAY)));
