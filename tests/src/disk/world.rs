@@ -86,7 +86,10 @@ struct Node {
 #[derive(Clone)]
 enum What {
     File(Content),
-    Dir { now: Names, durable: Names },
+    Dir {
+        now: Names,
+        durable: Names,
+    },
     /// A link, a FIFO, a device: nothing that is opened.
     Odd,
 }

@@ -241,5 +241,4 @@ impl World {
         }
         self.hosts[n].fall(&mut self.stage);
     }
-
 }

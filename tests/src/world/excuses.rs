@@ -81,7 +81,9 @@ impl Books {
     /// Whether a message that was put away may have been delivered again meanwhile: with its directory, it is what cannot be used, and done again.
     fn may_be_twice(&self, from: &Move, back: u64) -> bool {
         let with_all = |s: &Span| (s.host, s.user) == (from.host, from.user) && !s.is_walled && (s.from..=s.to).contains(&from.at);
-        self.spans.iter().any(with_all) || self.crashes.iter().any(|c| c.host == from.host && c.at <= back + NOTICED_MS && self.forgets(from, c.at)) || !from.is_up
+        self.spans.iter().any(with_all)
+            || self.crashes.iter().any(|c| c.host == from.host && c.at <= back + NOTICED_MS && self.forgets(from, c.at))
+            || !from.is_up
     }
 
     /// Whether a message that was removed may have been delivered again: also in a mailbox that nobody can use, what is owed to it is delivered afterwards.
@@ -103,7 +105,9 @@ impl Books {
 
     /// Whether the record of a message was damaged, or that of the report on it.
     pub fn is_damaged(&self, host: usize, id: &str) -> bool {
-        self.lost.iter().any(|lost| lost.host == host && matches!(&lost.what, What::Message(m, about) if m == id || about.as_deref() == Some(id)))
+        self.lost
+            .iter()
+            .any(|lost| lost.host == host && matches!(&lost.what, What::Message(m, about) if m == id || about.as_deref() == Some(id)))
     }
 
     /// Whether what became of a message may have been forgotten because a record was damaged.
@@ -123,7 +127,8 @@ impl Books {
 
     /// Whether there is a reason for a house not to take mail for one of these accounts then.
     pub fn may_refuse(&self, host: usize, users: impl Iterator<Item = impl AsRef<str>>, at: u64) -> bool {
-        let is_aside = |user: &str| self.spans.iter().any(|s| s.host == host && s.user == user && (s.from..=s.to + MENDED_MS).contains(&at));
+        let is_aside =
+            |user: &str| self.spans.iter().any(|s| s.host == host && s.user == user && (s.from..=s.to + MENDED_MS).contains(&at));
         self.was_pained(host, at.saturating_sub(MENDED_MS), at) || users.into_iter().any(|user| is_aside(user.as_ref()))
     }
 

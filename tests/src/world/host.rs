@@ -4,8 +4,8 @@ use super::{
     Act, Life, Stage,
     books::{Crash, Guestbook},
     canary::{self, Canary, Clerk},
-    rot::{self, Rot},
     net::{Actor, End, Knock},
+    rot::{self, Rot},
     talk::{Bells, Came, Socket, Talk},
 };
 use crate::disk::{Crashing, Seeded};
@@ -313,7 +313,10 @@ impl Host {
         let (is_cut, ops) = (!std::mem::take(&mut self.is_doomed), self.disk.ops());
         stage.books.crashes.push(Crash { host: self.number, at: stage.net.now, is_cut });
         let how = if is_cut { "crashes" } else { "is killed" };
-        stage.net.tape.note(&[40, self.number as u64, ops, u64::from(is_cut)], || format!("house {} {how} at operation {ops}", self.number));
+        stage
+            .net
+            .tape
+            .note(&[40, self.number as u64, ops, u64::from(is_cut)], || format!("house {} {how} at operation {ops}", self.number));
         // What runs when it is dropped finds no disk.
         self.disk.stop(0);
         self.stopping = false;

@@ -1,12 +1,12 @@
 //! One mailbox in trouble is nobody else's: who is refused for a fault, and when what was taken is there.
 
 use super::{
+    Stage,
     books::{Fate, Refused, Taken},
     check::duty,
     host::Host,
     ills::home,
     plan::Plan,
-    Stage,
 };
 /// What was just taken is in the mailboxes it is for, unless there is a reason for it not to be.
 pub fn prompt(plan: &Plan, hosts: &[Host], stage: &mut Stage, from: usize) {

@@ -141,7 +141,9 @@ pub fn play(host: &Host, user: &'static str, prank: Prank, stage: &mut Stage) {
     // There may be nothing yet to do it to.
     let done = owner.play(prank, &mut stage.net.dice, &mut moves);
     owner.sync();
-    stage.net.tape.note(&[46, host.number as u64, moves.len() as u64], || format!("{user} of house {}: {prank:?}, {} moved: {done:?}", host.number, moves.len()));
+    stage.net.tape.note(&[46, host.number as u64, moves.len() as u64], || {
+        format!("{user} of house {}: {prank:?}, {} moved: {done:?}", host.number, moves.len())
+    });
     for (what, letter) in moves {
         if what == Moved::Removed {
             stage.books.owned.retain(|own| own.message_id != letter.message_id);
@@ -332,7 +334,8 @@ pub fn check(host: &Host, books: &Books, wrong: &mut Vec<String>) {
         let count = owner.messages().iter().filter(|path| owner.read(path).message_id == own.message_id).count();
         let was_cut = books.crashes.iter().any(|c| c.host == own.host && c.is_cut && c.at >= own.at);
         if count > 1 || count == 0 && !was_cut {
-            wrong.push(format!("{} of house {} has {}, which another program delivered, {count} times", own.user, own.host, own.message_id));
+            wrong
+                .push(format!("{} of house {} has {}, which another program delivered, {count} times", own.user, own.host, own.message_id));
         }
     }
 }

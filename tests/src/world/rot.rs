@@ -71,10 +71,18 @@ impl Rot {
         let (before, told_before) = records(host);
         host.disk.flip(&path, at, mask).expect("it is there");
         let (after, told) = records(host);
-        stage.net.tape.note(&[45, host.number as u64, at as u64], || format!("byte {at} of {} in house {}: {mask:#x}", path.display(), host.number));
+        stage
+            .net
+            .tape
+            .note(&[45, host.number as u64, at as u64], || format!("byte {at} of {} in house {}: {mask:#x}", path.display(), host.number));
         let gone: Vec<&Vec<u8>> = before.iter().filter(|(at, _)| !after.contains_key(at)).map(|(_, record)| record).collect();
         if gone.len() > 1 {
-            stage.books.wrong(format!("house {}: one bit at {at} of {} made {} records unreadable", host.number, path.display(), gone.len()));
+            stage.books.wrong(format!(
+                "house {}: one bit at {at} of {} made {} records unreadable",
+                host.number,
+                path.display(),
+                gone.len()
+            ));
         }
         let lost: Vec<Lost> = gone.into_iter().map(|record| Lost { host: host.number, at: stage.net.now, what: what(record) }).collect();
         lost.iter().for_each(|lost| stage.net.tape.say(|| format!("lost by that: {:?}", lost.what)));
@@ -92,7 +100,11 @@ impl Rot {
                 if self == Rot::OldLog {
                     return d.choice(&names).map(|name| Path::new(LOG).join(name));
                 }
-                names.iter().rev().map(|name| Path::new(LOG).join(name)).find(|path| host.disk.content(path).is_ok_and(|b| b.len() > 512 && b[512] != 0))
+                names
+                    .iter()
+                    .rev()
+                    .map(|name| Path::new(LOG).join(name))
+                    .find(|path| host.disk.content(path).is_ok_and(|b| b.len() > 512 && b[512] != 0))
             }
             Rot::Book(name) => Some(home(&host.domain, USERS[d.usize(0..USERS.len())]).join("Maildir").join(name)),
             Rot::Clock => Some(PathBuf::from("/store/clock")),
